@@ -1,0 +1,1 @@
+"""A kind cluster on this host, and where its images come from."""

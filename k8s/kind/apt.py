@@ -1,0 +1,75 @@
+"""Debian packages: installed, or fetched from another suite and unpacked beside the system. apt checks signatures."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from k8s.kind.process import Failure, output, run, succeeds
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
+
+
+def installed(package: str) -> bool:
+    return succeeds(["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]) and (
+        output(["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]) == "installed"
+    )
+
+
+def install(packages: list[str]) -> None:
+    """Install what is missing of these packages."""
+    missing = [p for p in packages if not installed(p)]
+    if not missing:
+        return
+    run(["apt-get", "update", "-q"], log="apt", env=QUIET)
+    run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing], log="apt", env=QUIET)
+
+
+def mirrors() -> dict[str, str]:
+    """The addresses of the archives `debian` and `debian-security` that this machine itself uses."""
+    found: dict[str, str] = {}
+    for file in [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]:
+        if file.is_file():
+            for address, archive in re.findall(r"(https?://[^\s]+/(debian(?:-security)?))/?(?=\s)", file.read_text() + "\n"):
+                found.setdefault(archive, address)
+    if "debian" not in found:
+        raise Failure("No Debian archive in /etc/apt/sources.list or sources.list.d: is this Debian?")
+    return found
+
+
+def sources(suite: str) -> list[str]:
+    """The lines of a sources.list for a suite. A mirror may be weeks behind, hence no check of its dates."""
+    options = f"[signed-by={KEYRING} check-valid-until=no]"
+    lines = [f"deb {options} {mirrors()['debian']} {suite} main"]
+    if suite == "trixie":
+        lines.append(f"deb {options} {mirrors()['debian']} {suite}-updates main")
+        if "debian-security" in mirrors():
+            lines.append(f"deb {options} {mirrors()['debian-security']} {suite}-security main")
+    return lines
+
+
+def unpack(packages: list[str], suite: str, target: Path) -> None:
+    """Fetch packages of a suite and unpack them in a folder; nothing is installed, no script of theirs runs."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".apt") as temporary:
+        work = Path(temporary)
+        # apt downloads as an unprivileged user where it can.
+        work.chmod(0o755)
+        (work / "sources.list").write_text("\n".join(sources(suite)) + "\n")
+        for folder in ("lists/partial", "archives/partial", "debs", "root"):
+            (work / folder).mkdir(parents=True)
+        options = {
+            "Dir::Etc::SourceList": work / "sources.list",
+            "Dir::Etc::SourceParts": "-",
+            "Dir::State::Lists": work / "lists",
+            "Dir::Cache::Archives": work / "archives",
+            "Dir::Cache::PkgCache": "",
+            "Dir::Cache::SrcPkgCache": "",
+            "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
+        }
+        apt = ["apt-get", "-q", *(word for k, v in options.items() for word in ("-o", f"{k}={v}"))]
+        run([*apt, "update"], log="apt")
+        run([*apt, "download", *packages], log="apt", cwd=work / "debs")
+        for package in sorted((work / "debs").glob("*.deb")):
+            run(["dpkg", "--extract", package, work / "root"], log="apt")
+        (work / "root").rename(target)

@@ -1,0 +1,191 @@
+"""The kind cluster: one control plane and two workers, reached through ports of 127.0.0.1 only."""
+
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from k8s.kind import host
+from k8s.kind.paths import BUILD, ROOT, shown
+from k8s.kind.process import CommandFailed, Failure, output, run, succeeds
+from k8s.kind.progress import Progress
+from k8s.kind.registry import INTERNAL
+
+CERTS_D = "/etc/containerd/certs.d"  # where containerd looks for a registry's mirrors
+# What the nodes publish, and on which of their ports.
+NODE_PORTS = {"http": 80, "https": 443, "prometheus": 30090, "alertmanager": 30093}
+
+
+@dataclass
+class Cluster:
+    """A cluster by name. `ports` are the host's, by the keys of NODE_PORTS."""
+
+    name: str
+    ports: dict[str, int]
+    node_image: str
+    kubeconfig: Path | None = None  # None: the user's own, as kind does
+    folder: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder = BUILD / self.name
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def context(self) -> str:
+        return f"kind-{self.name}"
+
+    @property
+    def control_plane(self) -> str:
+        return f"{self.name}-control-plane"
+
+    @cached_property
+    def kubectl(self) -> list[str]:
+        config = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
+        return ["kubectl", *config, "--context", self.context]
+
+    @cached_property
+    def helm(self) -> list[str]:
+        config = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
+        return ["helm", *config, "--kube-context", self.context]
+
+    @property
+    def nodes(self) -> list[str]:
+        """The node containers, running or not; the control plane first."""
+        label = f"label=io.x-k8s.kind.cluster={self.name}"
+        names = output(["docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}"]).split()
+        return sorted(names, key=lambda n: (n != self.control_plane, n))
+
+    def ensure(self, progress: Progress) -> None:
+        """Make the cluster, start its nodes again, or find it as it is. Never touches one that is not ours."""
+        nodes = self.nodes
+        if nodes:
+            self._check_ours(nodes[0])
+            if self._finished.exists():
+                self._check_same()
+                if self._answers_soon(nodes, progress):
+                    return
+            with progress.step(f"remove the unfinished cluster {self.name}"):
+                self._delete()
+        self._check_ports()
+        with progress.step(f"create the cluster {self.name}", 75):
+            self._create()
+
+    def delete(self, progress: Progress) -> bool:
+        """Remove the cluster if it is there and ours. Returns whether it was there."""
+        nodes = self.nodes
+        if not nodes:
+            return False
+        self._check_ours(nodes[0])
+        with progress.step(f"remove the cluster {self.name}", 10):
+            self._delete()
+        return True
+
+    def config(self) -> dict[str, Any]:
+        """kind's configuration (https://kind.sigs.k8s.io/docs/user/configuration/)."""
+        mirrors = {"hostPath": str(self.folder / "certs.d"), "containerPath": CERTS_D, "readOnly": True}
+        published = [
+            {"containerPort": inside, "hostPort": self.ports[name], "listenAddress": "127.0.0.1"}
+            for name, inside in NODE_PORTS.items()
+        ]
+        kubelet: dict[str, Any] = {"kind": "KubeletConfiguration"}
+        if host.cgroup_v1():
+            kubelet["failCgroupV1"] = False
+        # A plugin's section is replaced only where it is named in the version of the base configuration.
+        containerd = f'[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "{CERTS_D}"\n'
+        if not host.may_lower_oom_score():
+            containerd += '[plugins."io.containerd.grpc.v1.cri"]\n  restrict_oom_score_adj = true\n'
+        roles: list[dict[str, Any]] = [{"role": "control-plane", "extraPortMappings": published}, {"role": "worker"}, {"role": "worker"}]
+        return {
+            "kind": "Cluster",
+            "apiVersion": "kind.x-k8s.io/v1alpha4",
+            "networking": {"apiServerAddress": "127.0.0.1"},
+            "containerdConfigPatches": [containerd],
+            "kubeadmConfigPatches": [yaml.safe_dump(kubelet)],
+            "nodes": [{**role, "image": self.node_image, "extraMounts": [mirrors]} for role in roles],
+        }
+
+    @property
+    def _finished(self) -> Path:
+        return self.folder / "created.yaml"
+
+    @property
+    def _config_file(self) -> Path:
+        return self.folder / "kind.yaml"
+
+    def _create(self) -> None:
+        mirrors = self.folder / "certs.d" / "_default"
+        mirrors.mkdir(parents=True, exist_ok=True)
+        # Every image is asked for at the local registry first, and upstream where that does not have it.
+        (mirrors / "hosts.toml").write_text(f'[host."{INTERNAL}"]\n  capabilities = ["pull", "resolve"]\n')
+        text = yaml.safe_dump(self.config(), sort_keys=False)
+        self._config_file.write_text(text)
+        config = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
+        argv = ["kind", "create", "cluster", "--name", self.name, "--config", self._config_file, *config]
+        run([*argv, "--wait", "120s", "--retain"], log=f"cluster-{self.name}")
+        self._finished.write_text(text)
+
+    def _delete(self) -> None:
+        self._finished.unlink(missing_ok=True)
+        config = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
+        run(["kind", "delete", "cluster", "--name", self.name, *config], log=f"cluster-{self.name}")
+
+    def _check_ours(self, node: str) -> None:
+        """Ours has its registry mirrors from a folder that only we make."""
+        mounts = json.loads(output(["docker", "inspect", node, "--format", "{{json .Mounts}}"]))
+        source = next((m["Source"] for m in mounts if m["Destination"] == CERTS_D), None)
+        if source is None:
+            raise Failure(
+                f"There is a kind cluster named {self.name} that was not made by this project: remove it "
+                f"(kind delete cluster --name {self.name}) or choose another name (CLUSTER=...)."
+            )
+        if Path(source) != self.folder / "certs.d":
+            raise Failure(
+                f"The cluster {self.name} belongs to the checkout of {source.split('/build/')[0]}: "
+                f"run `make down` there, or choose another name here (CLUSTER=...)."
+            )
+
+    def _check_same(self) -> None:
+        if yaml.safe_load(self._finished.read_text()) != self.config():
+            raise Failure(
+                f"The cluster {self.name} was made with other ports or another node image (see {shown(self._finished)}), "
+                "and a cluster's cannot be changed: run `make down` first."
+            )
+
+    def _check_ports(self) -> None:
+        taken = [name for name, port in self.ports.items() if host.port_taken(port)]
+        if taken:
+            lines = [f"port {self.ports[n]} of 127.0.0.1 is taken: free it, or set {n.upper()}_PORT." for n in taken]
+            raise Failure("The cluster cannot publish its ports: " + "\n".join(lines))
+
+    def _answers_soon(self, nodes: list[str], progress: Progress) -> bool:
+        """Start nodes that were stopped (by a restart of the engine, say) and wait for the API server."""
+        stopped = [n for n in nodes if output(["docker", "inspect", n, "--format", "{{.State.Running}}"]).strip() != "true"]
+        if stopped:
+            self._check_ports()
+            with progress.step(f"start {len(stopped)} stopped nodes of {self.name}", 30):
+                run(["docker", "start", *stopped], log=f"cluster-{self.name}")
+                return self._ready(90)
+        return self._ready(30)
+
+    def _ready(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if succeeds([*self.kubectl, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=5s"]):
+                return True
+            time.sleep(1)
+        return False
+
+
+def free_ports() -> dict[str, int]:
+    """Ports of 127.0.0.1 that are free now, for a cluster beside others."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in NODE_PORTS]
+    ports = {name: s.getsockname()[1] for name, s in zip(NODE_PORTS, sockets, strict=True)}
+    for s in sockets:
+        s.close()
+    return ports

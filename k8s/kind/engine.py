@@ -1,0 +1,162 @@
+"""The container engine. Where none answers, on Debian as root, one is unpacked beside the system and started."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import cache as once
+from pathlib import Path
+
+from k8s.kind import apt
+from k8s.kind.paths import TOOLS, cache
+from k8s.kind.process import Failure, output, run, succeeds
+from k8s.kind.programs import link
+from k8s.kind.progress import Progress
+
+START_TIMEOUT = 60.0  # seconds
+# Debian 12's engine is too old to build an image twice with the same digest; testing's runs on it unpacked. Its runc
+# does not (it wants a newer C library), so runc and iptables are the system's own.
+UNPACKED = ["docker.io", "docker-cli", "docker-buildx", "containerd", "tini-static"]
+SUITE = "forky"
+CAP_SYS_RESOURCE = 24  # capability(7)
+
+
+def answers() -> bool:
+    return succeeds(["docker", "version", "--format", "{{.Server.Version}}"])
+
+
+def may_install() -> bool:
+    """Whether we are root on a Debian, where packages can be installed."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def has_sys_resource() -> bool:
+    """Whether this process could give a container CAP_SYS_RESOURCE, without which runc refuses privileged ones."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapBnd:"):
+            return bool(int(line.split()[1], 16) >> CAP_SYS_RESOURCE & 1)
+    return True
+
+
+def ensure(progress: Progress) -> None:
+    """Return when an engine answers. Raises Failure with what to do where none can be started."""
+    _use_unpacked()
+    if answers():
+        return
+    if os.environ.get("DOCKER_HOST"):
+        raise Failure(f"No engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}: start it, or unset DOCKER_HOST.")
+    if _systemd_has_docker():
+        with progress.step("start the Docker engine"):
+            run(["systemctl", "start", "docker"], log="engine")
+            _wait(None)
+        return
+    if not may_install():
+        raise Failure("No Docker engine answers: start Docker, or run this as root on Debian to have one installed.")
+    if not _folder().exists():
+        with progress.step("install the Docker engine", 15):
+            apt.install(["iptables", "runc"])
+            apt.unpack(UNPACKED, SUITE, _folder())
+    _use_unpacked()
+    with progress.step("start the Docker engine", 5):
+        _start()
+
+
+def stop() -> bool:
+    """Stop the engine if it is the one we started and nothing runs in it. Returns whether it was stopped."""
+    pid = _own_pid()
+    if pid is None or output(["docker", "ps", "--quiet"]).strip():
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + START_TIMEOUT
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return True
+
+
+@once
+def buildx() -> list[str]:
+    """The command that builds images."""
+    if succeeds(["docker", "buildx", "version"]):
+        return ["docker", "buildx"]
+    if shutil.which("docker-buildx"):
+        return ["docker-buildx"]
+    raise Failure("Docker's buildx plugin is missing: install the package docker-buildx (or docker-buildx-plugin).")
+
+
+@once
+def keeps_images_in_containerd() -> bool:
+    """Whether the engine can rewrite time stamps and so give the same digest twice (containerd's image store)."""
+    return "io.containerd" in output(["docker", "info", "--format", "{{.DriverStatus}}"])
+
+
+def _folder() -> Path:
+    return cache() / f"engine-{SUITE}"
+
+
+def _own_pid() -> int | None:
+    file = cache() / "dockerd.pid"
+    if not file.exists():
+        return None
+    pid = int(file.read_text())
+    command = Path(f"/proc/{pid}/cmdline")
+    return pid if command.exists() and b"dockerd" in command.read_bytes() else None
+
+
+def _use_unpacked() -> None:
+    """Put the unpacked client and its build plugin first on the PATH, if there are any."""
+    if _folder().exists():
+        link(_folder() / "usr/bin/docker", TOOLS / "docker")
+        link(_folder() / "usr/libexec/docker/cli-plugins/docker-buildx", TOOLS / "docker-buildx")
+        buildx.cache_clear()
+
+
+def _systemd_has_docker() -> bool:
+    return Path("/run/systemd/system").exists() and succeeds(["systemctl", "cat", "docker.service"])
+
+
+def _start() -> None:
+    folder = _folder()
+    programs = f"{folder}/usr/sbin:{folder}/usr/bin:{os.environ['PATH']}"
+    argv = ["dockerd", "--feature", "containerd-snapshotter=true", "--pidfile", str(cache() / "dockerd.pid")]
+    argv += ["--mtu", str(_host_mtu()), "--init-path", f"{folder}/usr/bin/tini-static"]
+    if not has_sys_resource():
+        argv += ["--add-runtime", f"clamped={_clamped_runc()}", "--default-runtime", "clamped"]
+    log = cache() / "dockerd.log"
+    with log.open("ab") as out:
+        # Its own session: it outlives this command, and Ctrl-C here does not reach it.
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            env={**os.environ, "PATH": programs},
+            executable=f"{folder}/usr/sbin/dockerd",
+        )
+    _wait(process, log)
+
+
+def _wait(process: "subprocess.Popen[bytes] | None", log: Path | None = None) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not answers():
+        if (process and process.poll() is not None) or time.monotonic() > deadline:
+            tail = "\n".join("  " + s for s in log.read_text().splitlines()[-8:]) if log else ""
+            raise Failure(f"The Docker engine did not start.{f' Its last lines, from {log}:' if log else ''}\n{tail}")
+        time.sleep(0.2)
+
+
+def _host_mtu() -> int:
+    """The largest packet of the host's own network: a bridge that sends larger ones loses them."""
+    sizes = [int(p.read_text()) for p in Path("/sys/class/net").glob("*/mtu") if (p.parent / "device").exists()]
+    return min([*sizes, 1500])
+
+
+def _clamped_runc() -> Path:
+    """Install the wrapper that asks runc for no more than this host may give."""
+    target = cache() / "runc-clamped"
+    source = Path(__file__).with_name("runc_clamped.py").read_text()
+    target.write_text(f"#!{os.path.realpath(sys.executable)} -IS\n{source}")
+    target.chmod(0o755)
+    return target

@@ -1,0 +1,209 @@
+"""Builds the lock file's images where no registry answers, and pushes them to the local one by their own names."""
+
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from k8s.kind import apt
+from k8s.kind.engine import buildx
+from k8s.kind.lock import Image, Lock, Module
+from k8s.kind.paths import KIND
+from k8s.kind.process import output, run, succeeds
+from k8s.kind.programs import Programs, digest, module_dir
+from k8s.kind.progress import Progress
+from k8s.kind.registry import Registry
+
+COMPILERS = 2  # side by side: one links on a single core while the other compiles
+BUILDERS = 2
+KEY_LABEL = "shipshape.key"
+# What every image without a distribution in it gets, as distroless images do: names for users, and a /tmp.
+PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Images:
+    """What is missing of the lock file's images, built in as few minutes as two cores allow."""
+
+    def __init__(self, lock: Lock, registry: Registry, progress: Progress) -> None:
+        self.lock = lock
+        self.registry = registry
+        self.progress = progress
+        self.programs = Programs(lock, progress)
+        self._builders = threading.Semaphore(BUILDERS)
+
+    def key(self, image: Image) -> str:
+        """Names everything that goes into an image."""
+        parts = [repr(image), repr(self.lock.base)]
+        parts += [self.programs.key(self.lock.program_of(e)) for e in image.files]
+        if image.module:
+            parts.append(repr(self.lock.modules[image.module["path"]]))
+        if image.dockerfile:
+            parts.append((KIND / "images" / image.dockerfile).read_text())
+        for folder in image.context:
+            files = sorted(p for p in (KIND / "images" / folder).rglob("*") if p.is_file())
+            parts += [f"{p.name} {p.stat().st_mode & stat.S_IXUSR} {p.read_text()}" for p in files]
+        return digest(*parts)
+
+    def missing(self) -> list[Image]:
+        """The images that were not built from their present inputs."""
+        return [i for i in self.lock.images if not self.is_there(i)]
+
+    def is_there(self, image: Image) -> bool:
+        """Whether the registry (or the engine, for an image that it runs itself) has what the present inputs give."""
+        key = self.key(image)
+        if not image.engine:
+            return self.registry.digest(image.repository, f"key-{key}") is not None
+        if not succeeds(["docker", "image", "inspect", image.tagged]):
+            return False
+        label = f'{{{{index .Config.Labels "{KEY_LABEL}"}}}}'
+        return output(["docker", "image", "inspect", image.tagged, "--format", label]).strip() == key
+
+    def ensure_registry_image(self) -> str:
+        """Build the registry's own image, which all others need, unless the engine has it. Returns its name."""
+        image = self.lock.image("library/registry")
+        if not self.is_there(image):
+            self.ensure_base()
+            self._build(image)
+        return image.tagged
+
+    def ensure_all(self, tools: list[str]) -> None:
+        """Build what is missing of the images, and these tools of the host.
+
+        Programs are built two at a time, the longest first, and each image as soon as its programs are there.
+        """
+        missing = self.missing()
+        wanted = [self.lock.tools[t].program for t in tools]
+        wanted += [self.lock.program_of(e).name for i in missing for e in i.files]
+        if any(i.dockerfile for i in missing):
+            self.ensure_base()
+        stop = threading.Event()
+
+        def unless_stopped(task: Callable[[], None]) -> None:
+            if stop.is_set():
+                raise CancelledError
+            try:
+                task()
+            except BaseException:
+                stop.set()  # the first failure: what has not begun does not begin
+                raise
+
+        order = sorted(set(wanted), key=lambda n: -self.lock.programs[n].seconds)
+        with (
+            ThreadPoolExecutor(max_workers=COMPILERS) as compilers,
+            ThreadPoolExecutor(max_workers=len(missing) or 1) as builders,
+        ):
+            programs = {n: compilers.submit(unless_stopped, partial(self._ensure_program, n)) for n in order}
+            images = [builders.submit(unless_stopped, partial(self._ensure_image, i, programs)) for i in missing]
+        failures = [e for f in [*programs.values(), *images] if (e := f.exception())]
+        for error in sorted(failures, key=lambda e: isinstance(e, CancelledError)):
+            raise error
+
+    def ensure_base(self) -> None:
+        """Make debian:trixie-slim from the archive that this machine uses, unless the engine has one."""
+        base = self.lock.base
+        key = digest(repr(base), "1")
+        found = f'{{{{index .Config.Labels "{KEY_LABEL}"}}}}'
+        with _BASE_LOCK:
+            if succeeds(["docker", "image", "inspect", base["name"]]):
+                label = output(["docker", "image", "inspect", base["name"], "--format", found]).strip()
+                if label in {key, "", "<no value>"}:  # ours and fresh, or somebody's real one
+                    return
+            if not shutil.which("mmdebstrap"):
+                apt.install(["mmdebstrap"])
+            with self.progress.step(f"build {base['name']}", 30), tempfile.TemporaryDirectory() as work:
+                archive = Path(work) / "base.tar"
+                argv = ["mmdebstrap", "--variant=minbase", f"--include={','.join(base['packages'])}"]
+                argv += ["--aptopt=Acquire::Check-Valid-Until \"false\""]
+                for path in ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*"):
+                    argv.append(f"--dpkgopt=path-exclude={path}")
+                argv.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
+                run([*argv, base["suite"], archive, *apt.sources(base["suite"])], log="base", env={"SOURCE_DATE_EPOCH": "0"})
+                change = [f"--change=LABEL {KEY_LABEL}={key}", '--change=CMD ["bash"]', f"--change=ENV PATH={PATH}"]
+                run(["docker", "import", *change, archive, base["name"]], log="base")
+
+    def _ensure_program(self, name: str) -> None:
+        self.programs.ensure(self.lock.programs[name])
+
+    def _ensure_image(self, image: Image, programs: dict[str, "Future[None]"]) -> None:
+        for name in {self.lock.program_of(e).name for e in image.files}:
+            programs[name].result()
+        with self._builders:
+            self._build(image)
+
+    def _build(self, image: Image) -> None:
+        with (
+            self.progress.step(f"build {image.tagged}", 25 if image.dockerfile else 8),
+            tempfile.TemporaryDirectory() as work,
+        ):
+            context = Path(work)
+            self._docker_build(image, context, self._stage(image, context))
+
+    def _stage(self, image: Image, context: Path) -> Path:
+        """Lay out a build context, and return the Dockerfile."""
+        for module_file in image.module.get("files", ()):
+            module: Module = self.lock.modules[image.module["path"]]
+            _copy(module_dir(module) / module_file, context / "upstream" / module_file)
+        for folder in image.context:
+            _copy(KIND / "images" / folder, context / folder)
+        if image.dockerfile:
+            for executable in image.files:
+                _copy(self.programs.path(executable), context / "bin" / executable)
+            return KIND / "images" / image.dockerfile
+        rootfs = context / "rootfs"
+        for executable, target in image.files.items():
+            _copy(self.programs.path(executable), rootfs / target.lstrip("/"))
+        (rootfs / "etc").mkdir(exist_ok=True)
+        (rootfs / "etc/passwd").write_text(PASSWD)
+        (rootfs / "tmp").mkdir(mode=0o1777)
+        (rootfs / "tmp").chmod(0o1777)
+        dockerfile = context / "Dockerfile"
+        dockerfile.write_text(scratch(image))
+        return dockerfile
+
+    def _docker_build(self, image: Image, context: Path, dockerfile: Path) -> None:
+        key = self.key(image)
+        argv: list[str | Path] = [*buildx(), "build", "--provenance=false", "--label", f"{KEY_LABEL}={key}"]
+        argv += ["--build-arg", "SOURCE_DATE_EPOCH=0", "--file", dockerfile]
+        if image.engine:
+            argv += ["--tag", image.tagged, "--load"]
+        else:
+            names = [image.tagged, *image.also]
+            local = [f"{self.registry.host}/{n.split('/', 1)[1]}" for n in names]
+            local.append(f"{self.registry.host}/{image.repository}:key-{key}")
+            argv += ["--output", f'type=image,push=true,store=false,rewrite-timestamp=true,"name={",".join(local)}"']
+        run([*argv, context], log=f"image-{image.repository.replace('/', '-')}")
+
+
+_BASE_LOCK = threading.Lock()
+
+
+def scratch(image: Image) -> str:
+    """The Dockerfile of an image that holds nothing but its programs."""
+    lines = ["FROM scratch", "COPY rootfs/ /", f"ENV PATH={PATH}"]
+    if user := image.config.get("user"):
+        lines.append(f"USER {user}")
+    for instruction in ("entrypoint", "cmd"):
+        if words := image.config.get(instruction):
+            lines.append(f"{instruction.upper()} [{', '.join(_quoted(w) for w in words)}]")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder, writable (what comes from Go's module cache is not)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+    else:
+        shutil.copy(source, target)
+    for path in [target, *target.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | stat.S_IWUSR | (stat.S_IXUSR if path.is_dir() else 0))

@@ -1,0 +1,133 @@
+"""images.lock.yaml, typed: every image by its upstream name, and how it is built where no registry answers."""
+
+from dataclasses import dataclass, field
+from functools import cache as once
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from k8s.kind.paths import KIND
+
+LOCK_FILE = KIND / "images.lock.yaml"
+
+
+@dataclass(frozen=True)
+class Module:
+    """A Go module; `sum` is its checksum in go.sum's form (https://go.dev/ref/mod#go-sum-files)."""
+
+    path: str
+    version: str
+    sum: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """One build that gives one or more executables: Go packages of a module, or the script of a Python wheel."""
+
+    name: str
+    seconds: float
+    module: str = ""
+    packages: tuple[str, ...] = ()
+    staging: bool = False
+    set: tuple[str, ...] = ()
+    wheel: str = ""
+    sha256: str = ""
+
+    @property
+    def executables(self) -> dict[str, str]:
+        """Executable → Go package, relative to the module. A wheel gives the one of the program's own name."""
+        named = {p.rsplit("/", 1)[-1]: p for p in self.packages if p != "."}
+        return named or {self.name: "."}
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program the host needs: any of the versions that start with `match` will do."""
+
+    name: str
+    program: str
+    version: str
+    match: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image by its upstream name; see the lock file for what the fields mean."""
+
+    name: str
+    also: tuple[str, ...] = ()
+    engine: bool = False
+    build_only: bool = False
+    dockerfile: str = ""
+    base: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    module: dict[str, Any] = field(default_factory=dict)
+    context: tuple[str, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tagged(self) -> str:
+        """The name without a digest: what is built here cannot have upstream's."""
+        return self.name.split("@")[0]
+
+    @property
+    def registry(self) -> str:
+        return self.name.split("/")[0]
+
+    @property
+    def repository(self) -> str:
+        """The name below the registry, as the nodes ask a mirror for it: library/postgres."""
+        return self.tagged.split("/", 1)[1].rsplit(":", 1)[0]
+
+    @property
+    def tag(self) -> str:
+        return self.tagged.rsplit(":", 1)[1]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Files or folders of a module that k8s/platform patches."""
+
+    module: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lock:
+    modules: dict[str, Module]
+    programs: dict[str, Program]
+    tools: dict[str, Tool]
+    base: dict[str, Any]
+    images: tuple[Image, ...]
+    manifests: dict[str, Manifest]
+
+    @property
+    def registries(self) -> list[str]:
+        """The registries that the images come from upstream."""
+        return sorted({i.registry for i in self.images if not i.build_only})
+
+    def program_of(self, executable: str) -> Program:
+        return next(p for p in self.programs.values() if executable in p.executables)
+
+    def image(self, repository: str) -> Image:
+        """The image of a repository such as library/postgres."""
+        return next(i for i in self.images if i.repository == repository)
+
+
+def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+
+
+@once
+def load(path: Path = LOCK_FILE) -> Lock:
+    """Read the lock file."""
+    raw = yaml.safe_load(path.read_text())
+    return Lock(
+        modules={k: Module(path=k, **v) for k, v in raw["modules"].items()},
+        programs={k: Program(name=k, **_tuples(v)) for k, v in raw["programs"].items()},
+        tools={k: Tool(name=k, **v) for k, v in raw["tools"].items()},
+        base=raw["base"],
+        images=tuple(Image(**_tuples(v)) for v in raw["images"]),
+        manifests={k: Manifest(**_tuples(v)) for k, v in raw["manifests"].items()},
+    )

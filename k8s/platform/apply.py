@@ -1,0 +1,124 @@
+"""Applies the folders beside this file with kustomize. Upstream manifests come from Go modules, at run time."""
+
+import base64
+import json
+import secrets
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from k8s.kind.cluster import Cluster
+from k8s.kind.lock import Lock
+from k8s.kind.paths import PLATFORM
+from k8s.kind.process import output, run, succeeds
+from k8s.kind.programs import module_dir
+from k8s.kind.progress import Progress
+
+# In the order in which they need one another: resource definitions first.
+DEFINITIONS = ["operator", "gateway-api"]
+COMPONENTS = ["ingress", "metrics", "monitoring", "data"]
+# Component → the upstream manifests it patches.
+UPSTREAM = {
+    "operator": ["prometheus-operator"],
+    "gateway-api": ["gateway-api"],
+    "metrics": ["metrics-server", "kube-state-metrics"],
+    "monitoring": ["prometheus-adapter"],
+}
+WORKLOADS = [
+    ("ingress", "deployment/traefik"),
+    ("kube-system", "deployment/metrics-server"),
+    ("kube-system", "deployment/kube-state-metrics"),
+    ("monitoring", "deployment/prometheus-operator"),
+    ("monitoring", "deployment/prometheus-adapter"),
+    ("monitoring", "statefulset/prometheus-prometheus"),
+    ("monitoring", "statefulset/alertmanager-alertmanager"),
+    ("data", "statefulset/postgresql"),
+    ("data", "deployment/valkey"),
+]
+
+
+class Platform:
+    """The platform of one cluster. Applying again changes only what differs."""
+
+    def __init__(self, cluster: Cluster, lock: Lock, progress: Progress) -> None:
+        self.cluster = cluster
+        self.lock = lock
+        self.progress = progress
+        self.log = f"platform-{cluster.name}"
+
+    def apply(self) -> None:
+        """Apply all components. Raises CommandFailed."""
+        with self.progress.step("apply the platform", 20):
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(self._apply, DEFINITIONS))
+            run([*self.cluster.kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], log=self.log)
+            self._secret("data", "postgresql", {"password": secrets.token_urlsafe(24)})
+            password = secrets.token_urlsafe(24)
+            conf = f"requirepass {password}\nsave \"\"\nmaxmemory 96mb\nmaxmemory-policy allkeys-lru\n"
+            self._secret("data", "valkey", {"password": password, "valkey.conf": conf})
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(self._apply, COMPONENTS))
+
+    def wait(self) -> None:
+        """Wait until everything runs; where something does not, say what its pods say."""
+        with self.progress.step("wait for the platform", 60) as step:
+            for position, (namespace, workload) in enumerate(WORKLOADS):
+                step.detail = f"{workload.split('/')[1]}, {position} of {len(WORKLOADS)} ready"
+                self._exists(namespace, workload)
+                status = [*self.cluster.kubectl, "-n", namespace, "rollout", "status", workload, "--timeout=180s"]
+                run(status, log=self.log)
+            step.detail = ""
+
+    def render(self, component: str) -> str:
+        """The manifests of a component as they are applied."""
+        return output(["kubectl", "kustomize", self._stage(component)])
+
+    def secret(self, namespace: str, name: str, key: str) -> str:
+        """A value of a Secret in the cluster."""
+        path = "{.data." + key.replace(".", "\\.") + "}"
+        coded = output([*self.cluster.kubectl, "-n", namespace, "get", "secret", name, "-o", f"jsonpath={path}"])
+        return base64.b64decode(coded).decode()
+
+    def _stage(self, component: str) -> Path:
+        """A copy of the component's folder with the upstream files in it, which kustomize may read only there."""
+        target = self.cluster.folder / "platform" / component
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.copytree(PLATFORM / component, target)
+        for name in UPSTREAM.get(component, []):
+            manifest = self.lock.manifests[name]
+            source = module_dir(self.lock.modules[manifest.module])
+            for file in manifest.files:
+                destination = target / "upstream" / name / file
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                if (source / file).is_dir():
+                    # Contents alone: the module cache's folders may not be written to, and neither might the copies.
+                    shutil.copytree(source / file, destination, copy_function=shutil.copyfile)
+                    for path in [destination, *destination.rglob("*")]:
+                        path.chmod(0o755 if path.is_dir() else 0o644)
+                else:
+                    shutil.copyfile(source / file, destination)
+        if component == "ingress":
+            (target / "cluster.env").write_text(f"PUBLIC_HTTPS_PORT={self.cluster.ports['https']}\n")
+        return target
+
+    def _apply(self, component: str) -> None:
+        manifests = self.render(component)
+        apply = [*self.cluster.kubectl, "apply", "--server-side", "--force-conflicts", "--field-manager=shipshape", "-f", "-"]
+        run(apply, log=self.log, stdin=manifests)
+
+    def _secret(self, namespace: str, name: str, values: dict[str, str]) -> None:
+        """Make a Secret unless there is one: a database keeps the password it was made with."""
+        kubectl = [*self.cluster.kubectl, "-n", namespace]
+        if succeeds([*kubectl, "get", "secret", name]):
+            return
+        if not succeeds([*self.cluster.kubectl, "get", "namespace", namespace]):
+            run([*self.cluster.kubectl, "create", "namespace", namespace], log=self.log)
+        # By standard input: neither a log nor a list of processes shows the values.
+        manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
+        run([*kubectl, "create", "-f", "-"], log=self.log, stdin=json.dumps(manifest))
+
+    def _exists(self, namespace: str, workload: str) -> None:
+        """Wait for an object that a controller makes, as the operator makes Prometheus's StatefulSet."""
+        wait = [*self.cluster.kubectl, "-n", namespace, "wait", "--for=create", workload, "--timeout=90s"]
+        run(wait, log=self.log)
