@@ -1,0 +1,114 @@
+{{/* Value of app.kubernetes.io/name. */}}
+{{- define "fastapi-service.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Name of the release's main objects: the release's name, and the chart's where the former lacks it. */}}
+{{- define "fastapi-service.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{- .Values.fullnameOverride | default $full | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Full name with a suffix, still within 63 characters. Takes (list $ "suffix"). */}}
+{{- define "fastapi-service.suffixedName" -}}
+{{- $suffix := printf "-%s" (last .) -}}
+{{- include "fastapi-service.fullname" (first .) | trunc (sub 63 (len $suffix) | int) | trimSuffix "-" -}}{{- $suffix -}}
+{{- end -}}
+
+{{- define "fastapi-service.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "fastapi-service.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels by which a component's pods are selected; they never change. Takes (list $ "component"). */}}
+{{- define "fastapi-service.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "fastapi-service.name" (first .) }}
+app.kubernetes.io/instance: {{ (first .).Release.Name }}
+app.kubernetes.io/component: {{ last . }}
+{{- end -}}
+
+{{/* What runs: the tag, the start of a digest without tag, or the chart's appVersion. */}}
+{{- define "fastapi-service.version" -}}
+{{- $digest := .Values.image.digest | replace ":" "-" | trunc 19 -}}
+{{- coalesce .Values.image.tag $digest .Chart.AppVersion | trunc 63 | trimAll "-_." -}}
+{{- end -}}
+
+{{/* Labels of an object. Takes (list $ "component"). */}}
+{{- define "fastapi-service.labels" -}}
+{{- $root := first . -}}
+{{- $own := include "fastapi-service.selectorLabels" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/version" (include "fastapi-service.version" $root) -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_.") -}}
+{{- toYaml (merge $own ($root.Values.commonLabels | default dict)) -}}
+{{- end -}}
+
+{{/* Labels of a component's pods. Takes (list $ "component" podLabels). The chart's version is left out, since a new one alone is no reason to replace pods. */}}
+{{- define "fastapi-service.podLabels" -}}
+{{- $root := first . -}}
+{{- $own := include "fastapi-service.selectorLabels" (list $root (index . 1)) | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/version" (include "fastapi-service.version" $root) -}}
+{{- toYaml (merge $own (last . | default dict) ($root.Values.commonLabels | default dict)) -}}
+{{- end -}}
+
+{{- define "fastapi-service.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* The variables that the chart owns, because other objects depend on the same values. */}}
+{{- define "fastapi-service.ownConfig" -}}
+APP_PORT: {{ .Values.ports.http | quote }}
+APP_MANAGEMENT_PORT: {{ .Values.ports.management | quote }}
+# The preStop sleep has already waited for the endpoints.
+APP_DRAIN_DELAY_SECONDS: "0"
+APP_DRAIN_TIMEOUT_SECONDS: {{ .Values.drain.timeoutSeconds | quote }}
+{{- if .Values.secrets.existingSecret }}
+APP_SECRETS_DIR: {{ .Values.secrets.mountPath | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* All variables of the ConfigMap. */}}
+{{- define "fastapi-service.config" -}}
+{{- $config := dict "APP_HOST" "0.0.0.0" -}}
+{{- range $name, $value := .Values.config -}}
+{{- /* A number is a float here; only JSON writes it as it was given. */ -}}
+{{- $_ := set $config $name (kindIs "string" $value | ternary $value (toJson $value)) -}}
+{{- end -}}
+{{- toYaml (merge (include "fastapi-service.ownConfig" . | fromYaml) $config) -}}
+{{- end -}}
+
+{{- define "fastapi-service.volumeMounts" -}}
+- name: tmp
+  mountPath: /tmp
+{{- if .Values.secrets.existingSecret }}
+- name: secrets
+  mountPath: {{ .Values.secrets.mountPath }}
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "fastapi-service.volumes" -}}
+- name: tmp
+  emptyDir:
+    sizeLimit: {{ .Values.tmp.sizeLimit }}
+{{- with .Values.secrets.existingSecret }}
+- name: secrets
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,103 @@
+"""The real Helm, run on the chart."""
+
+import copy
+import functools
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "fastapi-service"
+SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
+ENVIRONMENTS = sorted((ROOT / "k8s" / "environments").glob("*.yaml"))
+
+IMAGE = {"repository": "registry.example.com/team/app"}
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+Object = dict[str, Any]
+
+
+class Objects(list[Object]):
+    """What the chart makes of its values."""
+
+    def all(self, kind: str) -> list[Object]:
+        return [each for each in self if each["kind"] == kind]
+
+    def one(self, kind: str, name: str = "") -> Object:
+        """The only object of a kind, or the only one of this name too."""
+        found = [each for each in self.all(kind) if name in ("", each["metadata"]["name"])]
+        assert len(found) == 1, f"{len(found)} objects are a {kind} {name}"
+        return found[0]
+
+    @property
+    def container(self) -> Object:
+        """The app's container."""
+        (container,) = pod(self.one("Deployment"))["containers"]
+        return copy.copy(container)
+
+
+def pod(workload: Object) -> Object:
+    """The pod specification of a Deployment or Job."""
+    spec: Object = workload["spec"]["template"]["spec"]
+    return spec
+
+
+def render(
+    values: Object | None = None, *files: Path, release: str = "demo", options: tuple[str, ...] = ()
+) -> Objects:
+    """`helm template` with an image and these values, on top of files of values."""
+    rendered = template(values, *files, release=release, options=options)
+    return Objects(each for each in yaml.load_all(rendered, Loader=yaml.CSafeLoader) if each)
+
+
+def template(
+    values: Object | None = None, *files: Path, release: str = "demo", options: tuple[str, ...] = ()
+) -> str:
+    """The text of `helm template`."""
+    done = _template(release, json.dumps(_with_image(values)), files, options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refusal(values: Object, *files: Path, options: tuple[str, ...] = ()) -> list[str]:
+    """The lines with which values are refused, one a mistake."""
+    done = _template("demo", json.dumps(_with_image(values)), files, options)
+    assert done.returncode != 0, "these values were not refused"
+    return [
+        line.strip().removeprefix("- ") for line in done.stderr.splitlines() if line.strip().startswith("- ")
+    ]
+
+
+def helm(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [helm_program(), *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@functools.cache
+def helm_program() -> str:
+    """Where Helm is: HELM in the environment, else on the PATH."""
+    named = os.environ.get("HELM", "helm")
+    found = shutil.which(named)
+    if found is None:
+        pytest.fail(f"{named} is no program: install Helm 4, or set HELM to where it is", pytrace=False)
+    return found
+
+
+@functools.cache
+def _template(
+    release: str, values: str, files: tuple[Path, ...], options: tuple[str, ...]
+) -> subprocess.CompletedProcess[str]:
+    chosen = [f"--values={file}" for file in files]
+    return helm("template", release, CHART, *chosen, "--values=-", *options, stdin=values)
+
+
+def _with_image(values: Object | None) -> Object:
+    values = values or {}
+    return {**values, "image": {**IMAGE, **values.get("image", {})}}

@@ -1,0 +1,197 @@
+import pytest
+
+from .helm import DIGEST, Objects, pod, render
+
+
+def test_a_rollout_keeps_the_whole_capacity() -> None:
+    spec = render().one("Deployment")["spec"]
+    assert spec["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"},
+    }
+    assert (spec["minReadySeconds"], spec["progressDeadlineSeconds"], spec["revisionHistoryLimit"]) == (
+        5,
+        240,
+        3,
+    )
+
+
+def test_the_autoscaler_alone_sets_the_number_of_pods() -> None:
+    assert "replicas" not in render().one("Deployment")["spec"]
+
+
+@pytest.mark.parametrize("replicas", [0, 1, 5])
+def test_a_fixed_number_of_pods(replicas: int) -> None:
+    objects = render({"autoscaling": {"enabled": False}, "replicas": replicas})
+    assert objects.one("Deployment")["spec"]["replicas"] == replicas
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ({}, "registry.example.com/team/app:0.1.0"),
+        ({"tag": "1.2"}, "registry.example.com/team/app:1.2"),
+        ({"digest": DIGEST}, f"registry.example.com/team/app@{DIGEST}"),
+        ({"tag": "1.2", "digest": DIGEST}, f"registry.example.com/team/app@{DIGEST}"),
+        ({"repository": "localhost:5000/app", "tag": "1"}, "localhost:5000/app:1"),
+    ],
+)
+def test_the_image_is_named_by_digest_or_tag(image: dict[str, str], reference: str) -> None:
+    objects = render({"image": image, "migrations": {"enabled": True}})
+    assert objects.container["image"] == reference
+    assert pod(objects.one("Job"))["containers"][0]["image"] == reference
+
+
+def test_pulling_the_image() -> None:
+    assert render().container["imagePullPolicy"] == "IfNotPresent"
+    assert "imagePullSecrets" not in pod(render().one("Deployment"))
+
+    objects = render({"image": {"pullPolicy": "Always", "pullSecrets": [{"name": "registry"}]}})
+    assert objects.container["imagePullPolicy"] == "Always"
+    assert pod(objects.one("Deployment"))["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_the_image_decides_what_to_run() -> None:
+    assert not {"command", "args"} & render().container.keys()
+    container = render({"command": ["uvicorn"], "args": ["other:app"]}).container
+    assert (container["command"], container["args"]) == (["uvicorn"], ["other:app"])
+
+
+class TestDrain:
+    """A pod serves on until the endpoints have noticed, then finishes what is in flight."""
+
+    @staticmethod
+    def grace(objects: Objects) -> int:
+        seconds: int = pod(objects.one("Deployment"))["terminationGracePeriodSeconds"]
+        return seconds
+
+    @pytest.mark.parametrize(("delay", "timeout", "grace"), [(5, 25, 35), (1, 0, 6), (60, 600, 665)])
+    def test_all_times_follow_from_two(self, delay: int, timeout: int, grace: int) -> None:
+        objects = render({"drain": {"endpointDelaySeconds": delay, "timeoutSeconds": timeout}})
+        assert objects.container["lifecycle"] == {"preStop": {"sleep": {"seconds": delay}}}
+        assert self.grace(objects) == grace
+        assert objects.one("ConfigMap")["data"]["APP_DRAIN_TIMEOUT_SECONDS"] == str(timeout)
+
+    def test_the_defaults(self) -> None:
+        assert render().container["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+        assert self.grace(render()) == 35
+
+    @pytest.mark.parametrize("delay", [0, 5])
+    def test_the_app_never_waits_a_second_time(self, delay: int) -> None:
+        objects = render({"drain": {"endpointDelaySeconds": delay}})
+        assert objects.one("ConfigMap")["data"]["APP_DRAIN_DELAY_SECONDS"] == "0"
+
+    def test_no_hook_sleeps_for_zero_seconds(self) -> None:
+        objects = render({"drain": {"endpointDelaySeconds": 0}})
+        assert "lifecycle" not in objects.container
+        assert self.grace(objects) == 30
+
+
+class TestProbes:
+    @pytest.mark.parametrize(
+        ("probe", "path"), [("startup", "/startupz"), ("readiness", "/readyz"), ("liveness", "/livez")]
+    )
+    def test_each_asks_the_management_port(self, probe: str, path: str) -> None:
+        container = render({"ports": {"management": 9100}}).container
+        assert container[f"{probe}Probe"]["httpGet"] == {"path": path, "port": "management"}
+        assert {"name": "management", "containerPort": 9100} in container["ports"]
+
+    def test_starting_is_noticed_at_once_and_may_take_a_minute(self) -> None:
+        probe = render().container["startupProbe"]
+        assert probe["periodSeconds"] == 1
+        assert probe["periodSeconds"] * probe["failureThreshold"] >= 60
+
+    def test_a_pod_that_is_not_ready_leaves_before_one_that_hangs_is_restarted(self) -> None:
+        ready, live = (render().container[f"{probe}Probe"] for probe in ("readiness", "liveness"))
+        assert ready["periodSeconds"] <= 5
+        assert ready["periodSeconds"] * ready["failureThreshold"] <= 10
+        assert live["periodSeconds"] * live["failureThreshold"] >= 60
+
+    @pytest.mark.parametrize("probe", ["startup", "readiness", "liveness"])
+    def test_each_can_be_tuned(self, probe: str) -> None:
+        tuned = {"path": "/other", "periodSeconds": 7, "timeoutSeconds": 6, "failureThreshold": 5}
+        container = render({"probes": {probe: tuned}}).container
+        path = tuned.pop("path")
+        assert container[f"{probe}Probe"] == {"httpGet": {"path": path, "port": "management"}, **tuned}
+
+
+def test_requests_and_a_memory_limit_but_no_cpu_limit() -> None:
+    assert render().container["resources"] == {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"memory": "256Mi"},
+    }
+    assert "resources" not in render({"resources": None, "autoscaling": {"enabled": False}}).container
+
+
+def test_the_ports_of_the_container() -> None:
+    assert render({"ports": {"http": 8080, "management": 9090}}).container["ports"] == [
+        {"name": "http", "containerPort": 8080},
+        {"name": "management", "containerPort": 9090},
+    ]
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_what_holds_of_pods_of_both_kinds(kind: str) -> None:
+    spec = pod(render({"migrations": {"enabled": True}}).one(kind))
+    assert spec["enableServiceLinks"] is False, "variables named after other services are no configuration"
+    assert spec["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+OWN = {"app.kubernetes.io/name": "fastapi-service", "app.kubernetes.io/instance": "demo"}
+
+
+class TestSpread:
+    def test_over_nodes_and_zones_softly_each_revision_for_itself(self) -> None:
+        constraints = pod(render().one("Deployment"))["topologySpreadConstraints"]
+        assert [each["topologyKey"] for each in constraints] == [
+            "kubernetes.io/hostname",
+            "topology.kubernetes.io/zone",
+        ]
+        for each in constraints:
+            assert (each["maxSkew"], each["whenUnsatisfiable"]) == (1, "ScheduleAnyway")
+            assert each["matchLabelKeys"] == ["pod-template-hash"]
+            assert each["labelSelector"]["matchLabels"] == {**OWN, "app.kubernetes.io/component": "app"}
+
+    def test_own_selectors_and_keys_are_kept(self) -> None:
+        by_selector = {"topologyKey": "a", "labelSelector": {"matchLabels": {"b": "c"}}}
+        by_keys = {"topologyKey": "d", "matchLabelKeys": ["e"]}
+        objects = render({"topologySpreadConstraints": [by_selector, by_keys]})
+        first, second = pod(objects.one("Deployment"))["topologySpreadConstraints"]
+        assert first == by_selector
+        assert second["matchLabelKeys"] == ["e"]
+        assert second["labelSelector"]["matchLabels"].items() >= OWN.items()
+
+    def test_none(self) -> None:
+        assert "topologySpreadConstraints" not in pod(
+            render({"topologySpreadConstraints": []}).one("Deployment")
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("nodeSelector", {"kubernetes.io/os": "linux"}),
+        ("tolerations", [{"key": "dedicated", "operator": "Exists"}]),
+        ("affinity", {"nodeAffinity": {}}),
+        ("priorityClassName", "web-high"),
+    ],
+)
+def test_where_pods_run(name: str, value: object) -> None:
+    assert name not in pod(render().one("Deployment"))
+    assert pod(render({name: value}).one("Deployment"))[name] == value
+
+
+def test_annotations_and_labels_of_the_deployment_and_its_pods() -> None:
+    assert "annotations" not in render().one("Deployment")["metadata"]
+
+    deployment = render(
+        {
+            "deploymentAnnotations": {"on": "deployment"},
+            "podAnnotations": {"on": "pod"},
+            "podLabels": {"tier": "web"},
+        }
+    ).one("Deployment")
+    assert deployment["metadata"]["annotations"] == {"on": "deployment"}
+    assert "tier" not in deployment["metadata"]["labels"]
+    assert deployment["spec"]["template"]["metadata"]["annotations"]["on"] == "pod"
+    assert deployment["spec"]["template"]["metadata"]["labels"]["tier"] == "web"
