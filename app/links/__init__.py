@@ -1,0 +1,1 @@
+"""The domain: short links. Yours goes here; nothing outside but app.main knows of it."""

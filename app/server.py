@@ -1,0 +1,181 @@
+"""The life of the process: two servers on one event loop, and an end that loses no request.
+
+On the first SIGTERM or SIGINT readiness goes off, and the public port serves on for the drain
+delay, until load balancers have noticed. Then it stops accepting, finishes what is in flight, and
+closes. The management port answers to the very end. A second signal ends the process at once.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from app import migrate
+from app.main import Service, create_service
+from app.settings import Settings
+
+log = structlog.get_logger("app.server")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+BACKLOG = 2048
+CLOSE_SECONDS = 5  # for what remains once no request is in flight: the database's connections
+
+
+class ServeError(Exception):
+    """The message is a sentence that says what to do."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server without its signal handling, which refuses new connections at once."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                backlog=BACKLOG,
+                forwarded_allow_ips=settings.trusted_proxies,
+                timeout_keep_alive=settings.keep_alive_seconds,
+            )
+        )
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def run_on(self, listener: socket.socket) -> None:
+        # uvicorn exits the interpreter when a lifespan fails, having logged why.
+        with contextlib.suppress(SystemExit):
+            await self.serve(sockets=[listener])
+
+    def cut_off(self) -> int:
+        """Cancel the requests in flight and drop all connections; returns how many requests."""
+        requests, connections = list(self.server_state.tasks), list(self.server_state.connections)
+        for request in requests:
+            request.cancel()
+        for connection in connections:
+            connection.transport.abort()
+        return len(requests)
+
+
+class Lifecycle:
+    def __init__(self, settings: Settings, service: Service) -> None:
+        self.settings = settings
+        self.health = service.health
+        self.public = Server(service.public, settings)
+        self.management = Server(service.management, settings)
+        self._stop = asyncio.Event()
+
+    async def run(self, public: socket.socket, management: socket.socket) -> int:
+        """Serve on these listening sockets until told to stop.
+
+        Returns:
+            The exit code: 0 after a clean drain, 1 if requests were cut off or a server died.
+        """
+        for number in SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
+        management_task = asyncio.create_task(self.management.run_on(management))
+        public_task = asyncio.create_task(self.public.run_on(public))
+        stopping = asyncio.create_task(self._stop.wait())
+        announcing = asyncio.create_task(self._announce(public, management))
+        servers = {management_task, public_task}
+        try:
+            await asyncio.wait({*servers, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if self._stop.is_set() and self.health.started:
+                log.info("draining: not ready, still serving", seconds=self.settings.drain_delay_seconds)
+                delay = self.settings.drain_delay_seconds
+                await asyncio.wait(servers, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+            died = any(server.done() for server in servers)
+            if died:
+                log.error("a server ended by itself, and so does the process")
+            clean = await self._finish(self.public, public_task, self.settings.drain_timeout_seconds)
+            return 0 if clean and not died else 1
+        finally:
+            announcing.cancel()
+            stopping.cancel()
+            await self._finish(self.management, management_task, 1)
+            log.info("stopped")
+
+    async def _announce(self, public: socket.socket, management: socket.socket) -> None:
+        await self.management.listening.wait()
+        await self.public.listening.wait()
+        if self._stop.is_set():
+            return
+        self.health.started = True
+        log.info("serving", public=address(public), management=address(management))
+        if self.settings.environment == "local" and self.settings.jwks_file is None:
+            log.info("to make links, mint a token: python -m app token --scope links:write")
+
+    async def _finish(self, server: Server, task: asyncio.Task[None], seconds: float) -> bool:
+        """Stop accepting and give what is in flight `seconds`; returns whether that was enough."""
+        server.should_exit = True
+        _, late = await asyncio.wait([task], timeout=seconds)
+        cut = server.cut_off() if late else 0
+        if cut:
+            log.error("out of time: requests cut off", requests=cut, seconds=seconds)
+        await asyncio.wait([task], timeout=CLOSE_SECONDS)
+        if task.done() and (error := task.exception()):
+            log.error("server failed", exc_info=error)
+        return not cut
+
+    def _on_signal(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if self._stop.is_set():
+            log.warning("second signal: ending at once", signal=name)
+            sys.stdout.flush()
+            # Not sys.exit: a request or a driver that hangs must not hold up someone who asks twice.
+            os._exit(128 + number)
+        log.info("stopping", signal=name)
+        self.health.draining = True
+        self._stop.set()
+
+
+def listen(host: str, port: int, variable: str) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        ServeError: the port is taken or the address is not ours; names `variable`.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise ServeError(
+            f"{variable}_PORT: cannot listen on {host} port {port}: {reason}. "
+            f"Stop what uses it, or set {variable}_HOST or {variable}_PORT to something else."
+        ) from error
+
+
+def address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def serve(settings: Settings) -> int:
+    """Run the service; returns the exit code."""
+    with (
+        listen(settings.host, settings.port, "APP") as public,
+        listen(settings.management_host, settings.management_port, "APP_MANAGEMENT") as management,
+    ):
+        service = create_service(settings)
+        if settings.is_sqlite:  # a file of our own; PostgreSQL is migrated before a release, once
+            await migrate.migrate(settings)
+        return await Lifecycle(settings, service).run(public, management)

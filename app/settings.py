@@ -1,0 +1,270 @@
+"""Configuration: environment variables with the prefix APP_, or files in a secrets directory.
+
+A file in APP_SECRETS_DIR is named like the variable in lower case (app_database_url); the
+environment wins where both are set. An empty variable counts as not set.
+"""
+
+import contextlib
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+PREFIX = "APP_"
+DEFAULT_SECRETS_DIR = Path("/run/secrets/app")
+DEVELOPMENT_ISSUER = "shipshape-dev"
+
+# What a database URL may be written as, and the asyncio driver it means.
+DRIVERS = {
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+}
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class ConfigurationError(Exception):
+    """One sentence for each mistake, naming the variable; never the value of a secret."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def default_dev_key_file() -> Path:
+    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
+    with contextlib.suppress(RuntimeError):  # a user without a home, as in a container
+        return state.expanduser() / "shipshape" / "dev-key.json"
+    return Path("dev-key.json")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    secrets_dir: Path = DEFAULT_SECRETS_DIR
+    """Directory of secret files; may be absent."""
+    environment: Literal["local", "staging", "production"] = "local"
+    """Where this runs. Anything but local must name an issuer and its keys."""
+
+    host: str = "127.0.0.1"
+    """Address the public port listens on."""
+    port: Port = 8000
+    """Public port; 0 takes a free one."""
+    management_host: str = ""
+    """Address the management port listens on; APP_HOST if not set."""
+    management_port: Port = 9000
+    """Port of probes and metrics; 0 takes a free one."""
+    public_url: str = "http://127.0.0.1:8000"
+    """Base of the short links handed out."""
+    trusted_proxies: str = "127.0.0.1"
+    """Addresses or networks, comma separated, whose X-Forwarded-For and -Proto are believed."""
+    keep_alive_seconds: int = Field(default=100, ge=1, le=3600)
+    """How long an idle connection stays open; longer than the ingress keeps it (Traefik: 90)."""
+    max_body_bytes: int = Field(default=65536, ge=1024)
+    """Largest request body accepted."""
+
+    database_url: SecretStr = SecretStr("sqlite+aiosqlite:///./shipshape.db")
+    """postgresql://user:password@host/name or sqlite:///file."""
+    database_pool_size: int = Field(default=5, ge=1, le=100)
+    """Connections kept open."""
+    database_pool_overflow: int = Field(default=5, ge=0, le=100)
+    """Connections beyond that, when busy."""
+    database_pool_timeout_seconds: Seconds = 3
+    """Longest wait for a free connection."""
+    database_connect_timeout_seconds: Seconds = 3
+    """Longest wait for a new connection."""
+    database_statement_timeout_seconds: Seconds = 5
+    """Longest a statement may run."""
+    cache_seconds: float = Field(default=5, ge=0, le=3600)
+    """How long a redirect may be answered from memory, and so how old it can be; 0 always asks the database."""
+    migrate_wait_seconds: float = Field(default=60, ge=0, le=3600)
+    """How long migrate waits for the database and for another migration."""
+
+    jwt_issuer: str = DEVELOPMENT_ISSUER
+    """The iss claim a token must carry."""
+    jwt_audience: str = "shipshape"
+    """The aud claim a token must carry."""
+    jwt_leeway_seconds: int = Field(default=30, ge=0, le=300)
+    """Clock skew allowed for exp and nbf."""
+    jwks_file: Path | None = None
+    """JSON Web Key Set (RFC 7517) of the issuer's public keys; read again when it changes."""
+    dev_key_file: Path = Field(default_factory=default_dev_key_file)
+    """Private key of development tokens; trusted in environment local without APP_JWKS_FILE."""
+
+    check_interval_seconds: Seconds = 2
+    """Pause between checks of the database."""
+    check_timeout_seconds: Seconds = 2
+    """When a check of the database counts as failed."""
+    drain_delay_seconds: float = Field(default=5, ge=0, le=600)
+    """How long it serves on, not ready, after SIGTERM."""
+    drain_timeout_seconds: float = Field(default=25, ge=0, le=3600)
+    """The most that requests in flight get after that."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level logged."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """auto: console on a terminal, JSON otherwise."""
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("management_host")
+    @classmethod
+    def _same_host(cls, value: str, info: ValidationInfo) -> str:
+        return value or str(info.data.get("host", ""))
+
+    @field_validator("management_port")
+    @classmethod
+    def _separate_port(cls, value: int, info: ValidationInfo) -> int:
+        if value and value == info.data.get("port"):
+            raise ValueError(f"must differ from APP_PORT, which is {value} too")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        try:
+            url = urlsplit(value)
+            port_is_valid = url.port is None or url.port > 0
+        except ValueError:
+            port_is_valid = False
+        if not port_is_valid or url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("must be an http or https URL such as https://links.example.com")
+        if url.path not in ("", "/") or url.query or url.fragment or url.username is not None:
+            raise ValueError("must be only scheme, host and port, such as https://links.example.com")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _async_driver(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        url = _database_url(value.get_secret_value())
+        if info.data.get("environment") == "production" and url.get_backend_name() == "sqlite":
+            raise ValueError("must name a PostgreSQL database in production: a pod's SQLite file dies with it")
+        return SecretStr(url.render_as_string(hide_password=False))
+
+    @field_validator("jwt_issuer")
+    @classmethod
+    def _real_issuer(cls, value: str, info: ValidationInfo) -> str:
+        if _deployed(info) and value == DEVELOPMENT_ISSUER:
+            raise ValueError("must name your identity provider outside environment local")
+        return value
+
+    @field_validator("jwks_file")
+    @classmethod
+    def _real_keys(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if _deployed(info) and value is None:
+            raise ValueError("must name a file with your identity provider's keys outside environment local")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        directory = Path(os.environ.get("APP_SECRETS_DIR") or DEFAULT_SECRETS_DIR)
+        files = [SecretsSettingsSource(settings_cls, directory)] if directory.is_dir() else []
+        return (init_settings, env_settings, *files)
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment and the secrets directory.
+
+        Raises:
+            ConfigurationError: with every mistake at once.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            raise ConfigurationError(*_sentences(error, os.environ)) from None
+        except (OSError, SettingsError) as error:
+            reason = error.__cause__ or error
+            raise ConfigurationError(f"APP_SECRETS_DIR: a secret file cannot be read: {reason}") from None
+
+    @property
+    def database(self) -> URL:
+        return make_url(self.database_url.get_secret_value())
+
+    @property
+    def is_sqlite(self) -> bool:
+        return bool(self.database.drivername == DRIVERS["sqlite"])
+
+    def effective(self) -> dict[str, object]:
+        """Every variable with the value in force, fit to be shown: the database password is masked."""
+        values = self.model_dump(mode="json")
+        values["database_url"] = self.database.render_as_string(hide_password=True)
+        return {PREFIX + name.upper(): value for name, value in values.items()}
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """APP_ variables that mean nothing here, each with the known name it resembles, if any."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    strangers = [name for name in environ if name.startswith(PREFIX) and name not in known]
+    return {name: next(iter(difflib.get_close_matches(name, known, 1)), None) for name in sorted(strangers)}
+
+
+def _deployed(info: ValidationInfo) -> bool:
+    return bool(info.data.get("environment", "local") != "local")
+
+
+def _database_url(text: str) -> URL:
+    example = "postgresql://user:password@host/name or sqlite:///file"
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError(f"must be a URL such as {example}") from None
+    if url.drivername not in DRIVERS:
+        raise ValueError(f"must begin with postgresql:// or sqlite://, as in {example}")
+    url = url.set(drivername=DRIVERS[url.drivername])
+    if url.get_backend_name() == "sqlite":
+        if not url.database or ":memory:" in url.database:
+            raise ValueError("must name a file, as in sqlite:///file: the schema is not migrated in memory")
+        return url
+    if not url.host or not url.database:
+        raise ValueError(f"must name a host and a database, as in {example}")
+    # libpq's sslmode is called ssl by asyncpg; certificates come by PGSSLROOTCERT and its like.
+    query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
+    if strangers := sorted(set(query) - {"ssl"}):
+        raise ValueError(f"has parameters that are not understood ({', '.join(strangers)}): only sslmode is")
+    return url.set(query=query)
+
+
+def _sentences(error: ValidationError, environ: Mapping[str, str]) -> list[str]:
+    sentences = []
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        name = PREFIX + str(problem["loc"][0]).upper()
+        text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        shown = f" (it is {environ[name]!r})" if name in environ and name != "APP_DATABASE_URL" else ""
+        sentences.append(f"{name}: {text}{shown}")
+    return sentences

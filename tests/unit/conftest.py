@@ -1,0 +1,249 @@
+"""Fixtures of the unit tests: the real application in process, and a real PostgreSQL."""
+
+import asyncio
+import io
+import json
+import logging
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
+from joserfc.jws import JWSRegistry
+from pydantic import SecretStr
+
+from app import logs, migrate
+from app.main import Service, create_service
+from app.settings import Settings
+
+ISSUER, AUDIENCE = "https://issuer.example.com", "links"
+
+Logs = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Not uvloop, whose loops hang in close() over what a failed test has left open."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable and no file of the developer's decides a test."""
+    for name in os.environ:
+        if name.startswith("APP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def clean_logging() -> Iterator[None]:
+    """No test logs to the stream of another one, which may be closed."""
+    handlers, level = logging.root.handlers, logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    logging.root.handlers = handlers
+    logging.root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> ECKey:
+    return ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}, auto_kid=True)
+
+
+@pytest.fixture
+def jwks_file(tmp_path: Path, signing_key: ECKey) -> Path:
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps(KeySet([signing_key]).as_dict(private=False)))
+    return path
+
+
+class AnyHeader(JWSRegistry):
+    max_header_length = 10_000
+
+    def __init__(self, algorithms: list[str]) -> None:
+        super().__init__(algorithms=algorithms, strict_check_header=False)
+
+
+@pytest.fixture
+def mint(signing_key: ECKey) -> Callable[..., str]:
+    """Makes an access token; keyword arguments replace claims, None leaves one out."""
+
+    def mint(key: Any = signing_key, header: dict[str, Any] | None = None, **claims: Any) -> str:
+        now = int(time.time())
+        standard = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": "alice",
+            "scope": "links:write",
+            "iat": now,
+            "exp": now + 60,
+        }
+        chosen = {name: value for name, value in (standard | claims).items() if value is not None}
+        head = {"alg": "ES256", "kid": signing_key.kid} | (header or {})
+        return jwt.encode(head, chosen, key, registry=AnyHeader([head["alg"]]))
+
+    return mint
+
+
+@pytest.fixture
+def settings(tmp_path: Path, jwks_file: Path) -> Settings:
+    return Settings(
+        database_url=SecretStr(f"sqlite:///{tmp_path}/links.db"),
+        jwks_file=jwks_file,
+        jwt_issuer=ISSUER,
+        jwt_audience=AUDIENCE,
+        public_url="https://links.example.com",
+        log_format="json",
+    )
+
+
+@pytest.fixture
+def log_lines(settings: Settings) -> Logs:
+    """What has been logged, as objects."""
+    stream = io.StringIO()
+    logs.configure(settings, stream)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+async def service(settings: Settings, log_lines: Logs) -> AsyncIterator[Service]:
+    """The application, migrated and started, on SQLite."""
+    del log_lines
+    await migrate.migrate(settings)
+    service = create_service(settings)
+    async with service.public.router.lifespan_context(service.public):
+        service.health.started = True
+        yield service
+
+
+@pytest.fixture
+async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the public port, to which errors are answered as a server would."""
+    transport = httpx.ASGITransport(service.public, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="https://links.example.com") as client:
+        yield client
+
+
+@pytest.fixture
+async def writer(client: httpx.AsyncClient, mint: Callable[..., str]) -> httpx.AsyncClient:
+    """A client of the public port whose token may write links."""
+    client.headers["Authorization"] = f"Bearer {mint()}"
+    return client
+
+
+@pytest.fixture
+async def management(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(service.management)
+    async with httpx.AsyncClient(transport=transport, base_url="http://management") as client:
+        yield client
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    """Waits for a condition, letting the event loop run."""
+
+    async def until(condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(30):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    return until
+
+
+class PostgreSQL:
+    """A server of our own in a temporary directory, run as an unprivileged user."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.bin = self._binaries()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+
+    @staticmethod
+    def _binaries() -> Path:
+        places = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+        if found := shutil.which("initdb"):
+            places.insert(0, Path(found).resolve().parent)
+        if not places:
+            pytest.fail("These tests need PostgreSQL's server: install it, as with apt-get install postgresql.")
+        return places[0]
+
+    def run(self, program: str, *arguments: str) -> None:
+        command = [str(self.bin / program), *arguments]
+        if os.geteuid() == 0:  # PostgreSQL refuses to be run by root
+            command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.fail(f"{program} failed: {done.stderr or done.stdout}")
+
+    def start(self) -> None:
+        options = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": self.directory,
+            "fsync": "off",
+        }
+        given = " ".join(f"-c {name}={value}" for name, value in options.items())
+        log = str(self.directory / "log")
+        self.run("pg_ctl", "start", "-w", "-D", str(self.directory / "data"), "-l", log, "-o", given)
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", str(self.directory / "data"))
+
+    def url(self, database: str) -> str:
+        return f"postgresql://links:secret@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str) -> None:
+        self.run("psql", "--quiet", "--set=ON_ERROR_STOP=1", self.url("postgres"), f"--command={statement}")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    directory = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    server = PostgreSQL(directory)
+    password = directory / "password"
+    password.write_text("secret")
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("postgres")
+        for path in (directory, password):
+            os.chown(path, user.pw_uid, user.pw_gid)
+    server.run(
+        *("initdb", "--pgdata", str(directory / "data"), "--no-sync", "--auth=scram-sha-256"),
+        *("--username=links", f"--pwfile={password}", "--encoding=UTF8", "--locale=C"),
+    )
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def postgresql_settings(
+    postgresql: PostgreSQL, settings: Settings, request: pytest.FixtureRequest
+) -> Iterator[Settings]:
+    """Settings with an empty database of the test's own."""
+    name = f"test_{abs(hash(request.node.nodeid))}"
+    postgresql.execute(f"CREATE DATABASE {name}")
+    yield Settings(**settings.model_dump() | {"database_url": postgresql.url(name)})
+    postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port bound but not listened on: connections to it are refused, and no one else gets it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]

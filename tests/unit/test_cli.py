@@ -1,0 +1,176 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import app as package
+from app import __version__, cli, migrate, server
+from app.auth import TokenVerifier
+from app.dev_token import parse_dev_key
+from app.keys import KeyFile
+from app.settings import Settings
+
+ROOT = Path(package.__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_as_a_program() -> None:
+    command = [sys.executable, "-m", "app", "--version"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, __version__, "")
+
+
+def test_the_version_is_the_packages() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project.get("version", __version__) == __version__
+
+
+def test_mistakes_are_listed_on_stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("APP_PORT", "x")
+    monkeypatch.setenv("APP_LOG_LEVEL", "loud")
+    assert cli.main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    first, *rest = said.err.splitlines()
+    assert first == "The configuration is not valid:"
+    assert [line.split(":")[0].strip() for line in rest] == ["APP_PORT", "APP_LOG_LEVEL"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["token", "--help"]])
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main(arguments)
+    assert exited.value.code == 0
+    assert "usage: python -m app" in capsys.readouterr().out
+
+
+def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["sevre"])
+    assert exited.value.code == 2
+    assert "invalid choice: 'sevre'" in capsys.readouterr().err
+
+
+def test_config(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("APP_DATABASE_URL", "postgresql://links:hunter2@db/links")
+    assert cli.main(["config"]) == 0
+    shown = capsys.readouterr().out
+    assert "hunter2" not in shown
+    assert json.loads(shown)["APP_DATABASE_URL"] == "postgresql+asyncpg://links:***@db/links"
+
+
+def test_openapi(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["openapi"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert set(schema["paths"]) == {"/", "/api/v1/links", "/{slug}"}
+    assert schema["info"]["version"] == __version__
+
+
+def test_migrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["migrate"]) == 0
+    assert cli.main(["migrate"]) == 0
+    assert (tmp_path / "shipshape.db").exists()
+    assert capsys.readouterr().out.count("the database is up to date") == 2
+
+
+def test_migrate_when_it_cannot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], unused_port: int
+) -> None:
+    monkeypatch.setenv("APP_DATABASE_URL", f"postgresql://u:p@127.0.0.1:{unused_port}/links")
+    monkeypatch.setenv("APP_MIGRATE_WAIT_SECONDS", "0")
+    assert cli.main(["migrate"]) == 1
+    assert "APP_DATABASE_URL: cannot connect to postgresql+asyncpg://u:***@" in capsys.readouterr().err
+
+
+class TestToken:
+    def test_one_that_a_local_service_accepts(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["token", "--scope", "links:write links:read", "--subject", "me"]) == 0
+        settings = Settings()
+        keys = KeyFile(settings.dev_key_file, parse_dev_key)
+        verifier = TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience, leeway=0)
+        principal = verifier.verify(capsys.readouterr().out.strip())
+        assert (principal.subject, principal.scopes) == ("me", frozenset({"links:write", "links:read"}))
+
+    def test_its_public_keys(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        key = tmp_path / "key.json"
+        assert cli.main(["token", "--jwks", "--key", str(key)]) == 0
+        (public,) = json.loads(capsys.readouterr().out)["keys"]
+        private = json.loads(key.read_text())
+        assert public["x"] == private["x"]
+        assert "d" in private
+        assert "d" not in public
+
+    def test_not_in_production(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        for name, value in {
+            "APP_ENVIRONMENT": "production",
+            "APP_DATABASE_URL": "postgresql://u:p@db/links",
+            "APP_JWT_ISSUER": "https://issuer.example.com",
+            "APP_JWKS_FILE": str(tmp_path / "jwks.json"),
+        }.items():
+            monkeypatch.setenv(name, value)
+        assert cli.main(["token"]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "APP_ENVIRONMENT: is production" in said.err
+        assert not Settings().dev_key_file.exists()
+
+    def test_a_key_that_cannot_be_used(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "key.json").write_text("{}")
+        assert cli.main(["token", "--key", str(tmp_path / "key.json")]) == 1
+        assert "holds no usable keys" in capsys.readouterr().err
+
+
+class TestServe:
+    def test_is_the_default_and_returns_the_exit_code(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async def drained(_settings: Settings) -> int:
+            return 7
+
+        monkeypatch.setattr(server, "serve", drained)
+        monkeypatch.setenv("APP_JWT_ISUER", "https://issuer.example.com")
+        assert cli.main([]) == 7
+        warning = json.loads(capsys.readouterr().out)
+        assert (warning["name"], warning["meant"]) == ("APP_JWT_ISUER", "APP_JWT_ISSUER")
+
+    def test_without_its_keys(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        for name in ("APP_PORT", "APP_MANAGEMENT_PORT"):
+            monkeypatch.setenv(name, "0")
+        monkeypatch.setenv("APP_JWKS_FILE", str(tmp_path / "none.json"))
+        assert cli.main(["serve"]) == 2
+        assert "APP_JWKS_FILE: cannot read" in capsys.readouterr().err
+
+    def test_with_a_database_file_that_cannot_be_opened(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("APP_PORT", "APP_MANAGEMENT_PORT"):
+            monkeypatch.setenv(name, "0")
+        monkeypatch.setenv("APP_DATABASE_URL", "sqlite:////no/such/directory/links.db")
+        assert cli.main(["serve"]) == 1
+        assert "unable to open database file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_any_command(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    """Also as the first process of a container, where the kernel has no default for it."""
+
+    async def interrupted(_settings: Settings) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(migrate, "migrate", interrupted)
+    with pytest.raises(SystemExit) as exited:
+        sys.exit(cli.main(["migrate"]))
+    assert exited.value.code == 128 + number

@@ -1,0 +1,107 @@
+"""The application as it is put together."""
+
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import httpx
+import pytest
+
+from app import __version__, dev_token, migrate
+from app.main import create_service, trusted_keys
+from app.settings import ConfigurationError, Settings
+
+pytestmark = pytest.mark.anyio
+
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+class PostgreSQL(Protocol):
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+async def test_who_answers(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/")
+    expected = {"name": "shipshape", "version": __version__, "instance": socket.gethostname()}
+    assert (answer.status_code, answer.json()) == (200, expected)
+    assert (await client.head("/")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/api/v1/links/", "/api/v1"])
+async def test_what_is_not_there(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path, follow_redirects=False)).status_code == 404
+
+
+async def test_without_a_database_a_request_is_a_problem(settings: Settings, unused_port: int) -> None:
+    url = f"postgresql://links@127.0.0.1:{unused_port}/links"
+    service = create_service(Settings(**settings.model_dump() | {"database_url": url}))
+    transport = httpx.ASGITransport(service.public)
+    async with (
+        service.public.router.lifespan_context(service.public),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        answer = await client.get("/page")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (await client.get("/")).status_code == 200
+
+
+async def test_on_postgresql(postgresql_settings: Settings, mint: object) -> None:
+    assert callable(mint)
+    await migrate.migrate(postgresql_settings)
+    service = create_service(postgresql_settings)
+    transport = httpx.ASGITransport(service.public)
+    async with (
+        service.public.router.lifespan_context(service.public),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        headers = {"Authorization": f"Bearer {mint()}"}
+        made = await client.post("/api/v1/links", json={"url": "https://example.com"}, headers=headers)
+        assert made.status_code == 201
+        followed = await client.get(f"/{made.json()['slug']}")
+        assert followed.headers["location"] == "https://example.com/"
+        assert (await client.get("/%00")).status_code == 404  # which PostgreSQL does not store
+
+
+def test_locally_the_development_key_is_trusted(settings: Settings) -> None:
+    local = settings.model_copy(update={"jwks_file": None})
+    keys = trusted_keys(local)
+    assert not keys.current()
+    key = dev_token.obtain_key(local.dev_key_file)
+    assert [each.kid for each in keys.current()] == [key.kid]
+
+
+def test_with_a_key_set_it_is_not(settings: Settings) -> None:
+    key = dev_token.obtain_key(settings.dev_key_file)
+    assert key.kid not in [each.kid for each in trusted_keys(settings).current()]
+
+
+def test_a_key_set_must_be_there(settings: Settings) -> None:
+    assert settings.jwks_file
+    settings.jwks_file.write_text('{"keys": []}')
+    with pytest.raises(ConfigurationError, match=r"APP_JWKS_FILE: .* holds no usable keys"):
+        create_service(settings)
+
+
+async def test_the_database_goes_away_and_comes_back(
+    postgresql: PostgreSQL, postgresql_settings: Settings, until: Until
+) -> None:
+    await migrate.migrate(postgresql_settings)
+    service = create_service(postgresql_settings.model_copy(update={"check_interval_seconds": 0.05}))
+    service.health.started = True
+    transport = httpx.ASGITransport(service.public)
+    async with (
+        service.public.router.lifespan_context(service.public),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        await until(lambda: service.health.readiness()["database"] == "ok")
+        assert (await client.get("/before")).status_code == 404
+        postgresql.stop()
+        try:
+            await until(lambda: service.health.readiness()["database"] == "unreachable")
+            assert (await client.get("/meanwhile")).status_code == 503
+        finally:
+            postgresql.start()
+        await until(lambda: service.health.readiness()["database"] == "ok")
+        assert (await client.get("/after")).status_code == 404

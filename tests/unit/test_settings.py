@@ -1,0 +1,170 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from app.settings import ConfigurationError, Settings, unknown_variables
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Settings.load()
+
+
+def mistakes(monkeypatch: pytest.MonkeyPatch, **variables: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as raised:
+        load(monkeypatch, **variables)
+    return raised.value.problems
+
+
+def test_needs_nothing_at_all() -> None:
+    settings = Settings.load()
+    assert (settings.environment, settings.host, settings.port) == ("local", "127.0.0.1", 8000)
+    assert settings.is_sqlite
+
+
+def test_management_listens_where_the_public_port_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, APP_HOST="0.0.0.0").management_host == "0.0.0.0"  # noqa: S104
+    assert load(monkeypatch, APP_MANAGEMENT_HOST="127.0.0.2").management_host == "127.0.0.2"
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, APP_PORT="").port == 8000
+
+
+def test_log_level_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, APP_LOG_LEVEL="WARNING").log_level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("postgresql://u:p@db/links", "postgresql+asyncpg"),
+        ("postgres://u:p@db/links", "postgresql+asyncpg"),
+        ("postgresql+asyncpg://u:p@db/links", "postgresql+asyncpg"),
+        ("sqlite:///x.db", "sqlite+aiosqlite"),
+        ("sqlite+aiosqlite:////tmp/x.db", "sqlite+aiosqlite"),
+    ],
+)
+def test_database_url_gets_the_async_driver(monkeypatch: pytest.MonkeyPatch, given: str, driver: str) -> None:
+    database = load(monkeypatch, APP_DATABASE_URL=given).database
+    assert database.drivername == driver
+    assert database.password in ("p", None)
+
+
+def test_sslmode_is_translated_for_asyncpg(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, APP_DATABASE_URL="postgresql://u@db/links?sslmode=verify-full")
+    assert settings.database.query == {"ssl": "verify-full"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("APP_PORT", "http", "APP_PORT: must be a valid integer"),
+        ("APP_PORT", "65536", "APP_PORT: must be less than or equal to 65535 (it is '65536')"),
+        ("APP_MANAGEMENT_PORT", "8000", "APP_MANAGEMENT_PORT: must differ from APP_PORT, which is 8000 too"),
+        ("APP_ENVIRONMENT", "prod", "APP_ENVIRONMENT: must be 'local', 'staging' or 'production'"),
+        ("APP_PUBLIC_URL", "links.example.com", "APP_PUBLIC_URL: must be an http or https URL"),
+        ("APP_PUBLIC_URL", "https://", "APP_PUBLIC_URL: must be an http or https URL"),
+        ("APP_PUBLIC_URL", "https://a:x", "APP_PUBLIC_URL: must be an http or https URL"),
+        ("APP_PUBLIC_URL", "https://example.com/l", "APP_PUBLIC_URL: must be only scheme, host and port"),
+        ("APP_PUBLIC_URL", "https://me@example.com", "APP_PUBLIC_URL: must be only scheme, host and port"),
+        ("APP_DATABASE_URL", "links", "APP_DATABASE_URL: must be a URL such as"),
+        (
+            "APP_DATABASE_URL",
+            "mysql://u@db/links",
+            "APP_DATABASE_URL: must begin with postgresql:// or",
+        ),
+        ("APP_DATABASE_URL", "postgresql://db", "APP_DATABASE_URL: must name a host and a database"),
+        ("APP_DATABASE_URL", "postgresql://db/links?x=1", "not understood (x): only sslmode is"),
+        ("APP_DATABASE_URL", "sqlite://", "APP_DATABASE_URL: must name a file"),
+        ("APP_DATABASE_URL", "sqlite:///:memory:", "APP_DATABASE_URL: must name a file"),
+        ("APP_DRAIN_TIMEOUT_SECONDS", "-1", "APP_DRAIN_TIMEOUT_SECONDS: must be greater than or equal to 0"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str) -> None:
+    (problem,) = mistakes(monkeypatch, **{name: value})
+    assert sentence in problem
+
+
+def test_every_mistake_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    problems = mistakes(monkeypatch, APP_ENVIRONMENT="production", APP_PORT="x", APP_LOG_FORMAT="xml")
+    named = {problem.partition(":")[0] for problem in problems}
+    assert named == {"APP_PORT", "APP_LOG_FORMAT", "APP_DATABASE_URL", "APP_JWT_ISSUER", "APP_JWKS_FILE"}
+
+
+def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    problems = mistakes(monkeypatch, APP_DATABASE_URL="postgresql://u:hunter2@/links?password=hunter3")
+    assert "hunter" not in "".join(problems)
+
+
+def test_staging_needs_issuer_and_keys_but_may_use_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, APP_ENVIRONMENT="staging", APP_JWT_ISSUER="https://i.example", APP_JWKS_FILE="/keys")
+    assert settings.is_sqlite
+
+
+class TestSecretFiles:
+    @pytest.fixture
+    def directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        directory = tmp_path / "secrets"
+        directory.mkdir()
+        monkeypatch.setenv("APP_SECRETS_DIR", str(directory))
+        return directory
+
+    def test_named_like_the_variable(self, directory: Path) -> None:
+        (directory / "app_database_url").write_text("postgresql://u:p@db/links\n")
+        assert Settings.load().database.host == "db"
+
+    def test_the_environment_wins(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (directory / "app_database_url").write_text("postgresql://u:p@file/links")
+        assert load(monkeypatch, APP_DATABASE_URL="postgresql://u:p@env/links").database.host == "env"
+
+    def test_as_kubernetes_mounts_them(self, directory: Path) -> None:
+        version = directory / "..2026_01_01"
+        version.mkdir()
+        (version / "app_jwt_issuer").write_text("https://issuer.example")
+        (directory / "..data").symlink_to(version.name)
+        (directory / "app_jwt_issuer").symlink_to("..data/app_jwt_issuer")
+        assert Settings.load().jwt_issuer == "https://issuer.example"
+
+    def test_an_absent_directory_is_fine(self, directory: Path) -> None:
+        directory.rmdir()
+        assert Settings.load().port == 8000
+
+    def test_an_unreadable_file_is_told(self, directory: Path) -> None:
+        (directory / "app_jwt_issuer").write_bytes(b"\xff\xfe\xff")
+        with pytest.raises(ConfigurationError, match="APP_SECRETS_DIR: a secret file cannot be read"):
+            Settings.load()
+
+
+def test_effective_settings_mask_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    effective = load(monkeypatch, APP_DATABASE_URL="postgresql://u:hunter2@db/links").effective()
+    assert effective["APP_DATABASE_URL"] == "postgresql+asyncpg://u:***@db/links"
+    assert effective["APP_PORT"] == 8000
+
+
+def test_repr_hides_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "hunter2" not in repr(load(monkeypatch, APP_DATABASE_URL="postgresql://u:hunter2@db/links"))
+
+
+def test_unknown_variables_with_what_they_resemble() -> None:
+    environ = {"APP_JWT_ISUER": "x", "APP_QUUX": "x", "APP_PORT": "1", "HOME": "/"}
+    assert unknown_variables(environ) == {"APP_JWT_ISUER": "APP_JWT_ISSUER", "APP_QUUX": None}
+
+
+def test_the_development_key_is_in_the_users_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert Settings().dev_key_file == Path("/home/me/.local/state/shipshape/dev-key.json")
+
+
+def test_a_user_without_a_home_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert Settings().dev_key_file == Path("dev-key.json")
+
+
+def test_every_field_is_described() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
