@@ -31,7 +31,9 @@ def mirrors() -> dict[str, str]:
     found: dict[str, str] = {}
     for file in [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]:
         if file.is_file():
-            for address, archive in re.findall(r"(https?://[^\s]+/(debian(?:-security)?))/?(?=\s)", file.read_text() + "\n"):
+            for address, archive in re.findall(
+                r"(https?://[^\s]+/(debian(?:-security)?))/?(?=\s)", file.read_text() + "\n"
+            ):
                 found.setdefault(archive, address)
     if "debian" not in found:
         raise Failure("No Debian archive in /etc/apt/sources.list or sources.list.d: is this Debian?")

@@ -1,7 +1,6 @@
 """The kind cluster: one control plane and two workers, reached through ports of 127.0.0.1 only."""
 
 import json
-import os
 import socket
 import time
 from dataclasses import dataclass, field
@@ -12,8 +11,8 @@ from typing import Any
 import yaml
 
 from k8s.kind import host
-from k8s.kind.paths import BUILD, ROOT, shown
-from k8s.kind.process import CommandFailed, Failure, output, run, succeeds
+from k8s.kind.paths import BUILD, shown
+from k8s.kind.process import Failure, output, run, succeeds
 from k8s.kind.progress import Progress
 from k8s.kind.registry import INTERNAL
 
@@ -100,7 +99,11 @@ class Cluster:
         containerd = f'[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "{CERTS_D}"\n'
         if not host.may_lower_oom_score():
             containerd += '[plugins."io.containerd.grpc.v1.cri"]\n  restrict_oom_score_adj = true\n'
-        roles: list[dict[str, Any]] = [{"role": "control-plane", "extraPortMappings": published}, {"role": "worker"}, {"role": "worker"}]
+        roles: list[dict[str, Any]] = [
+            {"role": "control-plane", "extraPortMappings": published},
+            {"role": "worker"},
+            {"role": "worker"},
+        ]
         return {
             "kind": "Cluster",
             "apiVersion": "kind.x-k8s.io/v1alpha4",
@@ -126,7 +129,7 @@ class Cluster:
         text = yaml.safe_dump(self.config(), sort_keys=False)
         self._config_file.write_text(text)
         config = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
-        argv = ["kind", "create", "cluster", "--name", self.name, "--config", self._config_file, *config]
+        argv = ["kind", "create", "cluster", "--name", self.name, "--config", str(self._config_file), *config]
         run([*argv, "--wait", "120s", "--retain"], log=f"cluster-{self.name}")
         self._finished.write_text(text)
 
@@ -153,8 +156,8 @@ class Cluster:
     def _check_same(self) -> None:
         if yaml.safe_load(self._finished.read_text()) != self.config():
             raise Failure(
-                f"The cluster {self.name} was made with other ports or another node image (see {shown(self._finished)}), "
-                "and a cluster's cannot be changed: run `make down` first."
+                f"The cluster {self.name} was made with other ports or another node image, and a cluster's cannot be "
+                f"changed: run `make down` first. ({shown(self._finished)} says what it has.)"
             )
 
     def _check_ports(self) -> None:
@@ -165,7 +168,9 @@ class Cluster:
 
     def _answers_soon(self, nodes: list[str], progress: Progress) -> bool:
         """Start nodes that were stopped (by a restart of the engine, say) and wait for the API server."""
-        stopped = [n for n in nodes if output(["docker", "inspect", n, "--format", "{{.State.Running}}"]).strip() != "true"]
+        stopped = [
+            n for n in nodes if output(["docker", "inspect", n, "--format", "{{.State.Running}}"]).strip() != "true"
+        ]
         if stopped:
             self._check_ports()
             with progress.step(f"start {len(stopped)} stopped nodes of {self.name}", 30):

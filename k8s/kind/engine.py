@@ -42,7 +42,7 @@ def has_sys_resource() -> bool:
 
 def ensure(progress: Progress) -> None:
     """Return when an engine answers. Raises Failure with what to do where none can be started."""
-    _use_unpacked()
+    use_unpacked()
     if answers():
         return
     if os.environ.get("DOCKER_HOST"):
@@ -58,7 +58,7 @@ def ensure(progress: Progress) -> None:
         with progress.step("install the Docker engine", 15):
             apt.install(["iptables", "runc"])
             apt.unpack(UNPACKED, SUITE, _folder())
-    _use_unpacked()
+    use_unpacked()
     with progress.step("start the Docker engine", 5):
         _start()
 
@@ -104,7 +104,7 @@ def _own_pid() -> int | None:
     return pid if command.exists() and b"dockerd" in command.read_bytes() else None
 
 
-def _use_unpacked() -> None:
+def use_unpacked() -> None:
     """Put the unpacked client and its build plugin first on the PATH, if there are any."""
     if _folder().exists():
         link(_folder() / "usr/bin/docker", TOOLS / "docker")
@@ -119,29 +119,37 @@ def _systemd_has_docker() -> bool:
 def _start() -> None:
     folder = _folder()
     programs = f"{folder}/usr/sbin:{folder}/usr/bin:{os.environ['PATH']}"
-    argv = ["dockerd", "--feature", "containerd-snapshotter=true", "--pidfile", str(cache() / "dockerd.pid")]
+    argv = [
+        f"{folder}/usr/sbin/dockerd",
+        "--feature",
+        "containerd-snapshotter=true",
+        "--pidfile",
+        str(cache() / "dockerd.pid"),
+    ]
     argv += ["--mtu", str(_host_mtu()), "--init-path", f"{folder}/usr/bin/tini-static"]
     if not has_sys_resource():
         argv += ["--add-runtime", f"clamped={_clamped_runc()}", "--default-runtime", "clamped"]
     log = cache() / "dockerd.log"
     with log.open("ab") as out:
         # Its own session: it outlives this command, and Ctrl-C here does not reach it.
-        process = subprocess.Popen(
-            argv,
+        subprocess.run(
+            ["setsid", "--fork", *argv],
+            check=True,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            start_new_session=True,
             env={**os.environ, "PATH": programs},
-            executable=f"{folder}/usr/sbin/dockerd",
         )
-    _wait(process, log)
+    _wait(log)
 
 
-def _wait(process: "subprocess.Popen[bytes] | None", log: Path | None = None) -> None:
+def _wait(log: Path | None) -> None:
     deadline = time.monotonic() + START_TIMEOUT
+    appeared = False
     while not answers():
-        if (process and process.poll() is not None) or time.monotonic() > deadline:
+        appeared = appeared or _own_pid() is not None
+        died = log is not None and appeared and _own_pid() is None
+        if died or time.monotonic() > deadline:
             tail = "\n".join("  " + s for s in log.read_text().splitlines()[-8:]) if log else ""
             raise Failure(f"The Docker engine did not start.{f' Its last lines, from {log}:' if log else ''}\n{tail}")
         time.sleep(0.2)

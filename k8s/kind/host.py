@@ -21,7 +21,10 @@ from k8s.kind.sources import Source
 GIB = 2**30
 DISK_TO_BUILD, DISK_TO_PULL = 15, 8  # GiB
 MEMORY = 6  # GiB; the cluster takes about 3
-INOTIFY = {"max_user_instances": 512, "max_user_watches": 524288}  # each node's kubelet and containerd take some
+INOTIFY = {
+    "max_user_instances": 512,
+    "max_user_watches": 524288,
+}  # each node's kubelet and containerd take some
 GO = (1, 26)
 
 
@@ -105,7 +108,11 @@ def _found(tool: Tool) -> str | None:
     path = shutil.which(tool.name, path=elsewhere)
     if path is None:
         return None
-    arguments = {"kind": ["version", "-q"], "kubectl": ["version", "--client"], "helm": ["version", "--short"]}[tool.name]
+    arguments = {
+        "kind": ["version", "-q"],
+        "kubectl": ["version", "--client"],
+        "helm": ["version", "--short"],
+    }[tool.name]
     try:
         said = output([path, *arguments])
     except Failure:
@@ -130,7 +137,11 @@ def _go() -> Finding:
     if numbers < GO:
         return Finding(False, f"Go is {said}, but {'.'.join(map(str, GO))} or newer is needed.", fix)
     if output(["go", "env", "GOSUMDB"], env={"GOTOOLCHAIN": "local"}).strip() == "off":
-        return Finding(False, "Go's checksum database is switched off, so nothing verifies what is built.", "go env -u GOSUMDB")
+        return Finding(
+            False,
+            "Go's checksum database is switched off, so nothing verifies what is built.",
+            "go env -u GOSUMDB",
+        )
     return Finding(True, f"Go {said.removeprefix('go')}")
 
 
@@ -138,7 +149,11 @@ def _engine(source: Source) -> Finding:
     if engine.answers():
         version = output(["docker", "version", "--format", "{{.Server.Version}}"]).strip()
         if source is Source.BUILD and not (engine.may_install() or shutil.which("mmdebstrap")):
-            return Finding(False, "No image registry answers, and images can be built only on Debian as root.", "sudo make up")
+            return Finding(
+                False,
+                "No image registry answers, and images can be built only on Debian as root.",
+                "sudo make up",
+            )
         return Finding(True, f"Docker engine {version}")
     if engine.may_install():
         return Finding(True, "No Docker engine answers; one can be started, or installed from Debian's packages")

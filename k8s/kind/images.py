@@ -22,7 +22,11 @@ COMPILERS = 2  # side by side: one links on a single core while the other compil
 BUILDERS = 2
 KEY_LABEL = "shipshape.key"
 # What every image without a distribution in it gets, as distroless images do: names for users, and a /tmp.
-PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
+USERS = """\
+root:x:0:0:root:/root:/sbin/nologin
+nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin
+nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin
+"""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -118,12 +122,25 @@ class Images:
             with self.progress.step(f"build {base['name']}", 30), tempfile.TemporaryDirectory() as work:
                 archive = Path(work) / "base.tar"
                 argv = ["mmdebstrap", "--variant=minbase", f"--include={','.join(base['packages'])}"]
-                argv += ["--aptopt=Acquire::Check-Valid-Until \"false\""]
-                for path in ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*"):
+                argv += ['--aptopt=Acquire::Check-Valid-Until "false"']
+                for path in (
+                    "/usr/share/man/*",
+                    "/usr/share/doc/*",
+                    "/usr/share/locale/*",
+                    "/usr/share/info/*",
+                ):
                     argv.append(f"--dpkgopt=path-exclude={path}")
                 argv.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
-                run([*argv, base["suite"], archive, *apt.sources(base["suite"])], log="base", env={"SOURCE_DATE_EPOCH": "0"})
-                change = [f"--change=LABEL {KEY_LABEL}={key}", '--change=CMD ["bash"]', f"--change=ENV PATH={PATH}"]
+                run(
+                    [*argv, base["suite"], archive, *apt.sources(base["suite"])],
+                    log="base",
+                    env={"SOURCE_DATE_EPOCH": "0"},
+                )
+                change = [
+                    f"--change=LABEL {KEY_LABEL}={key}",
+                    '--change=CMD ["bash"]',
+                    f"--change=ENV PATH={PATH}",
+                ]
                 run(["docker", "import", *change, archive, base["name"]], log="base")
 
     def _ensure_program(self, name: str) -> None:
@@ -158,7 +175,7 @@ class Images:
         for executable, target in image.files.items():
             _copy(self.programs.path(executable), rootfs / target.lstrip("/"))
         (rootfs / "etc").mkdir(exist_ok=True)
-        (rootfs / "etc/passwd").write_text(PASSWD)
+        (rootfs / "etc/passwd").write_text(USERS)
         (rootfs / "tmp").mkdir(mode=0o1777)
         (rootfs / "tmp").chmod(0o1777)
         dockerfile = context / "Dockerfile"
@@ -175,7 +192,10 @@ class Images:
             names = [image.tagged, *image.also]
             local = [f"{self.registry.host}/{n.split('/', 1)[1]}" for n in names]
             local.append(f"{self.registry.host}/{image.repository}:key-{key}")
-            argv += ["--output", f'type=image,push=true,store=false,rewrite-timestamp=true,"name={",".join(local)}"']
+            argv += [
+                "--output",
+                f'type=image,push=true,store=false,rewrite-timestamp=true,"name={",".join(local)}"',
+            ]
         run([*argv, context], log=f"image-{image.repository.replace('/', '-')}")
 
 

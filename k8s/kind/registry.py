@@ -43,10 +43,20 @@ class Registry:
             # As kind would make it; it takes an existing one.
             masquerade = "com.docker.network.bridge.enable_ip_masquerade=true"
             mtu = output(
-                ["docker", "network", "inspect", "bridge", "--format", '{{index .Options "com.docker.network.driver.mtu"}}']
+                [
+                    "docker",
+                    "network",
+                    "inspect",
+                    "bridge",
+                    "--format",
+                    '{{index .Options "com.docker.network.driver.mtu"}}',
+                ]
             ).strip()
             options = ["--opt", masquerade, "--opt", f"com.docker.network.driver.mtu={mtu or 1500}"]
-            run(["docker", "network", "create", "--driver", "bridge", "--label", LABEL, *options, NETWORK], log="registry")
+            run(
+                ["docker", "network", "create", "--driver", "bridge", "--label", LABEL, *options, NETWORK],
+                log="registry",
+            )
         if NETWORK not in output(["docker", "inspect", NAME, "--format", "{{json .NetworkSettings.Networks}}"]):
             run(["docker", "network", "connect", NETWORK, NAME], log="registry")
         self._wait()

@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
         rewrite(Path(value(argv, "--bundle", "-b") or ".") / "config.json", whole=True)
     elif "exec" in argv and (file := value(argv, "--process", "-p")):
         rewrite(Path(file), whole=False)
-    os.execvp("runc", ["runc", *argv])  # noqa: S606, S607
+    os.execvp("runc", ["runc", *argv])  # noqa: S606
 
 
 if __name__ == "__main__":

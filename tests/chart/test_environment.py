@@ -30,7 +30,7 @@ def test_what_the_chart_tells_every_image() -> None:
         "APP_HOST": "0.0.0.0",  # noqa: S104
         "APP_PORT": "8080",
         "APP_MANAGEMENT_PORT": "9090",
-        "APP_DRAIN_DELAY_SECONDS": "0",
+        "APP_DRAIN_DELAY_SECONDS": "2",
         "APP_DRAIN_TIMEOUT_SECONDS": "25",
     }
 
@@ -103,9 +103,7 @@ class TestSecrets:
 
     def test_extra_volumes_come_after(self, kind: str) -> None:
         volume, mount = {"name": "ca", "configMap": {"name": "ca"}}, {"name": "ca", "mountPath": "/etc/ca"}
-        objects = render(
-            {"extraVolumes": [volume], "extraVolumeMounts": [mount], "migrations": {"enabled": True}}
-        )
+        objects = render({"extraVolumes": [volume], "extraVolumeMounts": [mount], "migrations": {"enabled": True}})
         spec = pod(objects.one(kind))
         assert spec["volumes"][-1] == volume
         assert spec["containers"][0]["volumeMounts"][-1] == mount

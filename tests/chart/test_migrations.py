@@ -39,9 +39,7 @@ def test_it_ends() -> None:
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     ]
 
-    spec = job(migrations={"backoffLimit": 0, "activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 0})[
-        "spec"
-    ]
+    spec = job(migrations={"backoffLimit": 0, "activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 0})["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (
         0,
         60,

@@ -19,18 +19,14 @@ def notes(**values: Any) -> str:
 def test_without_ingress() -> None:
     said = notes(ports={"http": 8080, "management": 9090}, service={"port": 81})
     assert "kubectl --namespace prod rollout status deployment/demo-fastapi-service\n" in said
-    assert (
-        "port-forward deployment/demo-fastapi-service 9090 &\n  curl http://127.0.0.1:9090/readyz\n" in said
-    )
+    assert "port-forward deployment/demo-fastapi-service 9090 &\n  curl http://127.0.0.1:9090/readyz\n" in said
     assert "port-forward service/demo-fastapi-service 8080:81 &\n  curl http://127.0.0.1:8080/" in said
     assert "migrations" not in said
 
 
 def test_with_ingress() -> None:
     hosts = [{"host": "a.example"}, {"host": "b.example"}]
-    said = notes(
-        ingress={"enabled": True, "hosts": hosts, "tls": [{"secretName": "a", "hosts": ["a.example"]}]}
-    )
+    said = notes(ingress={"enabled": True, "hosts": hosts, "tls": [{"secretName": "a", "hosts": ["a.example"]}]})
     assert "\n  https://a.example/\n  http://b.example/" in said
     assert "port-forward service/" not in said
 

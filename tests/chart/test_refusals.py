@@ -20,13 +20,11 @@ def ingress(**values: Any) -> dict[str, Any]:
         ),
         (
             {"image": {"repository": "example.com/app:1.2"}},
-            'image.repository "example.com/app:1.2" holds a tag or digest: '
-            "write it as image.tag or image.digest",
+            'image.repository "example.com/app:1.2" holds a tag or digest: write it as image.tag or image.digest',
         ),
         (
             {"image": {"repository": f"example.com/app@{DIGEST}"}},
-            f'image.repository "example.com/app@{DIGEST}" holds a tag or digest: '
-            "write it as image.tag or image.digest",
+            f'image.repository "example.com/app@{DIGEST}" holds a tag or digest: write it as image.tag or image.digest',
         ),
         (
             {"image": {"digest": DIGEST.upper()}},
@@ -38,8 +36,7 @@ def ingress(**values: Any) -> dict[str, Any]:
         ),
         (
             {"autoscaling": {"minReplicas": 11}},
-            "autoscaling.minReplicas 11 is above autoscaling.maxReplicas 10: "
-            "lower the one or raise the other",
+            "autoscaling.minReplicas 11 is above autoscaling.maxReplicas 10: lower the one or raise the other",
         ),
         (
             {"autoscaling": {"targetCPUUtilizationPercentage": None}},
@@ -73,8 +70,7 @@ def ingress(**values: Any) -> dict[str, Any]:
         ),
         (
             {"podDisruptionBudget": {"maxUnavailable": "67%"}},
-            "podDisruptionBudget.maxUnavailable 67% lets a node drain take "
-            "all 3 pods at once: write at most 2",
+            "podDisruptionBudget.maxUnavailable 67% lets a node drain take all 3 pods at once: write at most 2",
         ),
         (
             {"autoscaling": {"enabled": False}, "replicas": 2, "podDisruptionBudget": {"maxUnavailable": 2}},
@@ -92,8 +88,7 @@ def ingress(**values: Any) -> dict[str, Any]:
         ),
         (
             {"ports": {"http": 9000}},
-            "ports.http and ports.management are both 9000, which would make probes and metrics public: "
-            "use two ports",
+            "ports.http and ports.management are both 9000, which would make probes and metrics public: use two ports",
         ),
         ({"config": {"APP_PORT": 80}}, "config.APP_PORT is set by the chart: set ports.http instead"),
         (
@@ -148,8 +143,7 @@ def ingress(**values: Any) -> dict[str, Any]:
         ),
         (
             {"podLabels": {"app.kubernetes.io/name": "a"}},
-            "podLabels has app.kubernetes.io/name, by which the chart finds its objects: "
-            "use a label of your own",
+            "podLabels has app.kubernetes.io/name, by which the chart finds its objects: use a label of your own",
         ),
         (
             {"migrations": {"podLabels": {"app.kubernetes.io/component": "app"}}},
@@ -163,8 +157,7 @@ def ingress(**values: Any) -> dict[str, Any]:
         ),
         (
             ingress(hosts=[]),
-            "ingress.hosts is empty: name a host, such as [{host: links.example.com}], "
-            "or set ingress.enabled to false",
+            "ingress.hosts is empty: name a host, such as [{host: links.example.com}], or set ingress.enabled to false",
         ),
         (
             ingress(hosts=[{"host": "a.example"}, {"host": "a.example"}]),
@@ -180,8 +173,7 @@ def ingress(**values: Any) -> dict[str, Any]:
         ),
         (
             ingress(tls=[{"secretName": "a", "hosts": ["a.example", "b.example"]}]),
-            "ingress.tls[0] is for b.example, which is not among ingress.hosts: "
-            "add it there or remove it here",
+            "ingress.tls[0] is for b.example, which is not among ingress.hosts: add it there or remove it here",
         ),
     ],
 )
@@ -276,9 +268,7 @@ def test_an_old_cluster_is_refused() -> None:
 
     done = helm("template", "demo", CHART, "--set=image.repository=a", "--kube-version=1.30.9")
     assert done.returncode != 0
-    assert (
-        "chart requires kubeVersion: >=1.31.0-0 which is incompatible with Kubernetes v1.30.9" in done.stderr
-    )
+    assert "chart requires kubeVersion: >=1.31.0-0 which is incompatible with Kubernetes v1.30.9" in done.stderr
 
 
 def test_a_missing_helm_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,7 @@ def test_the_public_service() -> None:
 
 
 def test_its_type_port_and_annotations() -> None:
-    service = render({"service": {"type": "LoadBalancer", "port": 8080, "annotations": {"a": "b"}}}).one(
-        "Service"
-    )
+    service = render({"service": {"type": "LoadBalancer", "port": 8080, "annotations": {"a": "b"}}}).one("Service")
     assert service["spec"]["type"] == "LoadBalancer"
     assert service["spec"]["ports"][0]["port"] == 8080
     assert service["metadata"]["annotations"] == {"a": "b"}
@@ -40,9 +38,7 @@ def test_no_monitor_without_being_asked() -> None:
 
 
 def test_the_monitor_selects_the_management_service_alone() -> None:
-    objects = render(
-        {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "30s"}}
-    )
+    objects = render({"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "30s"}})
     monitor = objects.one("ServiceMonitor")
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["endpoints"] == [{"port": "management", "path": "/metrics", "interval": "30s"}]

@@ -18,9 +18,7 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(enc
 
 
 def docs(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, DOCS, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, DOCS, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
@@ -96,9 +94,7 @@ def test_the_readme_has_todays_values() -> None:
 
 @pytest.fixture
 def chart(tmp_path: Path) -> Path:
-    (tmp_path / "README.md").write_text(
-        "before\n<!-- values -->\nold\n<!-- /values -->\nafter\n", encoding="utf-8"
-    )
+    (tmp_path / "README.md").write_text("before\n<!-- values -->\nold\n<!-- /values -->\nafter\n", encoding="utf-8")
     (tmp_path / "values.yaml").write_text(
         "a:\n  # -- First,\n  # and more.\n  b: 1\n# -- Whole.\nc:\n  d: {e: 2}\n", encoding="utf-8"
     )

@@ -67,8 +67,9 @@ app.kubernetes.io/component: {{ last . }}
 {{- define "fastapi-service.ownConfig" -}}
 APP_PORT: {{ .Values.ports.http | quote }}
 APP_MANAGEMENT_PORT: {{ .Values.ports.management | quote }}
-# The preStop sleep has already waited for the endpoints.
-APP_DRAIN_DELAY_SECONDS: "0"
+# The preStop sleep has already waited for the endpoints. These seconds, part of the margin, are for connections that
+# are kept alive: the answer to each one's next request tells the client to close it.
+APP_DRAIN_DELAY_SECONDS: "2"
 APP_DRAIN_TIMEOUT_SECONDS: {{ .Values.drain.timeoutSeconds | quote }}
 {{- if .Values.secrets.existingSecret }}
 APP_SECRETS_DIR: {{ .Values.secrets.mountPath | quote }}

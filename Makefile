@@ -1,0 +1,78 @@
+# Two commands: `make up` brings a service up on a local cluster, `make test` proves it. Both do all the set-up.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+# Tests print what they do as they do it.
+PYTEST := $(RUN) -m pytest
+PATHS := app k8s tests charts
+
+.PHONY: help up down doctor images image test lint unit chart e2e format lock clean tools
+
+help: ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+up: $(VENV) ## From a bare machine to a served request over TLS; run it again after a change
+	@$(RUN) -m k8s up
+
+down: $(VENV) ## Remove everything that `make up` made, and nothing else
+	@$(RUN) -m k8s down
+
+doctor: $(VENV) ## Say what this machine lacks, and the command that mends it
+	@$(RUN) -m k8s doctor
+
+images: $(VENV) ## Only build what is missing of the cluster's images and tools
+	@$(RUN) -m k8s images
+
+test: $(VENV) ## Lint, types, unit and chart tests, then end to end on a cluster of their own
+	@$(RUN) -m tests.run
+
+lint: $(VENV) ## Linters, formatter, types
+	$(VENV)/bin/ruff check $(PATHS)
+	$(VENV)/bin/ruff format --check $(PATHS)
+	$(VENV)/bin/mypy
+	$(VENV)/bin/yamllint --strict .
+	$(RUN) charts/docs.py --check
+
+unit: $(VENV) ## Unit and integration tests of app and tools
+	$(PYTEST) tests/unit --cov --cov-report=term:skip-covered --cov-fail-under=95
+
+chart: $(VENV) tools ## Tests of the chart, by rendering it
+	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/chart
+
+e2e: $(VENV) ## End to end on a cluster that is made and removed; E2E_KEEP=1 leaves it for the next run
+	$(PYTEST) tests/e2e
+
+tools: $(VENV)
+	@$(RUN) -m k8s tools
+
+format: $(VENV) ## Let ruff mend what it can
+	$(VENV)/bin/ruff check --fix $(PATHS)
+	$(VENV)/bin/ruff format $(PATHS)
+
+lock: $(VENV) ## Resolve the dependencies anew, with hashes
+	for name in app dev; do \
+	  extra=$$([ $$name = dev ] && echo "--extra dev" || true); \
+	  $(VENV)/bin/uv pip compile --quiet pyproject.toml $$extra --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/$$name.txt; \
+	done
+
+clean: ## Remove what was made in the checkout, but not the cluster (`make down` does) and not the cache
+	rm -rf build/log build/report .pytest_cache .mypy_cache .ruff_cache .coverage
+
+# Made anew when the lock changes. A half-made one is not taken for a whole one: the last step makes the mark.
+$(VENV): $(VENV)/.made
+$(VENV)/.made: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1): set PYTHON=python3.x" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv; \
+	  else echo "Python's venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; fi; }
+	@echo "Installing the locked dependencies in $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@touch $@

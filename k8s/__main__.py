@@ -1,0 +1,123 @@
+"""Command line of the local cluster: `make up`, `make down`, `make doctor`, `make images` call this."""
+
+import argparse
+import os
+import sys
+import time
+
+from rich.markup import escape
+
+from k8s import up
+from k8s.kind import host, lock, sources
+from k8s.kind.cluster import NODE_PORTS
+from k8s.kind.paths import TOOLS
+from k8s.kind.process import Failure
+from k8s.kind.progress import Progress, spell
+from k8s.up import Stack
+
+DEFAULT_PORTS = {"http": 8080, "https": 8443, "prometheus": 9090, "alertmanager": 9093}
+REGISTRY_PORT = 5001
+
+
+def number(name: str, default: int) -> int:
+    """A port from the environment."""
+    text = os.environ.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise Failure(f"{name} is '{text}': give a port number from 1 to 65535.")
+    return int(text)
+
+
+def ports() -> dict[str, int]:
+    chosen = {name: number(f"{name.upper()}_PORT", DEFAULT_PORTS[name]) for name in NODE_PORTS}
+    if len(set(chosen.values())) < len(chosen):
+        raise Failure(f"Two ports are the same: {chosen}. Choose different ones.")
+    return chosen
+
+
+def doctor(progress: Progress) -> int:
+    """Print what was looked at; 1 if something is missing."""
+    wanted = lock.load()
+    source = sources.decide(wanted.registries)
+    how = (
+        "an image registry answers: images are pulled"
+        if source is sources.Source.PULL
+        else ("no image registry answers: images are built from package registries (about 25 minutes, once)")
+    )
+    progress.say(f"[dim]{how}[/]")
+    findings = host.examine(wanted, source)
+    for finding in findings:
+        mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+        fix = f"  Mend it with: {finding.fix}" if finding.fix else ""
+        progress.say(f"{mark} {escape(finding.what + fix)}")
+    return 0 if all(f.ok for f in findings) else 1
+
+
+def bring_up(progress: Progress, cluster: str) -> int:
+    started = time.monotonic()
+    with up.alone():
+        stack = up.up(cluster, ports(), number("REGISTRY_PORT", REGISTRY_PORT), progress)
+        up.write_facts(stack)
+    progress.say(f"[bold green]Up[/] after {spell(time.monotonic() - started)}.")
+    print(next_steps(stack))
+    return 0
+
+
+def next_steps(stack: Stack) -> str:
+    """What to do with a running service."""
+    facts = stack.service.facts()
+    url, ca = facts["url"], facts["ca"]
+    return f"""
+  The service     {url}
+  Prometheus      {facts["prometheus"]}   (Status > Targets shows the service's pods)
+  Alertmanager    {facts["alertmanager"]}
+  kubectl         kubectl --context {facts["context"]} -n {facts["namespace"]} get pods
+
+Trust the demo authority: curl takes it by --cacert; a browser imports {ca}
+(Firefox: Settings > Certificates > Authorities; Chrome: Settings > Security > Manage certificates).
+
+Try it:
+  export CURL_CA_BUNDLE={ca}
+  curl {url}/
+  curl {url}/api/v1/links -H "Authorization: Bearer $({facts["token"]})" --json '{{"url": "https://example.com/"}}'
+  curl -i {url}/<the slug that the answer names>
+
+The same facts for scripts: build/up.json.   `make down` removes everything.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m k8s", description=__doc__)
+    parser.add_argument("--cluster", default=os.environ.get("CLUSTER") or "shipshape", help="name of the kind cluster")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="say what this host lacks, and the command that mends it")
+    commands.add_parser("images", help="build what is missing of the images and tools")
+    commands.add_parser("tools", help="provide kind, kubectl and helm in build/bin")
+    commands.add_parser("up", help="bring up cluster, platform and service")
+    commands.add_parser("down", help="remove what `up` made")
+    args = parser.parse_args(argv)
+
+    os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
+    with Progress() as progress:
+        try:
+            if args.command == "doctor":
+                return doctor(progress)
+            if args.command == "up":
+                return bring_up(progress, args.cluster)
+            with up.alone():
+                if args.command == "tools":
+                    up.tools(progress)
+                elif args.command == "images":
+                    up.prepare(progress, number("REGISTRY_PORT", REGISTRY_PORT))
+                else:
+                    up.down(args.cluster, progress)
+        except Failure as error:
+            progress.say(f"[red]{escape(str(error))}[/]")
+            return 1
+        except KeyboardInterrupt:
+            progress.say("Interrupted. What was finished is kept: run the same command again to go on.")
+            return 130
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""The service on the local cluster: its image, its secrets, and the Helm release."""
+
+import json
+import shlex
+import ssl
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from k8s.certificates import Pair, ensure_authority, ensure_server
+from k8s.kind.cluster import Cluster
+from k8s.kind.engine import buildx
+from k8s.kind.paths import BUILD, CHART, ROOT
+from k8s.kind.process import CommandFailed, Failure, output, run, succeeds
+from k8s.kind.progress import Progress
+from k8s.kind.registry import Registry
+from k8s.platform.apply import Platform
+
+RELEASE = NAMESPACE = "links"
+HOST = "links.localhost"
+VALUES = ROOT / "k8s" / "environments" / "local.yaml"
+# What the public certificate authorities of a network that opens TLS are called on this host, if anywhere.
+AUTHORITIES = ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"]
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image that was pushed to the local registry."""
+
+    repository: str
+    digest: str
+
+
+def build_image(
+    registry: Registry,
+    context: Path,
+    *,
+    tag: str = "latest",
+    name: str = "links",
+    options: Sequence[str] = (),
+) -> Built:
+    """Build a folder's Dockerfile, push it, and return its digest, which depends on nothing but the inputs."""
+    metadata = BUILD / f"image-{name}.json"
+    metadata.parent.mkdir(parents=True, exist_ok=True)
+    argv: list[str | Path] = [*buildx(), "build", "--provenance=false", "--build-arg", "SOURCE_DATE_EPOCH=0"]
+    argv += ["--metadata-file", metadata]
+    bundle = next((a for a in AUTHORITIES if Path(a).exists()), None)
+    if bundle:
+        argv += ["--secret", f"id=ca,src={bundle}"]
+    target = f"{registry.host}/{name}:{tag}"
+    argv += ["--output", f"type=image,push=true,store=false,rewrite-timestamp=true,name={target}"]
+    run([*argv, *options, context], log=f"image-{name}")
+    return Built(f"shipshape.local/{name}", json.loads(metadata.read_text())["containerimage.digest"])
+
+
+class Service:
+    """The release `links` in the namespace `links` of one cluster."""
+
+    def __init__(self, cluster: Cluster, platform: Platform, progress: Progress) -> None:
+        self.cluster = cluster
+        self.platform = platform
+        self.progress = progress
+        self.log = f"service-{cluster.name}"
+        self.url = f"https://{HOST}:{cluster.ports['https']}"
+        self.dev_key = cluster.folder / "dev-key.json"
+
+    @property
+    def authority(self) -> Pair:
+        return ensure_authority(self.cluster.folder / "ca")
+
+    def prepare(self) -> None:
+        """Namespace, certificate, and the Secret that the release mounts. Changes only what differs."""
+        with self.progress.step("prepare namespace, certificate and secrets"):
+            self._apply(_namespace())
+            server = ensure_server(self.cluster.folder / "ca", "links", [HOST, "*.localhost"], self.authority)
+            tls = {"tls.crt": server.certificate.read_text(), "tls.key": server.key.read_text()}
+            self._apply(_secret(NAMESPACE, "links-tls", tls, kind="kubernetes.io/tls"))
+            self._apply(_secret("ingress", "demo-tls", tls, kind="kubernetes.io/tls"))
+            password = self.platform.secret("data", "postgresql", "password")
+            values = {
+                "app_database_url": f"postgresql://links:{password}@postgresql.data.svc:5432/links",
+                "jwks.json": self._app("token", "--jwks"),
+            }
+            self._apply(_secret(NAMESPACE, "links-secrets", values))
+
+    def upgrade_command(self, image: Built, *extra: str) -> list[str]:
+        """The command that installs or upgrades the release, and takes it back when it does not become ready."""
+        settings = {
+            "image.repository": image.repository,
+            "image.digest": image.digest,
+            "config.APP_PUBLIC_URL": self.url,
+        }
+        words = [word for key, value in settings.items() for word in ("--set-string", f"{key}={value}")]
+        command = [*self.cluster.helm, "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE]
+        return [*command, "--values", str(VALUES), *words, "--wait", "--timeout", "180s", *extra]
+
+    def deploy(self, image: Built) -> None:
+        """Install or upgrade the release and wait until it is ready. Raises CommandFailed, with the pods' own words."""
+        with self.progress.step("install the service", 30):
+            self._mend_interrupted()
+            try:
+                run(self.upgrade_command(image, "--rollback-on-failure"), log=self.log)
+            except CommandFailed as error:
+                raise Failure(f"{error}\n{self.what_pods_say()}") from error
+
+    def history(self) -> list[dict[str, Any]]:
+        """The release's revisions as Helm has them, the latest last; empty where there is no release."""
+        helm = [*self.cluster.helm, "--namespace", NAMESPACE]
+        if not succeeds([*helm, "status", RELEASE]):
+            return []
+        found: list[dict[str, Any]] = json.loads(output([*helm, "history", RELEASE, "--output", "json"]))
+        return found
+
+    def _mend_interrupted(self) -> None:
+        """An upgrade that was interrupted stays "pending", and Helm refuses the next: take it back first."""
+        history = self.history()
+        if not history or not history[-1]["status"].startswith("pending"):
+            return
+        helm = [*self.cluster.helm, "--namespace", NAMESPACE]
+        good = [r["revision"] for r in history if r["status"] in {"deployed", "superseded"}]
+        if good:
+            run([*helm, "rollback", RELEASE, str(good[-1]), "--wait", "--timeout", "180s"], log=self.log)
+        else:
+            run([*helm, "uninstall", RELEASE, "--wait"], log=self.log)
+
+    def wait_served(self) -> None:
+        """Wait until the public address answers over TLS that the demo authority vouches for."""
+        deadline = time.monotonic() + 60
+        last = ""
+        with self.progress.step("reach the service over TLS"):
+            while time.monotonic() < deadline:
+                try:
+                    status = self.get("/")
+                    if status == 200:
+                        return
+                    last = f"the last answer was {status}"
+                except httpx.HTTPError as error:
+                    last = str(error)
+                time.sleep(0.3)
+        raise Failure(
+            f"{self.url} did not answer within a minute ({last}): see `kubectl -n ingress logs deploy/traefik`."
+        )
+
+    def get(self, path: str) -> int:
+        """The status of a GET through the ingress, at 127.0.0.1, with the certificate verified for the host's name."""
+        trust = ssl.create_default_context(cafile=self.authority.certificate)
+        port = self.cluster.ports["https"]
+        headers = {"Host": f"{HOST}:{port}"}
+        url = f"https://127.0.0.1:{port}{path}"
+        with httpx.Client(verify=trust, timeout=5) as client:
+            return client.get(url, headers=headers, extensions={"sni_hostname": HOST}).status_code
+
+    def what_pods_say(self) -> str:
+        """The state of the release's pods, and the last lines of those that do not run."""
+        kubectl = [*self.cluster.kubectl, "-n", NAMESPACE]
+        said = [output([*kubectl, "get", "pods", "-o", "wide"])]
+        pods = json.loads(output([*kubectl, "get", "pods", "-o", "json"]))["items"]
+        for pod in pods:
+            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+            if not ready and pod["status"]["phase"] != "Succeeded":
+                name = pod["metadata"]["name"]
+                if succeeds([*kubectl, "logs", name, "--tail=5"]):
+                    said.append(f"{name} says:\n" + output([*kubectl, "logs", name, "--tail=5"]))
+        return "\n".join(said)
+
+    def token_command(self) -> str:
+        """The command that prints a token which this release accepts."""
+        settings = f"APP_JWT_ISSUER=https://issuer.{HOST} APP_JWT_AUDIENCE=links"
+        python, key = shlex.quote(sys.executable), shlex.quote(str(self.dev_key))
+        return f"cd {shlex.quote(str(ROOT))} && {settings} {python} -m app token --key {key} --scope links:write"
+
+    def facts(self) -> dict[str, str]:
+        """What scripts need to know, as in build/up.json."""
+        ports = self.cluster.ports
+        return {
+            "url": self.url,
+            "ca": str(self.authority.certificate),
+            "context": self.cluster.context,
+            "namespace": NAMESPACE,
+            "release": RELEASE,
+            "prometheus": f"http://127.0.0.1:{ports['prometheus']}",
+            "alertmanager": f"http://127.0.0.1:{ports['alertmanager']}",
+            "token": self.token_command(),
+        }
+
+    def _app(self, *arguments: str) -> str:
+        return output([sys.executable, "-m", "app", *arguments, "--key", str(self.dev_key)], cwd=ROOT)
+
+    def _apply(self, manifest: dict[str, object]) -> None:
+        apply = [
+            *self.cluster.kubectl,
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=shipshape",
+            "-f",
+            "-",
+        ]
+        run(apply, log=self.log, stdin=json.dumps(manifest))
+
+
+def _namespace() -> dict[str, object]:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+
+
+def _secret(namespace: str, name: str, values: dict[str, str], kind: str = "Opaque") -> dict[str, object]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "stringData": values}

@@ -1,0 +1,111 @@
+"""`make up` and `make down`: everything from a bare host to a served request, and back."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from k8s.kind import engine, host, lock, registry, sources
+from k8s.kind.cluster import Cluster
+from k8s.kind.images import Images
+from k8s.kind.paths import BUILD, ROOT, cache
+from k8s.kind.process import Failure, output
+from k8s.kind.programs import Programs
+from k8s.kind.progress import Progress
+from k8s.kind.registry import Registry
+from k8s.platform.apply import Platform
+from k8s.service import Built, Service, build_image
+
+
+@dataclass
+class Stack:
+    """A running cluster with everything on it."""
+
+    cluster: Cluster
+    registry: Registry
+    platform: Platform
+    service: Service
+    image: Built
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One run at a time on this host: two would build the same things, and trip over one another's clusters."""
+    with (cache() / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Failure("Another run of this project is at work on this host: wait until it ends.") from None
+        yield
+
+
+def prepare(progress: Progress, registry_port: int) -> tuple[lock.Lock, sources.Source, Registry]:
+    """Engine, registry, images and tools. Afterwards everything is the same for pulled and for built images."""
+    wanted = lock.load()
+    with progress.step("look whether image registries answer") as step:
+        source = sources.decide(wanted.registries)
+        step.detail = "images are pulled" if source is sources.Source.PULL else "no: images are built from packages"
+    host.require(host.examine(wanted, source))
+    host.mend(progress)
+    engine.ensure(progress)
+    local = Registry(registry_port)
+    images = Images(wanted, local, progress)
+    if source is sources.Source.PULL:
+        local.ensure(wanted.image("library/registry").name)
+    else:
+        local.ensure(images.ensure_registry_image())
+        images.ensure_all(host.missing_tools(wanted))
+    host.provide_tools(wanted, images.programs)
+    return wanted, source, local
+
+
+def tools(progress: Progress) -> None:
+    """Only the host's tools: kind, kubectl and helm in build/bin, unless the host has them."""
+    wanted = lock.load()
+    programs = Programs(wanted, progress)
+    for name in host.missing_tools(wanted):
+        programs.ensure(wanted.programs[wanted.tools[name].program])
+    host.provide_tools(wanted, programs)
+
+
+def up(cluster_name: str, ports: dict[str, int], registry_port: int, progress: Progress, **options: object) -> Stack:
+    """Bring everything up, or bring what is there to what it should be."""
+    wanted, source, local = prepare(progress, registry_port)
+    node = wanted.image("kindest/node")
+    name = node.name if source is sources.Source.PULL else node.tagged
+    cluster = Cluster(cluster_name, ports, name, **options)  # type: ignore[arg-type]
+    cluster.ensure(progress)
+    platform = Platform(cluster, wanted, progress)
+    platform.apply()
+    with progress.step("build the service's image", 30) as step:
+        image = build_image(local, ROOT)
+        step.detail = image.digest[:19]
+    service = Service(cluster, platform, progress)
+    service.prepare()
+    platform.wait()
+    service.deploy(image)
+    service.wait_served()
+    return Stack(cluster, local, platform, service, image)
+
+
+def down(cluster_name: str, progress: Progress) -> None:
+    """Remove the cluster, the registry's container, and the engine if we started it. What was built stays cached."""
+    if not engine.answers():
+        engine.use_unpacked()
+    if not engine.answers():
+        progress.say("No Docker engine runs, so nothing of this project does.")
+        return
+    cluster = Cluster(cluster_name, {}, "")
+    gone = cluster.delete(progress)
+    (BUILD / "up.json").unlink(missing_ok=True)
+    others = output(["docker", "ps", "--all", "--quiet", "--filter", "label=io.x-k8s.kind.cluster"]).strip()
+    if not others:
+        registry.remove()
+        engine.stop()
+    progress.say(f"{'Removed' if gone else 'There was no cluster'} {cluster_name}. What was built stays in {cache()}.")
+
+
+def write_facts(stack: Stack) -> None:
+    """build/up.json, for scripts."""
+    (BUILD / "up.json").write_text(json.dumps(stack.service.facts(), indent=2) + "\n")

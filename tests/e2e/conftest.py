@@ -1,0 +1,230 @@
+"""One cluster for all end-to-end tests, made for them and removed after them.
+
+`E2E_KEEP=1` leaves it for the next run, which then takes it as it is and brings up only what changed.
+"""
+
+import io
+import json
+import os
+import shutil
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from kubernetes import client, config
+from rich.console import Console
+from rich.table import Table
+
+from k8s import up
+from k8s.__main__ import REGISTRY_PORT
+from k8s.kind.cluster import NODE_PORTS, free_ports
+from k8s.kind.paths import BUILD, ROOT, TOOLS
+from k8s.kind.process import output
+from k8s.kind.progress import Progress
+from k8s.service import HOST, Built, build_image
+from tests.e2e.load import Load, Result
+
+CLUSTER = "shipshape-test"
+REPORT = BUILD / "report" / "e2e.json"
+RECORDS: list["Record"] = []
+
+
+@dataclass
+class Record:
+    """One scenario, as build/report/e2e.json has it."""
+
+    name: str
+    sent: int
+    failed: int
+    seconds: float
+    passed: bool
+    note: str = ""
+
+
+@pytest.fixture(scope="session")
+def stack(pytestconfig: pytest.Config) -> Iterator[up.Stack]:
+    """The running cluster with everything on it."""
+    os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
+    folder = BUILD / CLUSTER
+    kubeconfig = folder / "kubeconfig"
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    started = time.monotonic()
+    with up.alone(), capture.global_and_fixture_disabled(), Progress() as progress:
+        progress.say("")
+        stack = up.up(CLUSTER, _ports(folder), REGISTRY_PORT, progress, kubeconfig=kubeconfig)
+    RECORDS.append(Record("bring up cluster, platform and service", 0, 0, _since(started), passed=True))
+    os.environ["KUBECONFIG"] = str(kubeconfig)
+    config.load_kube_config(str(kubeconfig), stack.cluster.context)
+    yield stack
+    if not os.environ.get("E2E_KEEP"):
+        with capture.global_and_fixture_disabled(), Progress() as progress:
+            stack.cluster.delete(progress)
+
+
+@pytest.fixture
+def web(stack: up.Stack) -> Iterator[httpx.Client]:
+    """A client that trusts the demo authority alone, for paths of the service's public address."""
+    port = stack.cluster.ports["https"]
+    trust = _trust(stack.service.authority.certificate)
+    with httpx.Client(verify=trust, base_url=f"https://{HOST}:{port}", timeout=10, transport=Loopback(trust)) as found:
+        yield found
+
+
+class Loopback(httpx.HTTPTransport):
+    """Connects to 127.0.0.1 whatever the name, and verifies the certificate for the name."""
+
+    def __init__(self, trust: Any) -> None:
+        super().__init__(verify=trust)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions["sni_hostname"] = request.url.host
+        request.url = request.url.copy_with(host="127.0.0.1")
+        return super().handle_request(request)
+
+
+@pytest.fixture(scope="session")
+def token(stack: up.Stack) -> str:
+    """A token with the scope links:write, from the command that build/up.json names."""
+    return output(["sh", "-c", stack.service.facts()["token"]]).strip()
+
+
+@pytest.fixture
+def link(web: httpx.Client, token: str) -> str:
+    """The path of a fresh short link."""
+    answer = web.post(
+        "/api/v1/links", json={"url": "https://example.com/"}, headers={"Authorization": f"Bearer {token}"}
+    )
+    assert answer.status_code == 201, answer.text
+    return f"/{answer.json()['slug']}"
+
+
+@pytest.fixture
+def load(stack: up.Stack, link: str) -> Callable[..., Load]:
+    """Makes a load on the redirect of a link, through the ingress at 127.0.0.1."""
+
+    def make(rate: float = 100.0) -> Load:
+        return Load(stack.service.url + link, stack.service.authority.certificate, rate=rate)
+
+    return make
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+    """Puts a scenario into the report, with the time the test took so far; a test that fails is in there as well."""
+    started = time.monotonic()
+    own: list[Record] = []
+
+    def put(name: str, result: Result | None = None, *, seconds: float | None = None, note: str = "") -> None:
+        sent, failed = (result.sent, result.failed) if result else (0, 0)
+        took = seconds if seconds is not None else _since(started)
+        own.append(Record(name, sent, failed, round(took, 1), passed=failed == 0, note=note))
+
+    yield put
+    if not own:
+        own.append(Record(request.node.name, 0, 0, _since(started), passed=False))
+    for record in own:
+        failed = getattr(request.node, "failed", False)
+        RECORDS.append(Record(**{**asdict(record), "passed": record.passed and not failed}))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    outcome: Any = yield
+    if call.when == "call":
+        item.failed = outcome.get_result().failed  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def apps(stack: up.Stack) -> client.AppsV1Api:
+    return client.AppsV1Api()
+
+
+@pytest.fixture(scope="session")
+def core(stack: up.Stack) -> client.CoreV1Api:
+    return client.CoreV1Api()
+
+
+@pytest.fixture(scope="session")
+def images(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Built]:
+    """Builds a variant of the service's image: `next` has another version, `broken` does not start."""
+    made: dict[str, Built] = {"present": stack.image}
+
+    def build(variant: str) -> Built:
+        if variant not in made:
+            context = tmp_path_factory.mktemp(variant)
+            for name in ("app", "requirements", "Dockerfile", ".dockerignore"):
+                source = ROOT / name
+                if source.is_dir():
+                    shutil.copytree(source, context / name, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(source, context / name)
+            VARIANTS[variant](context)
+            made[variant] = build_image(stack.registry, context, tag=variant)
+        return made[variant]
+
+    return build
+
+
+def _newer(context: Path) -> None:
+    file = context / "app" / "__init__.py"
+    text = file.read_text()
+    assert '"0.1.0"' in text
+    file.write_text(text.replace('"0.1.0"', '"0.2.0"'))
+
+
+def _broken(context: Path) -> None:
+    """Migrates, but ends as soon as it is to serve."""
+    file = context / "app" / "server.py"
+    broken = 'async def serve(settings: Settings) -> int:\n    raise SystemExit("broken on purpose")\n'
+    file.write_text(f"{file.read_text()}\n\n{broken}")
+
+
+VARIANTS: dict[str, Callable[[Path], None]] = {"next": _newer, "broken": _broken}
+
+
+def _ports(folder: Path) -> dict[str, int]:
+    """Free ports; those of the last run where its cluster was left."""
+    made = folder / "created.yaml"
+    if made.exists():
+        mappings = yaml.safe_load(made.read_text())["nodes"][0]["extraPortMappings"]
+        inside = {m["containerPort"]: m["hostPort"] for m in mappings}
+        return {name: inside[port] for name, port in NODE_PORTS.items()}
+    return free_ports()
+
+
+def _trust(authority: Path) -> Any:
+    return ssl.create_default_context(cafile=authority)
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 1)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write the report, and show it as a table."""
+    if not RECORDS:
+        return
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{("pass" if k == "passed" else k): v for k, v in asdict(r).items()} for r in RECORDS]
+    REPORT.write_text(json.dumps(rows, indent=2) + "\n")
+    table = Table(title="End to end", title_justify="left")
+    for column in ("scenario", "sent", "failed", "seconds", "", "note"):
+        table.add_column(column, justify="right" if column in {"sent", "failed", "seconds"} else "left")
+    for r in RECORDS:
+        table.add_row(
+            r.name,
+            str(r.sent or ""),
+            str(r.failed) if r.sent else "",
+            f"{r.seconds:.1f}",
+            "ok" if r.passed else "FAILED",
+            r.note,
+        )
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(table)
+    terminalreporter.write_line(console.export_text())

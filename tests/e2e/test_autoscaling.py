@@ -1,0 +1,54 @@
+"""The autoscaler adds pods under load, and removes them after it."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from kubernetes import client
+
+from k8s import up
+from k8s.kind.process import run
+from k8s.service import NAMESPACE
+from tests.e2e.cluster import wait_for
+from tests.e2e.load import Load
+
+RATE = 250  # requests a second; far more than three pods may answer at 70 % of their CPU request
+# The chart waits five calm minutes before it removes a pod. The test does not; nothing else differs.
+SOONER = [
+    "--set",
+    "autoscaling.behavior.scaleDown.stabilizationWindowSeconds=15",
+    "--set",
+    "autoscaling.behavior.scaleDown.policies[0].type=Percent",
+    "--set",
+    "autoscaling.behavior.scaleDown.policies[0].value=100",
+    "--set",
+    "autoscaling.behavior.scaleDown.policies[0].periodSeconds=15",
+]
+
+
+@pytest.mark.timeout(480)
+def test_pods_are_added_under_load_and_removed_after_it(
+    stack: up.Stack,
+    apps: client.AppsV1Api,
+    load: Callable[..., Load],
+    report: Callable[..., None],
+) -> None:
+    run(stack.service.upgrade_command(stack.image, *SOONER), log="e2e-autoscaling")
+    scaler = client.AutoscalingV2Api()
+    least = scaler.read_namespaced_horizontal_pod_autoscaler("links", NAMESPACE).spec.min_replicas
+
+    def ready() -> int:
+        return apps.read_namespaced_deployment("links", NAMESPACE).status.ready_replicas or 0
+
+    wait_for("the smallest number of pods", lambda: ready() == least, seconds=180)
+    with load(RATE) as running:
+        started = time.monotonic()
+        wait_for("one more pod, ready", lambda: ready() > least, seconds=120)
+        up_took = time.monotonic() - started
+    most = ready()
+    report("the autoscaler adds pods under load", running.result, seconds=up_took, note=f"{least} to {most} pods")
+    assert running.result.failed == 0, running.result.reasons()
+
+    started = time.monotonic()
+    wait_for("the smallest number of pods again", lambda: ready() == least, seconds=180)
+    report("the autoscaler removes them after it", seconds=time.monotonic() - started, note=f"to {least} pods")

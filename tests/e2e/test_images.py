@@ -1,0 +1,113 @@
+"""An image behaves as its upstream name promises, pulled or built here; and ours keeps its own promises."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k8s import up
+from k8s.kind import lock
+from k8s.kind.engine import buildx
+from k8s.kind.lock import Image
+from k8s.kind.paths import ROOT
+from k8s.kind.process import CommandFailed, output, run
+from k8s.service import build_image
+
+MAX_MB = 110
+DECLARED = [i for i in lock.load().images if i.config]
+
+
+@pytest.mark.parametrize("image", DECLARED, ids=[i.repository for i in DECLARED])
+def test_image_is_configured_as_upstream(stack: up.Stack, image: Image) -> None:
+    found = configuration(stack, image)
+    for key, wanted in image.config.items():
+        name = {"workdir": "WorkingDir"}.get(key, key.capitalize())
+        if key == "env":
+            have = dict(v.split("=", 1) for v in found["Env"])
+            assert {k: have.get(k) for k in wanted} == wanted
+        else:
+            assert found.get(name) == (list(wanted) if isinstance(wanted, list) else wanted), key
+
+
+def configuration(stack: up.Stack, image: Image) -> dict[str, Any]:
+    """The image's configuration, from the engine or from the registry that the nodes ask."""
+    if image.engine or stack.registry.digest(image.repository, image.tag) is None:
+        return dict(json.loads(output(["docker", "image", "inspect", image.tagged, "--format", "{{json .Config}}"])))
+    found: Any = stack.registry.config(image.repository, image.tag)["config"]
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def rootfs(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the service's image, from the registry that the nodes pull it from."""
+    folder = tmp_path_factory.mktemp("rootfs")
+    (folder / "Dockerfile").write_text(f"FROM {stack.registry.host}/links@{stack.image.digest}\n")
+    run([*buildx(), "build", "--output", f"type=local,dest={folder / 'root'}", folder], log="e2e-rootfs")
+    return folder / "root"
+
+
+def test_image_is_small(rootfs: Path, report: Callable[..., None]) -> None:
+    size = sum(p.stat().st_size for p in rootfs.rglob("*") if p.is_file() and not p.is_symlink()) / 1e6
+    report("size of the image", note=f"{size:.1f} MB uncompressed")
+    assert size < MAX_MB
+
+
+def test_image_has_no_shell_and_no_package_manager(rootfs: Path) -> None:
+    programs = {p.name for p in rootfs.rglob("*") if p.parent.name in {"bin", "sbin"} and not p.is_dir()}
+    assert programs == {"python3", "python3.13"}
+    modules = {p.name for p in rootfs.rglob("*") if p.is_dir()}
+    assert not modules & {"pip", "ensurepip", "setuptools", "apt"}
+
+
+def test_every_library_of_the_image_finds_what_it_links(stack: up.Stack) -> None:
+    """What is not imported at the start would be missed only when it is needed."""
+    program = (
+        "import ctypes, pathlib\n"
+        "found = [p for f in ('/usr/lib/python3.13', '/usr/local/lib') for p in pathlib.Path(f).rglob('*.so')]\n"
+        "assert len(found) > 50, found\n"
+        "for p in found: ctypes.CDLL(str(p))\n"
+    )
+    run(in_image(stack, "-c", program, entrypoint="/usr/bin/python3.13"), log="e2e-libraries")
+
+
+def test_image_runs_read_only_as_any_user(stack: up.Stack) -> None:
+    said = output(in_image(stack, "config", user="12345:12345"))
+    assert json.loads(said)["APP_ENVIRONMENT"] == "local"
+
+
+def test_image_is_not_run_as_root(stack: up.Stack) -> None:
+    found: Any = stack.registry.config("links", stack.image.digest)["config"]
+    assert found["User"] == "65532:65532"
+    said = output(in_image(stack, "-c", "import os; print(os.getuid())", entrypoint="/usr/bin/python3.13", user=""))
+    assert said.strip() == "65532"
+
+
+def test_wrong_setting_ends_with_a_sentence(stack: up.Stack) -> None:
+    with pytest.raises(CommandFailed, match="APP_PORT"):
+        output(in_image(stack, "serve", env={"APP_PORT": "many"}))
+
+
+def in_image(
+    stack: up.Stack,
+    *arguments: str,
+    entrypoint: str = "",
+    user: str = "",
+    env: dict[str, str] | None = None,
+) -> list[str]:
+    """The command that runs the service's image, without network and read-only."""
+    image = f"{stack.registry.host}/links@{stack.image.digest}"
+    options = ["--rm", "--read-only", "--network=none", "--cap-drop=ALL"]
+    options += [f"--entrypoint={entrypoint}"] if entrypoint else []
+    options += [f"--user={user}"] if user else []
+    options += [f"--env={k}={v}" for k, v in (env or {}).items()]
+    return ["docker", "run", *options, image, *arguments]
+
+
+@pytest.mark.timeout(300)
+def test_same_inputs_give_the_same_digest(stack: up.Stack, report: Callable[..., None]) -> None:
+    """Built once more with nothing from any cache."""
+    again = build_image(stack.registry, ROOT, tag="again", options=["--no-cache"])
+    assert again.digest == stack.image.digest
+    report("a second build without a cache has the same digest", note=again.digest[:19])

@@ -1,0 +1,76 @@
+"""What anybody outside reaches: the service over verified TLS, and nothing else."""
+
+import ssl
+from collections.abc import Callable
+
+import httpx
+import pytest
+from kubernetes import client
+
+from k8s import up
+from k8s.certificates import ensure_authority
+from k8s.service import HOST
+from tests.e2e.conftest import Loopback
+
+
+def test_link_is_made_and_followed_over_verified_tls(
+    web: httpx.Client, token: str, report: Callable[..., None]
+) -> None:
+    made = web.post(
+        "/api/v1/links",
+        json={"url": "https://example.com/page"},
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    assert made.status_code == 201
+    followed = web.get("/" + made.json()["slug"])
+    assert followed.status_code == 307
+    assert followed.headers["location"] == "https://example.com/page"
+    assert made.json()["short_url"] == str(followed.url.copy_with(host=HOST))
+    report("a link made and followed over verified TLS")
+
+
+@pytest.mark.parametrize("who", ["the public authorities", "another authority of the same name"])
+def test_certificate_is_not_taken_on_another_authority_s_word(
+    stack: up.Stack, who: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = ensure_authority(tmp_path_factory.mktemp("other")).certificate if "another" in who else None
+    trust = ssl.create_default_context(cafile=other)
+    with (
+        httpx.Client(transport=Loopback(trust), timeout=10) as web,
+        pytest.raises(httpx.ConnectError, match="certificate verify failed"),
+    ):
+        web.get(f"{stack.service.url}/")
+
+
+def test_certificate_is_for_this_name_only(stack: up.Stack) -> None:
+    trust = ssl.create_default_context(cafile=stack.service.authority.certificate)
+    with (
+        httpx.Client(transport=Loopback(trust), timeout=10) as web,
+        pytest.raises(httpx.ConnectError, match="certificate verify failed"),
+    ):
+        web.get(stack.service.url.replace(HOST, "elsewhere.example"))
+
+
+def test_plain_http_is_redirected(stack: up.Stack, link: str) -> None:
+    with httpx.Client(transport=Loopback(True), timeout=10) as web:
+        answer = web.get(f"http://{HOST}:{stack.cluster.ports['http']}{link}")
+    assert answer.status_code == 301
+    assert answer.headers["location"] == stack.service.url + link
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/startupz", "/livez", "/readyz"])
+def test_management_port_is_not_routed(web: httpx.Client, path: str, report: Callable[..., None]) -> None:
+    answer = web.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "http_requests_in_flight" not in answer.text
+    report(f"{path} is not reachable from outside")
+
+
+def test_public_service_has_no_management_port(stack: up.Stack, core: object) -> None:
+    services = client.CoreV1Api().list_namespaced_service("links").items
+    public = next(s for s in services if s.metadata.name == "links")
+    assert [p.name for p in public.spec.ports] == ["http"]
+    ingress = client.NetworkingV1Api().read_namespaced_ingress("links", "links")
+    backends = [p.backend.service for r in ingress.spec.rules for p in r.http.paths]
+    assert {(b.name, b.port.name) for b in backends} == {("links", "http")}

@@ -1,0 +1,174 @@
+"""Nothing that operations do to a healthy service costs a single request, with the chart's defaults."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from kubernetes import client
+
+from k8s import up
+from k8s.kind.process import output, run
+from k8s.service import NAMESPACE, Built
+from tests.e2e.cluster import wait_for
+from tests.e2e.load import Load
+from tests.e2e.test_monitoring import PODS
+
+pytestmark = pytest.mark.timeout(420)
+SETTLE = 300  # requests before and after: three seconds of the load
+
+
+@contextmanager
+def under(load: Load) -> Iterator[Load]:
+    """A load that is well under way when the block begins, and goes on for a while after it."""
+    with load:
+        load.sent_at_least(SETTLE)
+        yield load
+        load.sent_at_least(load.sent + SETTLE)
+
+
+def assert_lost_nothing(load: Load) -> None:
+    result = load.result
+    assert result.rate > 0.9 * load.rate, f"only {result.rate:.0f} requests a second were sent: nothing was proven"
+    assert result.failed == 0, result.reasons()
+
+
+def note(load: Load) -> str:
+    return f"p50 {load.result.quantile(0.5) * 1000:.0f} ms, p99 {load.result.quantile(0.99) * 1000:.0f} ms"
+
+
+def upgrade(stack: up.Stack, image: Built) -> None:
+    run(stack.service.upgrade_command(image), log="e2e-upgrade")
+
+
+def deployment_is_settled(apps: client.AppsV1Api, core: client.CoreV1Api) -> bool:
+    """All pods are of the present revision and ready, and those before them are gone."""
+    found = apps.read_namespaced_deployment("links", NAMESPACE)
+    pods = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items
+    wanted, status = found.spec.replicas, found.status
+    return bool(
+        status.observed_generation == found.metadata.generation
+        and status.updated_replicas == wanted
+        and status.ready_replicas == wanted
+        and len(pods) == wanted
+        and not any(p.metadata.deletion_timestamp for p in pods)
+    )
+
+
+@pytest.fixture(autouse=True)
+def settled(stack: up.Stack, apps: client.AppsV1Api, core: client.CoreV1Api) -> None:
+    """Each scenario begins with a healthy service, and all nodes open."""
+    for node in core.list_node().items:
+        if node.spec.unschedulable:
+            core.patch_node(node.metadata.name, {"spec": {"unschedulable": False}})
+    wait_for("a settled deployment", lambda: deployment_is_settled(apps, core), seconds=120)
+
+
+@pytest.mark.parametrize("time_", [1, 2, 3])
+def test_upgrade_to_a_new_image(
+    time_: int,
+    stack: up.Stack,
+    web: httpx.Client,
+    images: Callable[[str], Built],
+    load: Callable[..., Load],
+    report: Callable[..., None],
+) -> None:
+    variant, version = ("next", "0.2.0") if time_ % 2 else ("present", "0.1.0")
+    image = images(variant)
+    assert web.get("/").json()["version"] != version
+    with under(load()) as running:
+        started = time.monotonic()
+        upgrade(stack, image)
+        took = time.monotonic() - started
+    report(f"helm upgrade to a new image, {time_} of 3", running.result, seconds=took, note=note(running))
+    assert_lost_nothing(running)
+    assert {web.get("/").json()["version"] for _ in range(10)} == {version}
+
+
+def test_helm_rollback(
+    stack: up.Stack, web: httpx.Client, load: Callable[..., Load], report: Callable[..., None]
+) -> None:
+    before = web.get("/").json()["version"]
+    with under(load()) as running:
+        started = time.monotonic()
+        rollback = [
+            *stack.cluster.helm,
+            "rollback",
+            "links",
+            "--namespace",
+            NAMESPACE,
+            "--wait",
+            "--timeout",
+            "180s",
+        ]
+        run(rollback, log="e2e-rollback")
+        took = time.monotonic() - started
+    report("helm rollback", running.result, seconds=took, note=note(running))
+    assert_lost_nothing(running)
+    assert web.get("/").json()["version"] != before
+    assert "Rollback" in stack.service.history()[-1]["description"]
+
+
+def test_graceful_deletion_of_a_pod(
+    apps: client.AppsV1Api, core: client.CoreV1Api, load: Callable[..., Load], report: Callable[..., None]
+) -> None:
+    with under(load()) as running:
+        started = time.monotonic()
+        name = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items[0].metadata.name
+        core.delete_namespaced_pod(name, NAMESPACE)
+        wait_for("another pod in its place", lambda: deployment_is_settled(apps, core), seconds=90)
+        took = time.monotonic() - started
+        assert name not in {p.metadata.name for p in core.list_namespaced_pod(NAMESPACE).items}
+    report("graceful deletion of a pod", running.result, seconds=took, note=note(running))
+    assert_lost_nothing(running)
+
+
+def test_drain_of_one_worker_and_then_the_other(
+    stack: up.Stack,
+    apps: client.AppsV1Api,
+    core: client.CoreV1Api,
+    load: Callable[..., Load],
+    report: Callable[..., None],
+) -> None:
+    """The second node is the one that all pods fled to."""
+    workers = [n for n in stack.cluster.nodes if n != stack.cluster.control_plane]
+    with under(load()) as running:
+        started = time.monotonic()
+        for worker in workers:
+            drain = ["drain", worker, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s"]
+            run([*stack.cluster.kubectl, *drain], log="e2e-drain")
+            where = {p.spec.node_name for p in core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items}
+            assert worker not in where, f"pods are still on {worker}"
+            wait_for("a settled deployment", lambda: deployment_is_settled(apps, core), seconds=90)
+            output([*stack.cluster.kubectl, "uncordon", worker])
+        took = time.monotonic() - started
+    report("drain of one worker, then of the other", running.result, seconds=took, note=note(running))
+    assert_lost_nothing(running)
+
+
+def test_broken_image_is_taken_back_and_costs_nothing(
+    stack: up.Stack,
+    web: httpx.Client,
+    core: client.CoreV1Api,
+    images: Callable[[str], Built],
+    load: Callable[..., Load],
+    report: Callable[..., None],
+) -> None:
+    before = web.get("/").json()["version"]
+    serving = {p.metadata.uid for p in core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items}
+    command = stack.service.upgrade_command(images("broken"), "--rollback-on-failure", "--timeout", "40s")
+    with under(load()) as running:
+        started = time.monotonic()
+        with pytest.raises(Exception, match="failed"):
+            run(command, log="e2e-broken")
+        took = time.monotonic() - started
+    report("upgrade to a broken image, taken back", running.result, seconds=took, note=note(running))
+    assert_lost_nothing(running)
+    last = stack.service.history()[-1]
+    assert last["status"] == "deployed"
+    assert "Rollback" in last["description"]
+    assert {web.get("/").json()["version"] for _ in range(10)} == {before}
+    now = {p.metadata.uid: p for p in core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items}
+    assert serving <= set(now), "a working pod was taken down"  # the autoscaler may have added some meanwhile
+    assert not any(s.restart_count for uid in serving for s in now[uid].status.container_statuses)

@@ -1,0 +1,84 @@
+"""`make test`: every check in an order that finds mistakes soon, with the images built meanwhile.
+
+Each step says what it does and how long it took. The end-to-end tests come last, so pytest's closing line does too.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
+from k8s.kind.progress import spell
+
+PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
+COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]
+IMAGES_LOG = LOGS / "images.log"
+
+
+def say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+@contextmanager
+def images_in_the_background() -> Iterator["subprocess.Popen[bytes]"]:
+    """Build what is missing of the images while the tests run that need none. Ended with us, whatever happens."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with IMAGES_LOG.open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "k8s", "images"], cwd=ROOT, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def step(what: str, argv: list[str]) -> None:
+    """Run one step in the foreground; end the whole run with its exit status when it fails."""
+    say(f"\n=== {what}")
+    started = time.monotonic()
+    status = subprocess.run(argv, cwd=ROOT, check=False).returncode
+    say(f"=== {what}: {'done' if status == 0 else f'failed (exit {status})'} after {spell(time.monotonic() - started)}")
+    if status:
+        sys.exit(status)
+
+
+def wait_for_images(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for the builds, showing what they say, so that a long wait is not a silent one."""
+    say(f"\n=== Images and tools: wait for what is still being built ({shown(IMAGES_LOG)})")
+    started = time.monotonic()
+    with IMAGES_LOG.open(encoding="utf-8") as log:
+        while True:
+            line = log.readline()
+            if line:
+                say(line.rstrip())
+            elif process.poll() is not None:
+                break
+            else:
+                time.sleep(0.2)
+        sys.stdout.write(log.read())
+    say(f"=== Images and tools: waited {spell(time.monotonic() - started)}")
+    if process.returncode:
+        sys.exit(process.returncode)
+
+
+def main() -> None:
+    os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
+    started = time.monotonic()
+    with images_in_the_background() as images:
+        step("Linters, formatter, types", ["make", "--no-print-directory", "lint"])
+        step("Unit and integration tests", [*PYTEST, "tests/unit", *COVERAGE])
+        wait_for_images(images)
+    step("Chart tests", [*PYTEST, "tests/chart"])
+    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 10 minutes")
+    step_last = [*PYTEST, "--verbose", "tests/e2e"]
+    # In place of this process: what pytest prints last is what `make test` prints last.
+    sys.stdout.flush()
+    os.execv(step_last[0], step_last)  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()
