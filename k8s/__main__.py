@@ -15,7 +15,7 @@ from k8s.kind.process import Failure
 from k8s.kind.progress import Progress, spell
 from k8s.up import Stack
 
-DEFAULT_PORTS = {"http": 8080, "https": 8443, "prometheus": 9090, "alertmanager": 9093}
+DEFAULT_PORTS = {"http": 8080, "https": 8443, "prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
 REGISTRY_PORT = 5001
 
 
@@ -66,11 +66,12 @@ def next_steps(stack: Stack) -> str:
     """What to do with a running service."""
     facts = stack.service.facts()
     url, ca = facts["url"], facts["ca"]
+    grafana = f"  Grafana         {facts['grafana']}\n" if "grafana" in facts else ""
     return f"""
   The service     {url}
   Prometheus      {facts["prometheus"]}   (Status > Targets shows the service's pods)
   Alertmanager    {facts["alertmanager"]}
-  kubectl         kubectl --context {facts["context"]} -n {facts["namespace"]} get pods
+{grafana}  kubectl         kubectl --context {facts["context"]} -n {facts["namespace"]} get pods
 
 Trust the demo authority: curl takes it by --cacert; a browser imports {ca}
 (Firefox: Settings > Certificates > Authorities; Chrome: Settings > Security > Manage certificates).
@@ -107,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
                 if args.command == "tools":
                     up.tools(progress)
                 elif args.command == "images":
-                    up.prepare(progress, number("REGISTRY_PORT", REGISTRY_PORT))
+                    up.provide(*up.survey(progress), number("REGISTRY_PORT", REGISTRY_PORT), progress)
                 else:
                     up.down(args.cluster, progress)
         except Failure as error:

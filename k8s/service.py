@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from k8s.certificates import Pair, ensure_authority, ensure_server
 from k8s.kind.cluster import Cluster
 from k8s.kind.engine import buildx
-from k8s.kind.paths import BUILD, CHART, ROOT
+from k8s.kind.paths import BUILD, CHART, PLATFORM, ROOT
 from k8s.kind.process import CommandFailed, Failure, output, run, succeeds
 from k8s.kind.progress import Progress
 from k8s.kind.registry import Registry
@@ -81,6 +82,8 @@ class Service:
             tls = {"tls.crt": server.certificate.read_text(), "tls.key": server.key.read_text()}
             self._apply(_secret(NAMESPACE, "links-tls", tls, kind="kubernetes.io/tls"))
             self._apply(_secret("ingress", "demo-tls", tls, kind="kubernetes.io/tls"))
+            if "cert-manager" in self.platform.components:
+                self._issuer()
             password = self.platform.secret("data", "postgresql", "password")
             values = {
                 "app_database_url": f"postgresql://links:{password}@postgresql.data.svc:5432/links",
@@ -177,6 +180,7 @@ class Service:
     def facts(self) -> dict[str, str]:
         """What scripts need to know, as in build/up.json."""
         ports = self.cluster.ports
+        grafana = {"grafana": f"http://127.0.0.1:{ports['grafana']}"} if "grafana" in self.platform.components else {}
         return {
             "url": self.url,
             "ca": str(self.authority.certificate),
@@ -186,7 +190,16 @@ class Service:
             "prometheus": f"http://127.0.0.1:{ports['prometheus']}",
             "alertmanager": f"http://127.0.0.1:{ports['alertmanager']}",
             "token": self.token_command(),
+            **grafana,
         }
+
+    def _issuer(self) -> None:
+        """Let cert-manager issue in the demo authority's name."""
+        pair = {"tls.crt": self.authority.certificate.read_text(), "tls.key": self.authority.key.read_text()}
+        self._apply(_secret("cert-manager", "demo-ca", pair, kind="kubernetes.io/tls"))
+        wait = ["-n", "cert-manager", "rollout", "status", "deployment/cert-manager-webhook", "--timeout=120s"]
+        run([*self.cluster.kubectl, *wait], log=self.log)
+        self._apply(yaml.safe_load((PLATFORM / "cert-manager" / "issuer.yaml").read_text()))
 
     def _app(self, *arguments: str) -> str:
         return output([sys.executable, "-m", "app", *arguments, "--key", str(self.dev_key)], cwd=ROOT)

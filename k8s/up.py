@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from k8s.kind import engine, host, lock, registry, sources
 from k8s.kind.cluster import Cluster
@@ -40,8 +41,9 @@ def alone() -> Iterator[None]:
         yield
 
 
-def prepare(progress: Progress, registry_port: int) -> tuple[lock.Lock, sources.Source, Registry]:
-    """Engine, registry, images and tools. Afterwards everything is the same for pulled and for built images."""
+def survey(progress: Progress) -> tuple[lock.Lock, sources.Source]:
+    """What is wanted, whether it is pulled or built, and an engine that answers. Raises Failure where this host lacks
+    something."""
     wanted = lock.load()
     with progress.step("look whether image registries answer") as step:
         source = sources.decide(wanted.registries)
@@ -49,6 +51,11 @@ def prepare(progress: Progress, registry_port: int) -> tuple[lock.Lock, sources.
     host.require(host.examine(wanted, source))
     host.mend(progress)
     engine.ensure(progress)
+    return wanted, source
+
+
+def provide(wanted: lock.Lock, source: sources.Source, registry_port: int, progress: Progress) -> Registry:
+    """The local registry, and images and tools. Afterwards everything is the same for pulled and for built images."""
     local = Registry(registry_port)
     images = Images(wanted, local, progress)
     if source is sources.Source.PULL:
@@ -57,7 +64,7 @@ def prepare(progress: Progress, registry_port: int) -> tuple[lock.Lock, sources.
         local.ensure(images.ensure_registry_image())
         images.ensure_all(host.missing_tools(wanted))
     host.provide_tools(wanted, images.programs)
-    return wanted, source, local
+    return local
 
 
 def tools(progress: Progress) -> None:
@@ -69,14 +76,18 @@ def tools(progress: Progress) -> None:
     host.provide_tools(wanted, programs)
 
 
-def up(cluster_name: str, ports: dict[str, int], registry_port: int, progress: Progress, **options: object) -> Stack:
+def up(
+    cluster_name: str, ports: dict[str, int], registry_port: int, progress: Progress, kubeconfig: Path | None = None
+) -> Stack:
     """Bring everything up, or bring what is there to what it should be."""
-    wanted, source, local = prepare(progress, registry_port)
+    wanted, source = survey(progress)
     node = wanted.image("kindest/node")
     name = node.name if source is sources.Source.PULL else node.tagged
-    cluster = Cluster(cluster_name, ports, name, **options)  # type: ignore[arg-type]
+    cluster = Cluster(cluster_name, ports, name, kubeconfig)
+    cluster.check()  # before builds that take minutes
+    local = provide(wanted, source, registry_port, progress)
     cluster.ensure(progress)
-    platform = Platform(cluster, wanted, progress)
+    platform = Platform(cluster, wanted, progress, source)
     platform.apply()
     with progress.step("build the service's image", 30) as step:
         image = build_image(local, ROOT)

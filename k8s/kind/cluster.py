@@ -18,7 +18,7 @@ from k8s.kind.registry import INTERNAL
 
 CERTS_D = "/etc/containerd/certs.d"  # where containerd looks for a registry's mirrors
 # What the nodes publish, and on which of their ports.
-NODE_PORTS = {"http": 80, "https": 443, "prometheus": 30090, "alertmanager": 30093}
+NODE_PORTS = {"http": 80, "https": 443, "prometheus": 30090, "alertmanager": 30093, "grafana": 30300}
 
 
 @dataclass
@@ -60,15 +60,23 @@ class Cluster:
         names = output(["docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}"]).split()
         return sorted(names, key=lambda n: (n != self.control_plane, n))
 
-    def ensure(self, progress: Progress) -> None:
-        """Make the cluster, start its nodes again, or find it as it is. Never touches one that is not ours."""
+    def check(self) -> None:
+        """Raise Failure, with nothing touched, where this cluster cannot be made or is not what it should be."""
         nodes = self.nodes
         if nodes:
             self._check_ours(nodes[0])
             if self._finished.exists():
                 self._check_same()
-                if self._answers_soon(nodes, progress):
-                    return
+        else:
+            self._check_ports()
+
+    def ensure(self, progress: Progress) -> None:
+        """Make the cluster, start its nodes again, or find it as it is. Never touches one that is not ours."""
+        self.check()
+        nodes = self.nodes
+        if nodes:
+            if self._finished.exists() and self._answers_soon(nodes, progress):
+                return
             with progress.step(f"remove the unfinished cluster {self.name}"):
                 self._delete()
         self._check_ports()

@@ -55,7 +55,7 @@ class Images:
 
     def missing(self) -> list[Image]:
         """The images that were not built from their present inputs."""
-        return [i for i in self.lock.images if not self.is_there(i)]
+        return [i for i in self.lock.images if not i.pull_only and not self.is_there(i)]
 
     def is_there(self, image: Image) -> bool:
         """Whether the registry (or the engine, for an image that it runs itself) has what the present inputs give."""

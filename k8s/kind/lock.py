@@ -59,8 +59,8 @@ class Image:
     also: tuple[str, ...] = ()
     engine: bool = False
     build_only: bool = False
+    pull_only: bool = False
     dockerfile: str = ""
-    base: str = ""
     files: dict[str, str] = field(default_factory=dict)
     module: dict[str, Any] = field(default_factory=dict)
     context: tuple[str, ...] = ()

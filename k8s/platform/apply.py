@@ -13,16 +13,20 @@ from k8s.kind.paths import PLATFORM
 from k8s.kind.process import output, run, succeeds
 from k8s.kind.programs import module_dir
 from k8s.kind.progress import Progress
+from k8s.kind.sources import Source
 
 # In the order in which they need one another: resource definitions first.
 DEFINITIONS = ["operator", "gateway-api"]
 COMPONENTS = ["ingress", "metrics", "monitoring", "data"]
+# Only where images are pulled: these cannot be built.
+PULLED_COMPONENTS = ["grafana", "cert-manager"]
 # Component → the upstream manifests it patches.
 UPSTREAM = {
     "operator": ["prometheus-operator"],
     "gateway-api": ["gateway-api"],
     "metrics": ["metrics-server", "kube-state-metrics"],
     "monitoring": ["prometheus-adapter"],
+    "cert-manager": ["cert-manager"],
 }
 WORKLOADS = [
     ("ingress", "deployment/traefik"),
@@ -35,12 +39,21 @@ WORKLOADS = [
     ("data", "statefulset/postgresql"),
     ("data", "deployment/valkey"),
 ]
+PULLED_WORKLOADS = [
+    ("monitoring", "deployment/grafana"),
+    ("cert-manager", "deployment/cert-manager"),
+    ("cert-manager", "deployment/cert-manager-cainjector"),
+    ("cert-manager", "deployment/cert-manager-webhook"),
+]
 
 
 class Platform:
     """The platform of one cluster. Applying again changes only what differs."""
 
-    def __init__(self, cluster: Cluster, lock: Lock, progress: Progress) -> None:
+    def __init__(self, cluster: Cluster, lock: Lock, progress: Progress, source: Source = Source.BUILD) -> None:
+        pulled = source is Source.PULL
+        self.components = COMPONENTS + (PULLED_COMPONENTS if pulled else [])
+        self.workloads = WORKLOADS + (PULLED_WORKLOADS if pulled else [])
         self.cluster = cluster
         self.lock = lock
         self.progress = progress
@@ -67,13 +80,13 @@ class Platform:
             conf = f'requirepass {password}\nsave ""\nmaxmemory 96mb\nmaxmemory-policy allkeys-lru\n'
             self._secret("data", "valkey", {"password": password, "valkey.conf": conf})
             with ThreadPoolExecutor() as pool:
-                list(pool.map(self._apply, COMPONENTS))
+                list(pool.map(self._apply, self.components))
 
     def wait(self) -> None:
         """Wait until everything runs; where something does not, say what its pods say."""
         with self.progress.step("wait for the platform", 60) as step:
-            for position, (namespace, workload) in enumerate(WORKLOADS):
-                step.detail = f"{workload.split('/')[1]}, {position} of {len(WORKLOADS)} ready"
+            for position, (namespace, workload) in enumerate(self.workloads):
+                step.detail = f"{workload.split('/')[1]}, {position} of {len(self.workloads)} ready"
                 self._exists(namespace, workload)
                 status = [
                     *self.cluster.kubectl,
@@ -116,9 +129,27 @@ class Platform:
                         path.chmod(0o755 if path.is_dir() else 0o644)
                 else:
                     shutil.copyfile(source / file, destination)
+        if component == "cert-manager":
+            (target / "chart.yaml").write_text(self._cert_manager(target / "upstream" / component))
         if component == "ingress":
             (target / "cluster.env").write_text(f"PUBLIC_HTTPS_PORT={self.cluster.ports['https']}\n")
         return target
+
+    def _cert_manager(self, upstream: Path) -> str:
+        """The chart in the module has no version yet; releases are given theirs when they are packed."""
+        chart = upstream / "deploy" / "charts" / "cert-manager"
+        version = self.lock.modules[self.lock.manifests["cert-manager"].module].version
+        about = chart / "Chart.yaml"
+        about.write_text(about.read_text().replace("v0.0.0", version))
+        options = [
+            "--namespace",
+            "cert-manager",
+            "--set",
+            "crds.enabled=true",
+            "--set",
+            "startupapicheck.enabled=false",
+        ]
+        return output(["helm", "template", "cert-manager", chart, *options])
 
     def _apply(self, component: str) -> None:
         manifests = self.render(component)
