@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import time
 
@@ -10,7 +11,7 @@ from rich.markup import escape
 from k8s import up
 from k8s.kind import host, lock, sources
 from k8s.kind.cluster import NODE_PORTS
-from k8s.kind.paths import TOOLS
+from k8s.kind.paths import LOGS, TOOLS
 from k8s.kind.process import Failure
 from k8s.kind.progress import Progress, spell
 from k8s.up import Stack
@@ -22,16 +23,31 @@ REGISTRY_PORT = 5001
 def number(name: str, default: int) -> int:
     """A port from the environment."""
     text = os.environ.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536):
         raise Failure(f"{name} is '{text}': give a port number from 1 to 65535.")
     return int(text)
 
 
-def ports() -> dict[str, int]:
+def ports() -> tuple[dict[str, int], int]:
+    """The cluster's ports, and the registry's."""
     chosen = {name: number(f"{name.upper()}_PORT", DEFAULT_PORTS[name]) for name in NODE_PORTS}
-    if len(set(chosen.values())) < len(chosen):
-        raise Failure(f"Two ports are the same: {chosen}. Choose different ones.")
-    return chosen
+    registry = number("REGISTRY_PORT", REGISTRY_PORT)
+    everything = [*chosen.values(), registry]
+    twice = sorted({p for p in everything if everything.count(p) > 1})
+    if twice:
+        raise Failure(
+            f"Two ports are the same, {twice[0]}: set one of {', '.join(f'{n.upper()}_PORT' for n in chosen)}."
+        )
+    return chosen, registry
+
+
+def cluster_name(name: str) -> str:
+    """A name that kind takes, and that can name a folder of build/."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,49}", name) or name in {TOOLS.name, LOGS.name, "report"}:
+        raise Failure(
+            f"A cluster cannot be named '{name}': use lower-case letters, digits, dots and hyphens (CLUSTER=...)."
+        )
+    return name
 
 
 def doctor(progress: Progress) -> int:
@@ -55,7 +71,7 @@ def doctor(progress: Progress) -> int:
 def bring_up(progress: Progress, cluster: str) -> int:
     started = time.monotonic()
     with up.alone():
-        stack = up.up(cluster, ports(), number("REGISTRY_PORT", REGISTRY_PORT), progress)
+        stack = up.up(cluster, *ports(), progress)
         up.write_facts(stack)
     progress.say(f"[bold green]Up[/] after {spell(time.monotonic() - started)}.")
     print(next_steps(stack))
@@ -100,17 +116,20 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
     with Progress() as progress:
         try:
+            cluster = cluster_name(args.cluster)
             if args.command == "doctor":
                 return doctor(progress)
             if args.command == "up":
-                return bring_up(progress, args.cluster)
+                return bring_up(progress, cluster)
             with up.alone():
                 if args.command == "tools":
                     up.tools(progress)
                 elif args.command == "images":
-                    up.provide(*up.survey(progress), number("REGISTRY_PORT", REGISTRY_PORT), progress)
+                    port = number("REGISTRY_PORT", REGISTRY_PORT)
+                    wanted, source = up.survey(progress)
+                    up.provide(wanted, source, port, progress)
                 else:
-                    up.down(args.cluster, progress)
+                    up.down(cluster, progress)
         except Failure as error:
             progress.say(f"[red]{escape(str(error))}[/]")
             return 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -21,14 +22,22 @@ class Pair:
     certificate: Path
     key: Path
 
+    def load(self) -> x509.Certificate | None:
+        """The certificate; None where there is no whole one, or the key is not its own."""
+        try:
+            certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+            key = serialization.load_pem_private_key(self.key.read_bytes(), password=None)
+        except (OSError, ValueError):
+            return None
+        return certificate if key.public_key() == certificate.public_key() else None
+
     @property
     def days_left(self) -> float:
-        """Days until it expires; below zero afterwards, and where there is none."""
-        if not (self.certificate.exists() and self.key.exists()):
+        """Days until it expires; below zero afterwards, and where there is no usable one."""
+        certificate = self.load()
+        if certificate is None:
             return -1.0
-        certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
-        left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
-        return left.total_seconds() / 86400
+        return (certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)).total_seconds() / 86400
 
 
 def ensure_authority(folder: Path) -> Pair:
@@ -52,7 +61,8 @@ def ensure_server(folder: Path, name: str, hosts: list[str], authority: Pair) ->
     """A server's certificate for these hosts, renewed when its end is near or the authority is another."""
     pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
     issuer = x509.load_pem_x509_certificate(authority.certificate.read_bytes())
-    if pair.days_left >= RENEW_DAYS and _issued_by(pair, issuer):
+    present = pair.load()
+    if present and pair.days_left >= RENEW_DAYS and _issued_by(present, issuer) and _hosts(present) == hosts:
         return pair
     issuer_key = serialization.load_pem_private_key(authority.key.read_bytes(), password=None)
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)  # noqa: S101  # we made it
@@ -75,13 +85,17 @@ def ensure_server(folder: Path, name: str, hosts: list[str], authority: Pair) ->
     return pair
 
 
-def _issued_by(pair: Pair, issuer: x509.Certificate) -> bool:
-    certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except Exception:  # several kinds, all of which say no
+    except (ValueError, TypeError, InvalidSignature):
         return False
     return True
+
+
+def _hosts(certificate: x509.Certificate) -> list[str]:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.DNSName)
 
 
 def _builder(
@@ -118,6 +132,7 @@ def _key_usage(
 def _write(pair: Pair, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
     pair.certificate.parent.mkdir(parents=True, exist_ok=True)
     pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pair.key.unlink(missing_ok=True)
     pair.key.touch(mode=0o600)
     pair.key.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -70,9 +70,9 @@ def main() -> None:
     started = time.monotonic()
     with images_in_the_background() as images:
         step("Linters, formatter, types", ["make", "--no-print-directory", "lint"])
-        step("Unit and integration tests", [*PYTEST, "tests/unit", *COVERAGE])
+        step("Unit and integration tests", [*PYTEST, "tests/unit", "--ignore=tests/unit/kind", *COVERAGE])
         wait_for_images(images)
-    step("Chart tests", [*PYTEST, "tests/chart"])
+    step("Tests of the cluster's tools, and of the chart", [*PYTEST, "tests/unit/kind", "tests/chart"])
     say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 10 minutes")
     step_last = [*PYTEST, "--verbose", "tests/e2e"]
     # In place of this process: what pytest prints last is what `make test` prints last.

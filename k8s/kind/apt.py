@@ -3,10 +3,13 @@
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from k8s.kind.process import Failure, output, run, succeeds
 
+SOURCE_LIST = Path("/etc/apt/sources.list")
+SOURCE_PARTS = Path("/etc/apt/sources.list.d")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 
@@ -29,15 +32,33 @@ def install(packages: list[str]) -> None:
 def mirrors() -> dict[str, str]:
     """The addresses of the archives `debian` and `debian-security` that this machine itself uses."""
     found: dict[str, str] = {}
-    for file in [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]:
-        if file.is_file():
-            for address, archive in re.findall(
-                r"(https?://[^\s]+/(debian(?:-security)?))/?(?=\s)", file.read_text() + "\n"
-            ):
-                found.setdefault(archive, address)
+    for address, keyring in _entries():
+        archive = address.rstrip("/").rsplit("/", 1)[-1]
+        # Others, such as Docker's, have a folder of that name too; their packages are signed with their own keys.
+        if archive in {"debian", "debian-security"} and (not keyring or KEYRING.stem in keyring):
+            found.setdefault(archive, address.rstrip("/"))
     if "debian" not in found:
         raise Failure("No Debian archive in /etc/apt/sources.list or sources.list.d: is this Debian?")
     return found
+
+
+def _entries() -> Iterator[tuple[str, str]]:
+    """Address and keyring of each source, in both formats of sources.list(5)."""
+    parts = sorted(SOURCE_PARTS.glob("*.list")) + sorted(SOURCE_PARTS.glob("*.sources"))
+    for file in [SOURCE_LIST, *parts]:
+        if not file.is_file():
+            continue
+        lines = [line for line in file.read_text().splitlines() if not line.lstrip().startswith("#")]
+        if file.suffix == ".sources":
+            for stanza in re.split(r"\n\s*\n", "\n".join(lines)):
+                fields = dict(re.findall(r"(?m)^([A-Za-z-]+):[ \t]*(.*)$", stanza))
+                if fields.get("Enabled", "yes") != "no" and "deb" in fields.get("Types", "").split():
+                    yield from ((address, fields.get("Signed-By", "")) for address in fields.get("URIs", "").split())
+        else:
+            for line in lines:
+                if match := re.match(r"\s*deb\s+(?:\[([^]]*)\]\s+)?(\S+)", line):
+                    keyring = re.search(r"signed-by=(\S+)", match[1] or "")
+                    yield match[2], keyring[1] if keyring else ""
 
 
 def sources(suite: str) -> list[str]:

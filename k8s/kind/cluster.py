@@ -157,7 +157,7 @@ class Cluster:
             )
         if Path(source) != self.folder / "certs.d":
             raise Failure(
-                f"The cluster {self.name} belongs to the checkout of {source.split('/build/')[0]}: "
+                f"The cluster {self.name} belongs to the checkout of {Path(source).parents[2]}: "
                 f"run `make down` there, or choose another name here (CLUSTER=...)."
             )
 

@@ -95,11 +95,19 @@ def _folder() -> Path:
     return cache() / f"engine-{SUITE}"
 
 
+def _pid_file() -> Path:
+    return cache() / "dockerd.pid"
+
+
 def _own_pid() -> int | None:
-    file = cache() / "dockerd.pid"
+    """The process of the engine that we started, if it still runs."""
+    file = _pid_file()
     if not file.exists():
         return None
-    pid = int(file.read_text())
+    text = file.read_text().strip()
+    if not text.isdigit():  # it is being written
+        return None
+    pid = int(text)
     command = Path(f"/proc/{pid}/cmdline")
     return pid if command.exists() and b"dockerd" in command.read_bytes() else None
 
@@ -119,21 +127,17 @@ def _systemd_has_docker() -> bool:
 def _start() -> None:
     folder = _folder()
     programs = f"{folder}/usr/sbin:{folder}/usr/bin:{os.environ['PATH']}"
-    argv = [
-        f"{folder}/usr/sbin/dockerd",
-        "--feature",
-        "containerd-snapshotter=true",
-        "--pidfile",
-        str(cache() / "dockerd.pid"),
-    ]
+    argv = [f"{folder}/usr/sbin/dockerd", "--feature", "containerd-snapshotter=true"]
     argv += ["--mtu", str(_host_mtu()), "--init-path", f"{folder}/usr/bin/tini-static"]
     if not has_sys_resource():
         argv += ["--add-runtime", f"clamped={_clamped_runc()}", "--default-runtime", "clamped"]
     log = cache() / "dockerd.log"
+    _pid_file().unlink(missing_ok=True)
+    note_pid = ["/bin/sh", "-c", 'echo $$ >"$0"; exec "$@"', str(_pid_file())]
     with log.open("ab") as out:
         # Its own session: it outlives this command, and Ctrl-C here does not reach it.
         subprocess.run(
-            ["setsid", "--fork", *argv],
+            ["setsid", "--fork", *note_pid, *argv],
             check=True,
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -144,11 +148,11 @@ def _start() -> None:
 
 
 def _wait(log: Path | None) -> None:
+    """Wait until the engine answers; `log` is that of the one we started."""
     deadline = time.monotonic() + START_TIMEOUT
-    appeared = False
     while not answers():
-        appeared = appeared or _own_pid() is not None
-        died = log is not None and appeared and _own_pid() is None
+        noted = log is not None and _pid_file().exists() and _pid_file().read_text().strip().isdigit()
+        died = noted and not Path(f"/proc/{_pid_file().read_text().strip()}").exists()
         if died or time.monotonic() > deadline:
             tail = "\n".join("  " + s for s in log.read_text().splitlines()[-8:]) if log else ""
             raise Failure(f"The Docker engine did not start.{f' Its last lines, from {log}:' if log else ''}\n{tail}")

@@ -155,6 +155,9 @@ def _engine(source: Source) -> Finding:
                 "sudo make up",
             )
         return Finding(True, f"Docker engine {version}")
+    if os.environ.get("DOCKER_HOST"):
+        what = f"No engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}."
+        return Finding(False, what, "start it, or unset DOCKER_HOST")
     if engine.may_install():
         return Finding(True, "No Docker engine answers; one can be started, or installed from Debian's packages")
     return Finding(False, "No Docker engine answers.", "start Docker, or run as root on Debian")

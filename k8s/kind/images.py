@@ -49,8 +49,10 @@ class Images:
         if image.dockerfile:
             parts.append((KIND / "images" / image.dockerfile).read_text())
         for folder in image.context:
-            files = sorted(p for p in (KIND / "images" / folder).rglob("*") if p.is_file())
-            parts += [f"{p.name} {p.stat().st_mode & stat.S_IXUSR} {p.read_text()}" for p in files]
+            top = KIND / "images" / folder
+            files = sorted(p for p in top.rglob("*") if p.is_file())
+            names = [f"{folder}/{p.relative_to(top)} {p.stat().st_mode & stat.S_IXUSR}" for p in files]
+            parts += [*names, *(p.read_text() for p in files)]
         return digest(*parts)
 
     def missing(self) -> list[Image]:
@@ -102,7 +104,7 @@ class Images:
             ThreadPoolExecutor(max_workers=len(missing) or 1) as builders,
         ):
             programs = {n: compilers.submit(unless_stopped, partial(self._ensure_program, n)) for n in order}
-            images = [builders.submit(unless_stopped, partial(self._ensure_image, i, programs)) for i in missing]
+            images = [builders.submit(unless_stopped, partial(self._ensure_image, i, programs, stop)) for i in missing]
         failures = [e for f in [*programs.values(), *images] if (e := f.exception())]
         for error in sorted(failures, key=lambda e: isinstance(e, CancelledError)):
             raise error
@@ -146,10 +148,12 @@ class Images:
     def _ensure_program(self, name: str) -> None:
         self.programs.ensure(self.lock.programs[name])
 
-    def _ensure_image(self, image: Image, programs: dict[str, "Future[None]"]) -> None:
+    def _ensure_image(self, image: Image, programs: dict[str, "Future[None]"], stop: threading.Event) -> None:
         for name in {self.lock.program_of(e).name for e in image.files}:
             programs[name].result()
         with self._builders:
+            if stop.is_set():
+                raise CancelledError
             self._build(image)
 
     def _build(self, image: Image) -> None:

@@ -16,7 +16,7 @@ def cache() -> Path:
     """What is expensive to make, shared by all checkouts: $SHIPSHAPE_CACHE, or below $XDG_CACHE_HOME."""
     named = os.environ.get("SHIPSHAPE_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shipshape"
-    path = Path(named) if named else base
+    path = (Path(named) if named else base).absolute()
     path.mkdir(parents=True, exist_ok=True)
     return path
 

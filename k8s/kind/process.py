@@ -102,3 +102,5 @@ def _start(
         )
     except FileNotFoundError as error:
         raise Failure(f"`{argv[0]}` is not installed or not on the PATH: run `make doctor`.") from error
+    except OSError as error:
+        raise Failure(f"`{argv[0]}` cannot be run ({error.strerror}): run `make doctor`.") from error

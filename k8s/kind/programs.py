@@ -54,7 +54,8 @@ class Programs:
             return digest(program.wheel, program.sha256)
         self._go = self._go or output(["go", "env", "GOVERSION", "GOARCH"], env={"GOTOOLCHAIN": "local"})
         module = self.lock.modules[program.module]
-        return digest(repr(module), repr(program.packages), repr(program.set), json.dumps(GO_ENV), self._go)
+        entry = (module, program.packages, program.set, program.staging)
+        return digest(repr(entry), json.dumps(GO_ENV), self._go)
 
     def folder(self, program: Program) -> Path:
         return cache() / "programs" / f"{program.name}-{self.key(program)}"

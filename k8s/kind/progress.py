@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
 HEARTBEAT = 60.0  # seconds between signs of life of a long step where nothing can be redrawn
@@ -75,7 +76,7 @@ class Progress:
         with self._lock:
             self._running.append(step)
         if not self._live and expected and expected >= 20:
-            self.say(f"  {name} (about {spell(expected)}) ...")
+            self.say(f"  {escape(name)} (about {spell(expected)}) ...")
         failed = True
         try:
             yield step
@@ -85,8 +86,8 @@ class Progress:
                 self._running.remove(step)
                 self.finished.append((name, round(step.elapsed, 1)))
             mark = "[red]✗[/]" if failed else "[green]✓[/]"
-            detail = f" [dim]({step.detail})[/]" if step.detail else ""
-            self.say(f"{mark} {name}{detail} [dim]{spell(step.elapsed)}[/]")
+            detail = f" [dim]({escape(step.detail)})[/]" if step.detail else ""
+            self.say(f"{mark} {escape(name)}{detail} [dim]{spell(step.elapsed)}[/]")
 
     def say(self, line: str) -> None:
         """A line that stays. May carry rich's markup."""
@@ -102,4 +103,4 @@ class Progress:
                 due = [s for s in self._running if s.elapsed - s.told >= HEARTBEAT]
             for step in due:
                 step.told = step.elapsed
-                self.say(f"  … {step.line()}")
+                self.say(f"  … {escape(step.line())}")

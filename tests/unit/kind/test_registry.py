@@ -1,0 +1,132 @@
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+
+from k8s.kind import registry
+from k8s.kind.process import Failure
+from k8s.kind.registry import Registry
+
+Docker = Callable[[str, str], None]
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    """Something that answers as a registry with the one image team/app does."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            pages = {
+                "/v2/": "{}",
+                "/v2/team/app/manifests/1": '{"config": {"digest": "sha256:c"}}',
+                "/v2/team/app/blobs/sha256:c": '{"config": {"User": "1"}}',
+            }
+            self.send_response(200 if self.path in pages else 404)
+            self.send_header("Docker-Content-Digest", "sha256:m")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(pages.get(self.path, "").encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield server
+        server.shutdown()
+
+
+def engine(state: str, port: int = 0, networks: str = "bridge", network: bool = True) -> str:
+    """A stand-in for docker: the registry's container in a state, and kind's network."""
+    ports = json.dumps({"5000/tcp": [{"HostPort": str(port)}]})
+    return f"""case "$*" in
+      "container inspect shipshape-registry --format"*) echo {state} ;;
+      "container inspect shipshape-registry") {"true" if state else "exit 1"} ;;
+      *.NetworkSettings.Ports*) echo '{ports}' ;;
+      *.NetworkSettings.Networks*) echo '{{"{networks}": {{}}}}' ;;
+      "network inspect kind") {"true" if network else "exit 1"} ;;
+      "network inspect bridge"*) echo 1400 ;;
+    esac"""
+
+
+def changes(calls: list[str]) -> list[str]:
+    """What was asked for beside looking."""
+    return [c.removeprefix("docker ") for c in calls if "inspect" not in c]
+
+
+def test_it_is_started_on_a_port_of_loopback_and_put_on_kind_s_network(
+    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer
+) -> None:
+    stand_in("docker", engine(""))
+    Registry(server.server_port).ensure("the-image")
+    run, connect = changes(calls())
+    assert run.startswith("run --detach --name shipshape-registry")
+    assert f"--publish 127.0.0.1:{server.server_port}:5000 " in run
+    assert run.endswith(":/var/lib/registry the-image")
+    assert connect == "network connect kind shipshape-registry"
+
+
+def test_one_that_runs_is_taken_with_its_port(
+    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer
+) -> None:
+    stand_in("docker", engine("running", server.server_port, networks="kind"))
+    found = Registry(1)
+    found.ensure("the-image")
+    assert found.host == f"127.0.0.1:{server.server_port}"
+    assert changes(calls()) == []
+
+
+def test_one_that_stopped_is_replaced(
+    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer
+) -> None:
+    stand_in("docker", engine("exited"))
+    Registry(server.server_port).ensure("the-image")
+    assert changes(calls())[0] == "rm --force shipshape-registry"
+    assert changes(calls())[1].startswith("run ")
+
+
+def test_the_network_is_made_with_the_engine_s_largest_packet(
+    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer
+) -> None:
+    stand_in("docker", engine("", network=False))
+    Registry(server.server_port).ensure("the-image")
+    create = next(c for c in changes(calls()) if c.startswith("network create"))
+    assert "com.docker.network.driver.mtu=1400" in create
+    assert create.endswith(" kind")
+
+
+def test_one_that_never_answers_is_a_sentence(
+    stand_in: Docker, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(registry, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=time.sleep))
+    stand_in("docker", engine(""))
+    with pytest.raises(Failure, match=r"does not answer.*docker logs shipshape-registry"):
+        Registry(unused_port).ensure("the-image")
+
+
+def test_what_it_has(server: ThreadingHTTPServer) -> None:
+    found = Registry(server.server_port)
+    assert found.digest("team/app", "1") == "sha256:m"
+    assert found.digest("team/app", "2") is None
+    assert found.config("team/app", "1") == {"config": {"User": "1"}}
+
+
+def test_it_is_removed_with_a_network_of_ours_that_nobody_is_on(
+    stand_in: Docker, calls: Callable[[], list[str]]
+) -> None:
+    networks = """case "$*" in
+      "network ls"*) echo free; echo used ;;
+      *"inspect free"*) echo 0 ;;
+      *) echo 1 ;;
+    esac"""
+    stand_in("docker", networks)
+    registry.remove()
+    assert [c for c in changes(calls()) if " ls " not in c] == ["rm --force shipshape-registry", "network rm free"]
