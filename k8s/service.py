@@ -15,7 +15,7 @@ import yaml
 
 from k8s.certificates import Pair, ensure_authority, ensure_server
 from k8s.kind.cluster import Cluster
-from k8s.kind.engine import buildx
+from k8s.kind.engine import buildx, push_options
 from k8s.kind.paths import BUILD, CHART, PLATFORM, ROOT
 from k8s.kind.process import CommandFailed, Failure, output, run, succeeds
 from k8s.kind.progress import Progress
@@ -54,7 +54,7 @@ def build_image(
     if bundle:
         argv += ["--secret", f"id=ca,src={bundle}"]
     target = f"{registry.host}/{name}:{tag}"
-    argv += ["--output", f"type=image,push=true,store=false,rewrite-timestamp=true,name={target}"]
+    argv += ["--output", f"{push_options()},name={target}"]
     run([*argv, *options, context], log=f"image-{name}")
     return Built(f"shipshape.local/{name}", json.loads(metadata.read_text())["containerimage.digest"])
 
@@ -78,7 +78,7 @@ class Service:
         """Namespace, certificate, and the Secret that the release mounts. Changes only what differs."""
         with self.progress.step("prepare namespace, certificate and secrets"):
             self._apply(_namespace())
-            server = ensure_server(self.cluster.folder / "ca", "links", [HOST, "*.localhost"], self.authority)
+            server = ensure_server(self.cluster.folder / "ca", "links", [HOST, f"*.{HOST}"], self.authority)
             tls = {"tls.crt": server.certificate.read_text(), "tls.key": server.key.read_text()}
             self._apply(_secret(NAMESPACE, "links-tls", tls, kind="kubernetes.io/tls"))
             self._apply(_secret("ingress", "demo-tls", tls, kind="kubernetes.io/tls"))

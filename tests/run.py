@@ -4,13 +4,18 @@ Each step says what it does and how long it took. The end-to-end tests come last
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from k8s.kind.apt import install
+from k8s.kind.engine import may_install
 from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
+from k8s.kind.process import Failure
 from k8s.kind.progress import spell
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
@@ -46,6 +51,13 @@ def step(what: str, argv: list[str]) -> None:
         sys.exit(status)
 
 
+def provide_postgresql() -> None:
+    """The unit tests start a server of their own; on Debian as root its programs are installed."""
+    if not shutil.which("pg_ctl") and not list(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) and may_install():
+        say("\n=== Install PostgreSQL, which the unit tests start for themselves")
+        install(["postgresql"])
+
+
 def wait_for_images(process: "subprocess.Popen[bytes]") -> None:
     """Wait for the builds, showing what they say, so that a long wait is not a silent one."""
     say(f"\n=== Images and tools: wait for what is still being built ({shown(IMAGES_LOG)})")
@@ -68,6 +80,10 @@ def wait_for_images(process: "subprocess.Popen[bytes]") -> None:
 def main() -> None:
     os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
     started = time.monotonic()
+    try:
+        provide_postgresql()
+    except Failure as error:
+        sys.exit(str(error))
     with images_in_the_background() as images:
         step("Linters, formatter, types", ["make", "--no-print-directory", "lint"])
         step("Unit and integration tests", [*PYTEST, "tests/unit", "--ignore=tests/unit/kind", *COVERAGE])

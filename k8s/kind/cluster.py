@@ -1,6 +1,7 @@
 """The kind cluster: one control plane and two workers, reached through ports of 127.0.0.1 only."""
 
 import json
+import shutil
 import socket
 import time
 from dataclasses import dataclass, field
@@ -75,8 +76,13 @@ class Cluster:
         self.check()
         nodes = self.nodes
         if nodes:
-            if self._finished.exists() and self._answers_soon(nodes, progress):
-                return
+            if self._finished.exists():
+                if self._answers_soon(nodes, progress):
+                    return
+                raise Failure(
+                    f"The cluster {self.name} is there, but its API server does not answer: see "
+                    f"`docker logs {self.control_plane}`, or make it anew, without its data: `make down`, `make up`."
+                )
             with progress.step(f"remove the unfinished cluster {self.name}"):
                 self._delete()
         self._check_ports()
@@ -91,6 +97,7 @@ class Cluster:
         self._check_ours(nodes[0])
         with progress.step(f"remove the cluster {self.name}", 10):
             self._delete()
+            shutil.rmtree(self.folder, ignore_errors=True)  # its authority and keys too
         return True
 
     def config(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def stop() -> bool:
         return False
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + START_TIMEOUT
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+    while _own_pid() is not None and time.monotonic() < deadline:
         time.sleep(0.1)
     return True
 
@@ -86,9 +86,12 @@ def buildx() -> list[str]:
 
 
 @once
-def keeps_images_in_containerd() -> bool:
-    """Whether the engine can rewrite time stamps and so give the same digest twice (containerd's image store)."""
-    return "io.containerd" in output(["docker", "info", "--format", "{{.DriverStatus}}"])
+def push_options() -> str:
+    """How a build leaves for a registry. Only with containerd's image store can the engine rewrite time stamps, and so
+    give the same digest twice."""
+    if "io.containerd" in output(["docker", "info", "--format", "{{.DriverStatus}}"]):
+        return "type=image,push=true,store=false,rewrite-timestamp=true"
+    return "type=image,push=true"
 
 
 def _folder() -> Path:
@@ -152,7 +155,7 @@ def _wait(log: Path | None) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while not answers():
         noted = log is not None and _pid_file().exists() and _pid_file().read_text().strip().isdigit()
-        died = noted and not Path(f"/proc/{_pid_file().read_text().strip()}").exists()
+        died = noted and _own_pid() is None
         if died or time.monotonic() > deadline:
             tail = "\n".join("  " + s for s in log.read_text().splitlines()[-8:]) if log else ""
             raise Failure(f"The Docker engine did not start.{f' Its last lines, from {log}:' if log else ''}\n{tail}")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from k8s.kind import apt
-from k8s.kind.engine import buildx
+from k8s.kind.engine import buildx, push_options
 from k8s.kind.lock import Image, Lock, Module
 from k8s.kind.paths import KIND
 from k8s.kind.process import output, run, succeeds
@@ -196,10 +196,7 @@ class Images:
             names = [image.tagged, *image.also]
             local = [f"{self.registry.host}/{n.split('/', 1)[1]}" for n in names]
             local.append(f"{self.registry.host}/{image.repository}:key-{key}")
-            argv += [
-                "--output",
-                f'type=image,push=true,store=false,rewrite-timestamp=true,"name={",".join(local)}"',
-            ]
+            argv += ["--output", f'{push_options()},"name={",".join(local)}"']
         run([*argv, context], log=f"image-{image.repository.replace('/', '-')}")
 
 

@@ -91,7 +91,8 @@ class Registry:
                 if httpx.get(f"http://{self.host}/v2/", timeout=2).status_code == HTTPStatus.OK:
                     return
             except httpx.HTTPError:
-                time.sleep(0.1)
+                pass  # not yet
+            time.sleep(0.1)
         raise Failure(f"The local registry does not answer at {self.host}: see `docker logs {NAME}`.")
 
 

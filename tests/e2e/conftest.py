@@ -26,11 +26,13 @@ from k8s.__main__ import REGISTRY_PORT
 from k8s.kind.cluster import NODE_PORTS, free_ports
 from k8s.kind.paths import BUILD, ROOT, TOOLS
 from k8s.kind.process import output
+from k8s.kind.programs import digest
 from k8s.kind.progress import Progress
 from k8s.service import HOST, Built, build_image
 from tests.e2e.load import Load, Result
 
-CLUSTER = "shipshape-test"
+# Named by the checkout, so that two of them do not get in each other's way.
+CLUSTER = f"shipshape-test-{digest(str(ROOT))[:4]}"
 REPORT = BUILD / "report" / "e2e.json"
 RECORDS: list["Record"] = []
 
