@@ -16,6 +16,13 @@ from k8s.kind.process import CommandFailed, output, run
 from k8s.service import build_image
 
 MAX_MB = 110
+PARTS = {
+    "dependencies": "usr/local",
+    "standard library": "usr/lib/python3.13",
+    "C libraries": "usr/lib/x86_64-linux-gnu",
+    "interpreter": "usr/bin",
+    "app": "srv",
+}
 DECLARED = [i for i in lock.load().images if i.config]
 
 
@@ -49,9 +56,15 @@ def rootfs(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_image_is_small(rootfs: Path, report: Callable[..., None]) -> None:
-    size = sum(p.stat().st_size for p in rootfs.rglob("*") if p.is_file() and not p.is_symlink()) / 1e6
-    report("size of the image", note=f"{size:.1f} MB uncompressed")
+    parts = {name: megabytes(rootfs / folder) for name, folder in PARTS.items()}
+    size = megabytes(rootfs)
+    inside = ", ".join(f"{name} {part:.1f}" for name, part in parts.items())
+    report("size of the image", note=f"{size:.1f} MB: {inside}, rest {size - sum(parts.values()):.1f}")
     assert size < MAX_MB
+
+
+def megabytes(folder: Path) -> float:
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and not p.is_symlink()) / 1e6
 
 
 def test_image_has_no_shell_and_no_package_manager(rootfs: Path) -> None:
