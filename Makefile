@@ -35,7 +35,7 @@ lint: $(VENV) ## Linters, formatter, types
 	$(VENV)/bin/ruff format --check $(PATHS)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/yamllint --strict .
-	$(RUN) charts/docs.py --check
+	$(RUN) charts/docs.py --check charts/fastapi-service
 
 unit: $(VENV) ## Unit and integration tests of app and tools
 	$(PYTEST) tests/unit --cov --cov-report=term:skip-covered --cov-fail-under=95
