@@ -28,7 +28,7 @@ RUN cp --parents /etc/ssl/certs/ca-certificates.crt . \
  && rm -rf usr/share/{man,locale,info,lintian,bug,base-files,binfmts,applications,pixmaps} usr/lib/valgrind etc/{init.d,binfmt.d} \
  # Python brings its own codecs.
  && rm -rf usr/lib/*-linux-gnu/gconv \
-    usr/lib/python3.13/lib-dynload/*test* usr/lib/python3.13/lib-dynload/{_curses,_dbm,_gdbm,readline}* \
+    usr/lib/python3.13/lib-dynload/*test* usr/lib/python3.13/lib-dynload/{_curses,_dbm,_gdbm,readline,xx}* \
  # The standard library goes its own way, into a layer of its own.
  && mv usr/lib/python3.13 /stdlib \
  && find usr/share/doc -type f ! -name copyright -delete && find usr/share/doc -type l -delete && find usr/share/doc -type d -empty -delete
