@@ -65,7 +65,11 @@ def doctor(progress: Progress) -> int:
         mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
         fix = f"  Mend it with: {finding.fix}" if finding.fix else ""
         progress.say(f"{mark} {escape(finding.what + fix)}")
-    return 0 if all(f.ok for f in findings) else 1
+    ready = all(f.ok for f in findings)
+    progress.say(
+        "Nothing is missing: `make up` can begin." if ready else "Mend the lines with a cross, then run this again."
+    )
+    return 0 if ready else 1
 
 
 def bring_up(progress: Progress, cluster: str) -> int:

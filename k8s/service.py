@@ -205,16 +205,7 @@ class Service:
         return output([sys.executable, "-m", "app", *arguments, "--key", str(self.dev_key)], cwd=ROOT)
 
     def _apply(self, manifest: dict[str, object]) -> None:
-        apply = [
-            *self.cluster.kubectl,
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--field-manager=shipshape",
-            "-f",
-            "-",
-        ]
-        run(apply, log=self.log, stdin=json.dumps(manifest))
+        self.cluster.apply(json.dumps(manifest), self.log)
 
 
 def _namespace() -> dict[str, object]:

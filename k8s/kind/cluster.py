@@ -61,6 +61,11 @@ class Cluster:
         names = output(["docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}"]).split()
         return sorted(names, key=lambda n: (n != self.control_plane, n))
 
+    def apply(self, manifests: str, log: str) -> None:
+        """Bring objects to what the manifests say, whoever changed them; what is so already stays untouched."""
+        options = ["--server-side", "--force-conflicts", "--field-manager=shipshape", "--filename=-"]
+        run([*self.kubectl, "apply", *options], log=log, stdin=manifests)
+
     def check(self) -> None:
         """Raise Failure, with nothing touched, where this cluster cannot be made or is not what it should be."""
         nodes = self.nodes

@@ -152,17 +152,7 @@ class Platform:
         return output(["helm", "template", "cert-manager", chart, *options])
 
     def _apply(self, component: str) -> None:
-        manifests = self.render(component)
-        apply = [
-            *self.cluster.kubectl,
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--field-manager=shipshape",
-            "-f",
-            "-",
-        ]
-        run(apply, log=self.log, stdin=manifests)
+        self.cluster.apply(self.render(component), self.log)
 
     def _secret(self, namespace: str, name: str, values: dict[str, str]) -> None:
         """Make a Secret unless there is one: a database keeps the password it was made with."""
