@@ -24,6 +24,7 @@ from k8s.platform.apply import Platform
 
 RELEASE = NAMESPACE = "links"
 HOST = "links.localhost"
+GATEWAY_HOST = "gateway.localhost"
 VALUES = ROOT / "k8s" / "environments" / "local.yaml"
 # What the public certificate authorities of a network that opens TLS are called on this host, if anywhere.
 AUTHORITIES = ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"]
@@ -78,10 +79,9 @@ class Service:
         """Namespace, certificate, and the Secret that the release mounts. Changes only what differs."""
         with self.progress.step("prepare namespace, certificate and secrets"):
             self._apply(_namespace())
-            server = ensure_server(self.cluster.folder / "ca", "links", [HOST, f"*.{HOST}"], self.authority)
-            tls = {"tls.crt": server.certificate.read_text(), "tls.key": server.key.read_text()}
-            self._apply(_secret(NAMESPACE, "links-tls", tls, kind="kubernetes.io/tls"))
-            self._apply(_secret("ingress", "demo-tls", tls, kind="kubernetes.io/tls"))
+            self._apply(self._certificate(NAMESPACE, "links-tls", [HOST]))
+            # Of another name: the ingress must not be able to answer for the service with the gateway's certificate.
+            self._apply(self._certificate("ingress", "demo-tls", [GATEWAY_HOST, f"*.{GATEWAY_HOST}"]))
             if "cert-manager" in self.platform.components:
                 self._issuer()
             password = self.platform.secret("data", "postgresql", "password")
@@ -192,6 +192,11 @@ class Service:
             "token": self.token_command(),
             **grafana,
         }
+
+    def _certificate(self, namespace: str, name: str, hosts: list[str]) -> dict[str, object]:
+        pair = ensure_server(self.cluster.folder / "ca", name, hosts, self.authority)
+        values = {"tls.crt": pair.certificate.read_text(), "tls.key": pair.key.read_text()}
+        return _secret(namespace, name, values, kind="kubernetes.io/tls")
 
     def _issuer(self) -> None:
         """Let cert-manager issue in the demo authority's name."""
