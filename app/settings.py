@@ -81,12 +81,31 @@ class Settings(BaseSettings):
     """Port of probes and metrics; 0 takes a free one."""
     public_url: str = "http://127.0.0.1:8000"
     """Base of the short links handed out."""
+    trusted_hosts: str = ""
+    """Host names answered to besides that of APP_PUBLIC_URL, comma separated; * for any. Local: localhost too."""
     trusted_proxies: str = "127.0.0.1"
     """Addresses or networks, comma separated, whose X-Forwarded-For and -Proto are believed."""
+    cors_origins: str = ""
+    """Origins whose pages may call the API, comma separated, such as https://app.example.com; none if empty."""
+    docs: Literal["auto", "on", "off"] = "auto"
+    """Serve /docs and the OpenAPI schema; auto: everywhere but in production."""
     keep_alive_seconds: int = Field(default=100, ge=1, le=3600)
     """How long an idle connection stays open; longer than the ingress keeps it (Traefik: 90)."""
     max_body_bytes: int = Field(default=65536, ge=1024)
     """Largest request body accepted."""
+    max_head_bytes: int = Field(default=16384, ge=1024)
+    """Largest request line and headers accepted, in all."""
+    head_timeout_seconds: Seconds = 10
+    """Longest a client may take to send a request's line and headers."""
+    request_timeout_seconds: Seconds = 30
+    """Longest a request may take from its headers to its answer."""
+
+    rate_limit_address_per_minute: int = Field(default=1200, ge=0)
+    """Requests without a valid token allowed to an address (IPv6: a /64 network); 0 for no limit."""
+    rate_limit_token_per_minute: int = Field(default=600, ge=0)
+    """Requests allowed to the subject of a valid token; 0 for no limit."""
+    rate_limit_sync_seconds: Seconds = 0.5
+    """How often counts are shared with other processes, through Valkey."""
 
     database_url: SecretStr = SecretStr("sqlite+aiosqlite:///./shipshape.db")
     """postgresql://user:password@host/name or sqlite:///file."""
@@ -101,7 +120,17 @@ class Settings(BaseSettings):
     database_statement_timeout_seconds: Seconds = 5
     """Longest a statement may run."""
     cache_seconds: float = Field(default=5, ge=0, le=3600)
-    """How long a redirect may be answered from memory, and so how old it can be; 0 always asks the database."""
+    """How long a redirect may be answered from memory, and so how old it can be; 0 keeps nothing in memory."""
+    cache_shared_seconds: Seconds = 60
+    """How long Valkey keeps a redirect."""
+    valkey_url: SecretStr | None = None
+    """valkey://:password@host:6379/0, or valkeys:// for TLS; without it nothing is shared between processes."""
+    valkey_timeout_seconds: Seconds = 0.25
+    """Longest wait for Valkey, after which the database is asked."""
+    click_flush_seconds: Seconds = 1
+    """How often counted clicks are written."""
+    idempotency_hours: int = Field(default=24, ge=1, le=720)
+    """How long the answer to an Idempotency-Key is kept."""
     migrate_wait_seconds: float = Field(default=60, ge=0, le=3600)
     """How long migrate waits for the database and for another migration."""
 
@@ -113,17 +142,31 @@ class Settings(BaseSettings):
     """Clock skew allowed for exp and nbf."""
     jwks_file: Path | None = None
     """JSON Web Key Set (RFC 7517) of the issuer's public keys; read again when it changes."""
+    jwks_url: str | None = None
+    """Address of the issuer's JSON Web Key Set, in place of APP_JWKS_FILE."""
+    jwks_refresh_seconds: Seconds = 300
+    """How often APP_JWKS_URL is read again."""
+    jwks_cooldown_seconds: Seconds = 10
+    """Least time between two reads of APP_JWKS_URL, however many tokens name unknown keys."""
+    jwks_timeout_seconds: Seconds = 3
+    """Longest wait for APP_JWKS_URL."""
     dev_key_file: Path = Field(default_factory=default_dev_key_file)
     """Private key of development tokens; trusted in environment local without APP_JWKS_FILE."""
 
     check_interval_seconds: Seconds = 2
-    """Pause between checks of the database."""
+    """Pause between checks of the dependencies."""
     check_timeout_seconds: Seconds = 2
-    """When a check of the database counts as failed."""
+    """When a check of a dependency counts as failed."""
     drain_delay_seconds: float = Field(default=5, ge=0, le=600)
     """How long it serves on, not ready, after SIGTERM."""
     drain_timeout_seconds: float = Field(default=25, ge=0, le=3600)
     """The most that requests in flight get after that."""
+
+    otlp_endpoint: str = Field(default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""))
+    """OpenTelemetry collector (OTLP over HTTP) that gets traces, such as http://collector:4318; none if empty.
+    OTEL_EXPORTER_OTLP_ENDPOINT and the SDK's other variables work too."""
+    trace_sample_ratio: float = Field(default=1, ge=0, le=1)
+    """Share of the traces begun here that are recorded; a caller's decision is kept."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level logged."""
