@@ -8,9 +8,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Tests print what they do as they do it.
 PYTEST := $(RUN) -m pytest
-PATHS := app k8s tests charts
+PATHS := app bench k8s tests charts
 
-.PHONY: help up down doctor images image test lint unit chart e2e format lock clean tools
+.PHONY: help up down doctor images image test lint unit chart e2e bench format lock clean tools
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,17 @@ chart: $(VENV) tools ## Tests of the chart, by rendering it
 e2e: $(VENV) ## End to end on a cluster that is made and removed; E2E_KEEP=1 leaves it for the next run
 	$(PYTEST) tests/e2e
 
+bench: $(VENV) build/bench-venv/.made ## Measure the service beside bare FastAPI and two stacks of libraries (6 minutes)
+	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -q wrk; } || { \
+	  echo "The load generator wrk is missing: sudo apt-get install wrk" >&2; exit 1; }
+	@$(RUN) -m bench
+
+# Without the development tools: some of them change what the service imports.
+build/bench-venv/.made: requirements/bench.txt
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
 tools: $(VENV)
 	@$(RUN) -m k8s tools
 
@@ -54,8 +65,8 @@ format: $(VENV) ## Let ruff mend what it can
 	$(VENV)/bin/ruff format $(PATHS)
 
 lock: $(VENV) ## Resolve the dependencies anew, with hashes
-	for name in app dev; do \
-	  extra=$$([ $$name = dev ] && echo "--extra dev" || true); \
+	for name in app dev bench; do \
+	  extra=$$([ $$name = app ] || echo "--extra $$name"); \
 	  $(VENV)/bin/uv pip compile --quiet pyproject.toml $$extra --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/$$name.txt; \
 	done

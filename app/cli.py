@@ -16,7 +16,7 @@ import uvloop
 from app import __version__, dev_token, logs, migrate, server
 from app.keys import KeyFileError
 from app.main import create_service
-from app.settings import ConfigurationError, Settings, unknown_variables
+from app.settings import ConfigurationError, Settings, reference, unknown_variables
 
 FAILED, MISCONFIGURED = 1, 2
 
@@ -57,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
 
     command("serve", _serve, "Serve the public and the management port until SIGTERM (the default).")
     command("migrate", _migrate, "Bring the database's schema to the newest revision.")
-    command("config", _config, "Print the settings in force as JSON, secrets masked.")
+    config = command("config", _config, "Print the settings in force as JSON, secrets masked.")
+    config.add_argument("--reference", action="store_true", help="print what every variable means instead, as Markdown")
     command("openapi", _openapi, "Print the OpenAPI schema of the public port.")
     token = command("token", _token, "Print a token for development, signed with this machine's own key.")
     token.add_argument("--scope", default="", help='scopes, space separated, such as "links:write"')
@@ -82,7 +83,9 @@ def _migrate(settings: Settings, _options: argparse.Namespace) -> int:
     return 0
 
 
-def _config(settings: Settings, _options: argparse.Namespace) -> int:
+def _config(settings: Settings, options: argparse.Namespace) -> int:
+    if options.reference:
+        return _print(reference())
     return _print(json.dumps(settings.effective(), indent=2))
 
 

@@ -9,7 +9,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -21,20 +21,13 @@ from pydantic_settings import (
     SettingsError,
 )
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+
+from app.connection_urls import DRIVERS, parse_database_url, parse_valkey_url
 
 PREFIX = "APP_"
 DEFAULT_SECRETS_DIR = Path("/run/secrets/app")
 DEVELOPMENT_ISSUER = "shipshape-dev"
-
-# What a database URL may be written as, and the asyncio driver it means.
-DRIVERS = {
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-}
+SECRETS = ("APP_DATABASE_URL", "APP_VALKEY_URL")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -70,6 +63,8 @@ class Settings(BaseSettings):
     """Directory of secret files; may be absent."""
     environment: Literal["local", "staging", "production"] = "local"
     """Where this runs. Anything but local must name an issuer and its keys."""
+    service_name: str = Field(default_factory=lambda: os.environ.get("OTEL_SERVICE_NAME") or "shipshape", min_length=1)
+    """Name of the service in logs and traces; OTEL_SERVICE_NAME works too."""
 
     host: str = "127.0.0.1"
     """Address the public port listens on."""
@@ -207,10 +202,15 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _async_driver(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        url = _database_url(value.get_secret_value())
+        url = parse_database_url(value.get_secret_value())
         if info.data.get("environment") == "production" and url.get_backend_name() == "sqlite":
             raise ValueError("must name a PostgreSQL database in production: a pod's SQLite file dies with it")
         return SecretStr(url.render_as_string(hide_password=False))
+
+    @field_validator("valkey_url")
+    @classmethod
+    def _own_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and SecretStr(parse_valkey_url(value.get_secret_value()))
 
     @field_validator("jwt_issuer")
     @classmethod
@@ -263,11 +263,35 @@ class Settings(BaseSettings):
     def is_sqlite(self) -> bool:
         return bool(self.database.drivername == DRIVERS["sqlite"])
 
+    def secret_file(self, name: str) -> Path | None:
+        """The file in the secrets directory that the field `name` is read from; None if it is not."""
+        file = self.secrets_dir / (PREFIX + name).lower()
+        return file if file.is_file() and not os.environ.get(PREFIX + name.upper()) else None
+
     def effective(self) -> dict[str, object]:
-        """Every variable with the value in force, fit to be shown: the database password is masked."""
+        """Every variable with the value in force, fit to be shown: passwords are masked."""
         values = self.model_dump(mode="json")
         values["database_url"] = self.database.render_as_string(hide_password=True)
+        if self.valkey_url:
+            values["valkey_url"] = make_url(self.valkey_url.get_secret_value()).render_as_string(hide_password=True)
         return {PREFIX + name.upper(): value for name, value in values.items()}
+
+
+def reference() -> str:
+    """Every variable with its default and what it means, as a Markdown table."""
+    lines = ["| variable | default | |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        shown = "" if default in (None, "") or field.default_factory else f"`{default}`"
+        if getattr(field.annotation, "__origin__", None) is Literal:
+            choices = " or ".join(f"`{choice}`" for choice in get_args(field.annotation))
+        else:
+            choices = ""
+        text = " ".join(filter(None, ((field.description or "").replace("\n", " "), choices and f"({choices})")))
+        lines.append(f"| `{PREFIX}{name.upper()}` | {shown} | {text} |")
+    return "\n".join(lines)
 
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
@@ -281,33 +305,11 @@ def _deployed(info: ValidationInfo) -> bool:
     return bool(info.data.get("environment", "local") != "local")
 
 
-def _database_url(text: str) -> URL:
-    example = "postgresql://user:password@host/name or sqlite:///file"
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ValueError(f"must be a URL such as {example}") from None
-    if url.drivername not in DRIVERS:
-        raise ValueError(f"must begin with postgresql:// or sqlite://, as in {example}")
-    url = url.set(drivername=DRIVERS[url.drivername])
-    if url.get_backend_name() == "sqlite":
-        if not url.database or ":memory:" in url.database:
-            raise ValueError("must name a file, as in sqlite:///file: the schema is not migrated in memory")
-        return url
-    if not url.host or not url.database:
-        raise ValueError(f"must name a host and a database, as in {example}")
-    # libpq's sslmode is called ssl by asyncpg; certificates come by PGSSLROOTCERT and its like.
-    query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
-    if strangers := sorted(set(query) - {"ssl"}):
-        raise ValueError(f"has parameters that are not understood ({', '.join(strangers)}): only sslmode is")
-    return url.set(query=query)
-
-
 def _sentences(error: ValidationError, environ: Mapping[str, str]) -> list[str]:
     sentences = []
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         name = PREFIX + str(problem["loc"][0]).upper()
         text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        shown = f" (it is {environ[name]!r})" if name in environ and name != "APP_DATABASE_URL" else ""
+        shown = f" (it is {environ[name]!r})" if name in environ and name not in SECRETS else ""
         sentences.append(f"{name}: {text}{shown}")
     return sentences

@@ -85,8 +85,10 @@ class Service:
             if "cert-manager" in self.platform.components:
                 self._issuer()
             password = self.platform.secret("data", "postgresql", "password")
+            cache_password = self.platform.secret("data", "valkey", "password")
             values = {
                 "app_database_url": f"postgresql://links:{password}@postgresql.data.svc:5432/links",
+                "app_valkey_url": f"valkey://:{cache_password}@valkey.data.svc:6379/0",
                 "jwks.json": self._app("token", "--jwks"),
             }
             self._apply(_secret(NAMESPACE, "links-secrets", values))
