@@ -1,21 +1,19 @@
 """Errors as problem details (RFC 9457, application/problem+json), whatever raised them."""
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import structlog
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 # RFC 9110's names, which Python has since 3.13.
-RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
+RENAMED = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
 log = structlog.get_logger("app.problems")
 
@@ -27,14 +25,18 @@ class FieldError(BaseModel):
 
 
 class ProblemDetails(BaseModel):
-    """RFC 9457. The type is about:blank throughout: the status says what kind of problem it is."""
+    """RFC 9457. The type is about:blank throughout: the status says what kind of problem it is.
+
+    A type of its own would be worth its page of documentation where a client has to act
+    differently on the same status; none has to.
+    """
 
     type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
-    request_id: str | None = None
-    errors: list[FieldError] | None = None
+    title: str = Field(description="What the status means.")
+    status: int = Field(ge=400, le=599)
+    detail: str = Field(description="A sentence on this occurrence, for people.")
+    request_id: str | None = Field(default=None, description="That of X-Request-ID; quote it in a report.")
+    errors: list[FieldError] | None = Field(default=None, description="What is wrong with which field.")
 
 
 class Problem(HTTPException):
@@ -51,34 +53,50 @@ class Problem(HTTPException):
         self.errors = errors
 
 
-class ProblemResponse(JSONResponse):
+class ProblemResponse(Response):
     media_type = MEDIA_TYPE
 
     def __init__(self, scope: Scope, problem: Problem) -> None:
-        details = ProblemDetails(
-            title=title(problem.status_code),
-            status=problem.status_code,
-            detail=problem.detail,
-            request_id=scope.get("state", {}).get("request_id"),
-            errors=problem.errors,
-        )
-        super().__init__(
-            details.model_dump(exclude_none=True), status_code=problem.status_code, headers=problem.headers
-        )
+        content: dict[str, Any] = {
+            "type": "about:blank",
+            "title": title(problem.status_code),
+            "status": problem.status_code,
+            "detail": problem.detail,
+        }
+        if request_id := scope.get("state", {}).get("request_id"):
+            content["request_id"] = request_id
+        if problem.errors:
+            content["errors"] = [error.model_dump(exclude_none=True) for error in problem.errors]
+        # As ASCII: a client's field names, which pointers repeat, need not be valid Unicode.
+        super().__init__(json.dumps(content), status_code=problem.status_code, headers=problem.headers)
 
 
 def title(status: int) -> str:
-    return RENAMED.get(status) or HTTPStatus(status).phrase
+    try:
+        return RENAMED.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` argument of a route for the problems it may answer with."""
+    return {status: {"model": ProblemDetails, "description": title(status)} for status in statuses}
 
 
 def unexpected() -> Problem:
     return Problem(500, "Something went wrong on our side. Quote the request id if you report it.")
 
 
-class ErrorMiddleware:
-    """Turns an exception nobody handled into a logged 500, inside the other middleware.
+def log_fault(problem: Problem) -> None:
+    """Faults of ours; of a client's, the access log tells."""
+    if problem.status_code >= 500:
+        log.error("request failed", status=problem.status_code, detail=problem.detail, cause=repr(problem.__cause__))
 
-    Starlette does so too, but outermost, where the answer would miss the request id, the
+
+class ErrorMiddleware:
+    """Answers a Problem that middleware raised, and logs what nobody handled and answers it as a 500.
+
+    Starlette does the latter too, but outermost, where the answer would miss the request id, the
     security headers, the access log and the metrics.
     """
 
@@ -98,77 +116,13 @@ class ErrorMiddleware:
 
         try:
             await self.app(scope, receive, noting_start)
-        except Exception:
+        except Exception as error:
             if started:  # too late for another answer: let the server cut the connection
                 raise
-            log.exception("request failed")
-            await ProblemResponse(scope, unexpected())(scope, receive, send)
-
-
-def install(app: FastAPI) -> None:
-    """Answer every error of `app` with problem details, and say so in its OpenAPI schema."""
-    # Starlette types every handler as one of any exception.
-    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
-    app.add_exception_handler(RequestValidationError, _invalid_request)  # type: ignore[arg-type]
-    app.add_exception_handler(Exception, _unexpected_error)
-    generate = app.openapi
-    app.openapi = lambda: _document(generate())  # type: ignore[method-assign]
-
-
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` argument of a route for the problems it may answer with."""
-    return {status: {"model": ProblemDetails, "description": title(status)} for status in statuses}
-
-
-async def _http_error(request: Request, error: HTTPException) -> ProblemResponse:
-    if isinstance(error, Problem):
-        return ProblemResponse(request.scope, error)
-    details = {
-        404: "There is nothing here.",
-        405: "This method is not possible here. See the Allow header.",
-    }
-    detail = details.get(error.status_code, error.detail)
-    return ProblemResponse(request.scope, Problem(error.status_code, detail, error.headers))
-
-
-async def _unexpected_error(request: Request, _error: Exception) -> ProblemResponse:
-    return ProblemResponse(request.scope, unexpected())
-
-
-async def _invalid_request(request: Request, error: RequestValidationError) -> ProblemResponse:
-    problems = error.errors()
-    if any(problem["type"] == "json_invalid" for problem in problems):
-        position = problems[0]["loc"][-1]
-        return ProblemResponse(request.scope, Problem(400, f"The body is not JSON: see character {position}."))
-    if any(problem["loc"] == ("body",) for problem in problems) and not _sent_json(request):
-        detail = "Send the body as JSON, with the header Content-Type: application/json."
-        return ProblemResponse(request.scope, Problem(415, detail, {"Accept": "application/json"}))
-    errors = [_field_error(problem) for problem in problems]
-    return ProblemResponse(request.scope, Problem(422, "The request is not valid: see errors.", errors=errors))
-
-
-def _sent_json(request: Request) -> bool:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
-
-
-def _field_error(problem: Mapping[str, Any]) -> FieldError:
-    where, *path = problem["loc"]
-    detail = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
-    if where != "body":
-        return FieldError(detail=detail, parameter=str(path[0]) if path else None)
-    tokens = [str(token).replace("~", "~0").replace("/", "~1") for token in path]
-    return FieldError(detail=detail, pointer="".join(["#", *(f"/{token}" for token in tokens)]))
-
-
-def _document(schema: dict[str, Any]) -> dict[str, Any]:
-    """Give every error in an OpenAPI schema our media type and shape; FastAPI adds 422s of its own."""
-    problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    for path in schema["paths"].values():
-        for operation in path.values():
-            for status, response in operation["responses"].items():
-                if status >= "400":
-                    response["content"] = problem
-    for unused in ("HTTPValidationError", "ValidationError"):
-        schema["components"]["schemas"].pop(unused, None)
-    return schema
+            if isinstance(error, Problem):
+                problem = error
+                log_fault(problem)
+            else:
+                problem = unexpected()
+                log.exception("request failed")
+            await ProblemResponse(scope, problem)(scope, receive, send)

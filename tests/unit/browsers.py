@@ -1,0 +1,3 @@
+"""Browsers that Playwright can drive, by the names of their programs."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")

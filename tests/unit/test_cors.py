@@ -1,0 +1,73 @@
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from app.main import create_service
+from app.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+ORIGIN = {"Origin": "https://app.example.com"}
+PREFLIGHT = ORIGIN | {"Access-Control-Request-Method": "POST"}
+
+
+@pytest.fixture
+async def page(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a service that lets https://app.example.com in."""
+    chosen = settings.model_copy(update={"cors_origins": "https://app.example.com"})
+    transport = httpx.ASGITransport(create_service(chosen).public)
+    async with httpx.AsyncClient(transport=transport, base_url="https://links.example.com") as client:
+        yield client
+
+
+async def test_off_by_default(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/", headers=ORIGIN)
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert (await client.options("/", headers=PREFLIGHT)).status_code == 405
+
+
+async def test_an_origin_that_is_let_in(page: httpx.AsyncClient) -> None:
+    answer = await page.get("/", headers=ORIGIN)
+    assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
+    assert "ETag" in answer.headers["access-control-expose-headers"]
+    assert "origin" in answer.headers["vary"].lower()
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_errors_can_be_read_too(page: httpx.AsyncClient) -> None:
+    for answer in (await page.post("/api/v1/links", headers=ORIGIN), await page.get("/no/thing", headers=ORIGIN)):
+        assert answer.status_code >= 400
+        assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
+
+
+async def test_preflight(page: httpx.AsyncClient) -> None:
+    wish = {"Access-Control-Request-Headers": "authorization, content-type, idempotency-key, if-match, traceparent"}
+    answer = await page.options("/api/v1/links", headers=PREFLIGHT | wish)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert "PATCH" in answer.headers["access-control-allow-methods"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Access-Control-Request-Method": "TRACE"},
+        {"Access-Control-Request-Headers": "x-other"},
+    ],
+)
+async def test_preflight_refused(page: httpx.AsyncClient, change: dict[str, str]) -> None:
+    answer = await page.options("/api/v1/links", headers=PREFLIGHT | change)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert answer.json()["detail"].startswith("Disallowed CORS ")
+    assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_another_origin_gets_no_leave(page: httpx.AsyncClient) -> None:
+    answer = await page.get("/", headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 200
+    assert "access-control-allow-origin" not in answer.headers
