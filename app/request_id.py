@@ -2,17 +2,27 @@
 
 import re
 import secrets
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars, clear_contextvars
 
-HEADER = "X-Request-ID"
-SANE = re.compile(r"[A-Za-z0-9._~-]{8,128}")
+from app import tracing
+
+HEADER = b"x-request-id"
+SANE = re.compile(rb"[A-Za-z0-9._~-]{8,128}")
+
+
+# scope["state"] of the request being answered, for the log.
+current: ContextVar[Mapping[str, Any]] = ContextVar("current_request", default={})  # noqa: B039
 
 
 class RequestIdMiddleware:
-    """Puts the id into scope["state"], into every log line of the request, and into the response."""
+    """Puts the id into scope["state"], into every log line of the request, and into the response.
+
+    Likewise the ids of its trace, as an `app.tracing.TraceIds`, if it has one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -21,16 +31,23 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        offered = Headers(scope=scope).get(HEADER, "")
-        request_id = offered if SANE.fullmatch(offered) else secrets.token_hex(16)
-        scope.setdefault("state", {})["request_id"] = request_id
+        headers = dict(scope["headers"])
+        offered = headers.get(HEADER)
+        if offered is not None and SANE.fullmatch(offered):
+            header, request_id = (HEADER, offered), offered.decode()
+        else:
+            request_id = secrets.token_hex(16)
+            header = (HEADER, request_id.encode())
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        if trace := tracing.ids(scope, headers.get(b"traceparent")):
+            state["trace"] = trace
         # A pipelined request starts in the context of the one before it.
-        clear_contextvars()
-        bind_contextvars(request_id=request_id)
+        current.set(state)
 
         async def with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id
+                message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
         await self.app(scope, receive, with_id)

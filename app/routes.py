@@ -12,7 +12,18 @@ def template(scope: Scope) -> str:
     its own router, and the prefix is in the effective route beside it. In a mounted application it
     is the template within that application.
     """
-    included = scope.get("fastapi", {}).get("effective_route_context")
-    route = getattr(included, "starlette_route", None) or included or scope.get("route")
+    fastapi = scope.get("fastapi")
+    included = fastapi.get("effective_route_context") if fastapi else None
+    route = scope.get("route") if included is None else included.starlette_route or included
+    if route is None:
+        route = _plain_route(scope)
     path = getattr(route, "path_format", None) or getattr(route, "path", None)
     return str(path) if path else UNMATCHED
+
+
+def _plain_route(scope: Scope) -> object:
+    """Starlette's own routes in a FastAPI application, such as that of the OpenAPI schema, leave but their endpoint."""
+    endpoint = scope.get("endpoint")
+    if endpoint is None:
+        return None
+    return next((route for route in scope["app"].routes if getattr(route, "endpoint", None) is endpoint), None)

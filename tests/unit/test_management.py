@@ -1,7 +1,10 @@
+import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from app.main import Service
 
@@ -57,7 +60,50 @@ async def test_metrics_in_both_formats(management: httpx.AsyncClient) -> None:
     assert openmetrics.text.endswith("# EOF\n")
 
 
-@pytest.mark.parametrize("path", ["/startupz", "/livez", "/readyz", "/metrics"])
+@pytest.mark.parametrize("path", ["/startupz", "/livez", "/readyz", "/metrics", "/log-level"])
 async def test_nothing_of_it_is_public(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_the_log_level_can_be_asked_for_and_changed(
+    management: httpx.AsyncClient, log_lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    log = structlog.get_logger("app.x")
+    assert (await management.get("/log-level")).json() == {"level": "info"}
+    log.debug("unheard")
+    answer = await management.put("/log-level", json={"level": "debug"})
+    assert (answer.status_code, answer.json()) == (200, {"level": "debug"})
+    log.debug("heard")
+    logging.getLogger("other").debug("heard too")
+    assert (await management.get("/log-level")).json() == {"level": "debug"}
+    await management.put("/log-level", json={"level": "error"})
+    log.warning("unheard")
+    told = [line["message"] for line in log_lines() if line["log.logger"] in ("app.x", "other", "app.management")]
+    assert told == ["log level changed", "heard", "heard too", "log level changed"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"debug", b'"debug"', b"[]", b"{}", b'{"level": "loud"}', b'{"level": ["debug"]}', b"[" * 900]
+)
+async def test_no_other_level_is_taken(management: httpx.AsyncClient, body: bytes) -> None:
+    answer = await management.put("/log-level", content=body)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert answer.json()["detail"] == (
+        'Send JSON such as {"level": "debug"}; the levels are debug, info, warning, error.'
+    )
+    assert (await management.get("/log-level")).json() == {"level": "info"}
+
+
+async def test_errors_are_problem_details(management: httpx.AsyncClient) -> None:
+    for answer, status, told in (
+        (await management.get("/metric"), 404, "/metrics"),
+        (await management.post("/metrics"), 405, "Allow"),
+        (await management.delete("/log-level"), 405, "Allow"),
+        (await management.put("/log-level", content=b" " * 1025), 413, "1024 bytes"),
+    ):
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+        assert answer.json()["status"] == status
+        assert told in answer.json()["detail"]
+    allowed = (await management.delete("/log-level")).headers["allow"]
+    assert set(allowed.split(", ")) == {"GET", "HEAD", "PUT"}

@@ -1,0 +1,60 @@
+"""How late the event loop is: what everything in the process waits for when something blocks it."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+
+INTERVAL = 0.1
+WINDOW = 60  # seconds; not "since the last scrape", as there may be two who scrape
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+class EventLoopLag:
+    """Sleeps for 100 ms again and again, and measures by how much each sleep was too long."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._lag = Histogram(
+            "event_loop_lag_seconds",
+            "How much later than due the event loop ran a timer, ten times a second.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        # The lags of the window that no later one exceeds, the largest first, with when they were seen.
+        self._largest: deque[tuple[float, float]] = deque()
+        gauge = Gauge("event_loop_lag_max_seconds", "The longest such delay of the last minute.", registry=registry)
+        gauge.set_function(lambda: self.largest(perf_counter()))
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Measure while inside."""
+        task = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def note(self, lag: float, now: float) -> None:
+        self._lag.observe(lag)
+        while self._largest and self._largest[-1][1] <= lag:
+            self._largest.pop()
+        self._largest.append((now, lag))
+        self.largest(now)
+
+    def largest(self, now: float) -> float:
+        """Of the last minute; 0 if nothing was measured in it."""
+        while self._largest and self._largest[0][0] < now - WINDOW:
+            self._largest.popleft()
+        return self._largest[0][1] if self._largest else 0
+
+    async def _watch(self) -> None:
+        while True:
+            due = perf_counter() + INTERVAL
+            await asyncio.sleep(INTERVAL)
+            now = perf_counter()
+            self.note(max(0, now - due), now)
