@@ -1,25 +1,32 @@
-"""The database: engine, sessions, and what it means that it cannot be reached."""
+"""The database: sessions to change it, connections to read it, and what it means that it cannot be reached."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from time import perf_counter
 
 import structlog
-from sqlalchemy import MetaData, event, text
+from prometheus_client import CollectorRegistry
+from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from app import tracing
+from app.database_engine import create_engine
+from app.database_metrics import DatabaseMetrics
+from app.database_tracing import trace_statements
 from app.problems import Problem
 from app.settings import Settings
 
 log = structlog.get_logger("app.database")
 
-# SQLSTATE classes that say the server cannot serve now, not that we asked wrongly:
-# 08 connection, 25006 read only (a former primary), 53 resources, 57 shutdown or timeout.
-UNAVAILABLE = ("08", "25006", "53", "57")
+# SQLSTATE classes that say the server cannot serve now, not that we asked wrongly: 08 connection, 25006 read only (a
+# former primary), 25P03 idle too long, 28 password (it is being changed), 40 deadlock, 53 resources, 55P03 lock,
+# 57 shutdown or time-out, 58 the server's own disk.
+UNAVAILABLE = ("08", "25006", "25P03", "28", "40", "53", "55P03", "57", "58")
+STATEMENT_TIMEOUT = "57014"
 
 
 class Base(DeclarativeBase):
@@ -42,9 +49,20 @@ class DatabaseUnavailableError(Problem):
 
 
 class Database:
-    def __init__(self, settings: Settings) -> None:
+    """Connections are replaced as they fail; whoever used one that failed gets DatabaseUnavailableError, once."""
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
         self.engine = create_engine(settings)
+        self._metrics = DatabaseMetrics(self.engine, registry or CollectorRegistry())
+        if tracing.is_on(settings):
+            trace_statements(self.engine)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        # SQLite needs no transaction to read, and to change the mode of a connection is a way to its thread and back.
+        self._reads = self.engine if settings.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Writers that wait for a lock must not take the last connection from the readers.
+        size, overflow = settings.database_pool_size, settings.database_pool_overflow
+        self._writers = asyncio.Semaphore(max(1, min(size, size + overflow - 1)))
+        self._patience = settings.database_pool_timeout_seconds
         # A pool of its own: requests that use up the other one must not make the pod unready.
         self._check_engine = create_engine(settings, pool_size=1, max_overflow=0)
 
@@ -53,16 +71,32 @@ class Database:
         """A session, closed (and rolled back unless committed) at the end.
 
         Raises:
+            DatabaseUnavailableError: the server cannot be reached or cannot serve now. If a commit was under way,
+                it may have happened.
+        """
+        with self._translating_errors():
+            started = perf_counter()
+            await self._wait_to_write()
+            try:
+                async with self._sessions() as session:
+                    await session.connection()
+                    self._metrics.wait.observe(perf_counter() - started)
+                    yield session
+            finally:
+                self._writers.release()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read with: each statement is a transaction of its own, and one round trip.
+
+        Raises:
             DatabaseUnavailableError: the server cannot be reached or cannot serve now.
         """
-        try:
-            async with self._sessions() as session:
-                yield session
-        except (OSError, PoolTimeoutError, DBAPIError) as error:
-            if not is_unavailable(error):
-                raise
-            log.warning("database unavailable", cause=repr(error))
-            raise DatabaseUnavailableError from error
+        with self._translating_errors():
+            started = perf_counter()
+            async with self._reads.connect() as connection:
+                self._metrics.wait.observe(perf_counter() - started)
+                yield connection
 
     async def check(self) -> None:
         async with self._check_engine.connect() as connection:
@@ -72,46 +106,41 @@ class Database:
         await self.engine.dispose()
         await self._check_engine.dispose()
 
+    async def _wait_to_write(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._writers.acquire()
+        except TimeoutError:
+            raise PoolTimeoutError(f"too many write for {self._patience:g} s") from None
 
-def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
-    """An engine with the pool and the time-outs of `settings`; `options` go to SQLAlchemy."""
-    if settings.is_sqlite:
-        options = {"poolclass": options["poolclass"]} if "poolclass" in options else {}
-        engine = create_async_engine(settings.database, **options)
-        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-        return engine
-    if options.get("poolclass") is not NullPool:
-        options = {
-            "pool_size": settings.database_pool_size,
-            "max_overflow": settings.database_pool_overflow,
-            "pool_timeout": settings.database_pool_timeout_seconds,
-            "pool_pre_ping": True,
-            "pool_recycle": 1800,
-        } | options
-    timeout = settings.database_statement_timeout_seconds
-    connect_args = {
-        "timeout": settings.database_connect_timeout_seconds,
-        "command_timeout": timeout + 1,  # for a server that no longer answers at all
-        "server_settings": {
-            "application_name": "shipshape",
-            "statement_timeout": str(int(timeout * 1000)),
-        },
-    } | options.pop("connect_args", {})
-    return create_async_engine(settings.database, connect_args=connect_args, **options)
+    @contextmanager
+    def _translating_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, PoolTimeoutError, DBAPIError) as error:
+            if not is_unavailable(error):
+                raise
+            reason = unavailable_reason(error)
+            self._metrics.unavailable.labels(reason).inc()
+            log.warning("database unavailable", reason=reason, cause=repr(getattr(error, "orig", None) or error))
+            raise DatabaseUnavailableError from error
 
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether `error` is the database's absence, and may pass, rather than a mistake of ours."""
     if not isinstance(error, DBAPIError):
         return isinstance(error, OSError | PoolTimeoutError)
-    state = getattr(error.orig, "sqlstate", None)
-    if state:
-        return str(state).startswith(UNAVAILABLE)
+    if state := _sqlstate(error):
+        return state.startswith(UNAVAILABLE)
     return error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
 
 
-def _set_up_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def unavailable_reason(error: BaseException) -> str:
+    """`pool_timeout`, `statement_timeout` or `unreachable`."""
+    if isinstance(error, PoolTimeoutError):
+        return "pool_timeout"
+    return "statement_timeout" if _sqlstate(error) == STATEMENT_TIMEOUT else "unreachable"
+
+
+def _sqlstate(error: BaseException) -> str:
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")

@@ -18,13 +18,21 @@ OK = "ok"
 class Health:
     """State of the process: started, draining, and the last result of each dependency's check.
 
-    A check passes by returning and fails by raising or by taking longer than `timeout` seconds.
+    A check passes by returning and fails by raising or by taking longer than `timeout` seconds. One of `optional`
+    that fails is reported, and the process stays ready: it does without.
     """
 
-    def __init__(self, checks: Mapping[str, Check], interval: float, timeout: float) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Check],
+        interval: float,
+        timeout: float,
+        optional: Mapping[str, Check] | None = None,
+    ) -> None:
         self.started = False
         self.draining = False
-        self._checks = checks
+        self.optional = frozenset(optional or ())
+        self._checks = checks = {**checks, **(optional or {})}
         self._interval = interval
         self._timeout = timeout
         self._results = dict.fromkeys(checks, "not checked yet")

@@ -1,17 +1,18 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.database import Database, DatabaseUnavailableError, is_unavailable
+from app.database import Database, DatabaseUnavailableError, is_unavailable, unavailable_reason
 from app.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
 Connect = Callable[[Settings], Database]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 class Failure(Exception):  # noqa: N818
@@ -30,6 +31,11 @@ class Failure(Exception):  # noqa: N818
         (DBAPIError("", {}, Failure("53300")), True),  # too_many_connections
         (DBAPIError("", {}, Failure("08006")), True),  # connection_failure
         (DBAPIError("", {}, Failure("25006")), True),  # read_only_sql_transaction
+        (DBAPIError("", {}, Failure("25P03")), True),  # idle_in_transaction_session_timeout
+        (DBAPIError("", {}, Failure("28P01")), True),  # invalid_password
+        (DBAPIError("", {}, Failure("40P01")), True),  # deadlock_detected
+        (DBAPIError("", {}, Failure("55P03")), True),  # lock_not_available
+        (DBAPIError("", {}, Failure("58030")), True),  # io_error
         (InterfaceError("", {}, Failure()), True),
         (OperationalError("", {}, Failure()), True),
         (DBAPIError("", {}, Failure(), connection_invalidated=True), True),
@@ -42,6 +48,19 @@ class Failure(Exception):  # noqa: N818
 )
 def test_absence_is_told_from_mistakes(error: Exception, passes: bool) -> None:
     assert is_unavailable(error) is passes
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PoolTimeoutError(), "pool_timeout"),
+        (DBAPIError("", {}, Failure("57014")), "statement_timeout"),
+        (DBAPIError("", {}, Failure("57P01")), "unreachable"),
+        (TimeoutError(), "unreachable"),
+    ],
+)
+def test_why_it_is_unavailable(error: Exception, reason: str) -> None:
+    assert unavailable_reason(error) == reason
 
 
 @pytest.fixture
@@ -63,6 +82,11 @@ async def ask(database: Database, statement: str) -> object:
         return await session.scalar(text(statement))
 
 
+async def read(database: Database, statement: str) -> object:
+    async with database.reading() as connection:
+        return await connection.scalar(text(statement))
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def either(request: pytest.FixtureRequest) -> Settings:
     name = "settings" if request.param == "sqlite" else "postgresql_settings"
@@ -73,13 +97,31 @@ def either(request: pytest.FixtureRequest) -> Settings:
 async def test_answers(either: Settings, connect: Connect) -> None:
     database = connect(either)
     assert await ask(database, "SELECT 1") == 1
+    assert await read(database, "SELECT 1") == 1
     await database.check()
+
+
+async def test_reading_sees_what_a_session_has_committed(either: Settings, connect: Connect) -> None:
+    database = connect(either)
+    async with database.session() as session:
+        await session.execute(text("CREATE TABLE numbers (number INTEGER)"))
+        await session.execute(text("INSERT INTO numbers VALUES (1)"))
+        await session.commit()
+    async with database.session() as session:
+        await session.execute(text("INSERT INTO numbers VALUES (2)"))  # and rolled back
+    async with database.reading() as connection:
+        assert (await connection.execute(text("SELECT number FROM numbers"))).scalars().all() == [1]
+        await ask(database, "SELECT 1")
+    async with database.session() as session:
+        await session.execute(text("DROP TABLE numbers"))
+        await session.commit()
 
 
 async def test_a_mistake_stays_a_mistake(postgresql_settings: Settings, connect: Connect) -> None:
     database = connect(postgresql_settings)
-    with pytest.raises(ProgrammingError):
-        await ask(database, "SELECT * FROM nowhere")
+    for question in (ask, read):
+        with pytest.raises(ProgrammingError):
+            await question(database, "SELECT * FROM nowhere")
 
 
 async def test_a_database_that_is_not_there(settings: Settings, unused_port: int, connect: Connect) -> None:
@@ -117,6 +159,46 @@ async def test_connections_cut_by_the_server_are_replaced(postgresql_settings: S
     other = connect(postgresql_settings)
     assert await ask(other, f"SELECT pg_terminate_backend({first}, 5000)")
     assert await ask(database, "SELECT pg_backend_pid()") != first
+
+
+async def test_writers_leave_a_connection_to_the_readers(postgresql_settings: Settings, connect: Connect) -> None:
+    few = {"database_pool_size": 2, "database_pool_overflow": 1, "database_pool_timeout_seconds": 0.1}
+    database = connect(postgresql_settings.model_copy(update=few))
+    async with database.session(), database.session():
+        with pytest.raises(DatabaseUnavailableError):
+            await ask(database, "SELECT 1")
+        assert await read(database, "SELECT 1") == 1
+    assert await ask(database, "SELECT 1") == 1
+
+
+async def test_a_session_that_idles_in_its_transaction_is_ended(
+    postgresql_settings: Settings, connect: Connect, until: Until
+) -> None:
+    database = connect(postgresql_settings.model_copy(update={"database_statement_timeout_seconds": 0.1}))
+
+    async def idle() -> None:
+        async with database.session() as session:
+            connection = await (await session.connection()).get_raw_connection()
+            await session.execute(text("SELECT 1"))
+            await until(connection.driver_connection.is_closed)  # type: ignore[union-attr]
+            await session.execute(text("SELECT 1"))
+
+    with pytest.raises(DatabaseUnavailableError) as raised:
+        await idle()
+    assert "the underlying connection is closed" in str(raised.value.__cause__)
+    assert await ask(database, "SELECT 1") == 1
+
+
+async def test_what_a_statement_was_given_is_in_no_error(postgresql_settings: Settings, connect: Connect) -> None:
+    database = connect(postgresql_settings)
+
+    async def reveal() -> None:
+        async with database.reading() as connection:
+            await connection.execute(text("SELECT :secret FROM nowhere"), {"secret": "hunter2"})
+
+    with pytest.raises(ProgrammingError) as raised:
+        await reveal()
+    assert "hunter2" not in str(raised.value)
 
 
 async def test_sqlite_serves_readers_beside_a_writer(settings: Settings, connect: Connect) -> None:

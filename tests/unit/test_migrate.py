@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,16 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from app import migrate
-from app.database import Base, create_engine
+from app.database import Base
+from app.database_engine import create_engine
 from app.links.models import Link
 from app.migrate import LOCK, MigrationError
 from app.settings import Settings
 
 pytestmark = pytest.mark.anyio
+
+ROOT = migrate.SCRIPTS.parent.parent
+REVISIONS = len(list(migrate.SCRIPTS.glob("versions/*.py")))
 
 Logs = Callable[[], list[dict[str, Any]]]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
@@ -45,7 +51,7 @@ async def test_makes_the_tables_once(either: Settings, log_lines: Logs) -> None:
     await migrate.migrate(either)
     await migrate.migrate(either)
     assert Link.__tablename__ in await on(either, lambda sync: inspect(sync).get_table_names())
-    assert len([line for line in log_lines() if line["event"].startswith("Running upgrade")]) == 1
+    assert len([line for line in log_lines() if line["message"].startswith("Running upgrade")]) == REVISIONS
 
 
 async def test_the_tables_are_those_of_the_models(either: Settings) -> None:
@@ -69,12 +75,12 @@ async def test_from_any_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     await migrate.migrate(settings)
-    assert "Running upgrade  -> 0001, Links." in [line["event"] for line in log_lines()]
+    assert "Running upgrade  -> 0001, Links." in [line["message"] for line in log_lines()]
 
 
 async def test_at_once_in_many_places(postgresql_settings: Settings, log_lines: Logs) -> None:
     await asyncio.gather(*(migrate.migrate(postgresql_settings) for _ in range(4)))
-    assert len([line for line in log_lines() if line["event"].startswith("Running upgrade")]) == 1
+    assert len([line for line in log_lines() if line["message"].startswith("Running upgrade")]) == REVISIONS
 
 
 async def test_waits_for_another_migration(
@@ -112,7 +118,7 @@ async def test_waits_for_a_database_that_is_not_there_but_not_for_ever(
     with pytest.raises(MigrationError, match=r"cannot connect to postgresql\+asyncpg://links:\*\*\*@") as raised:
         await migrate.migrate(absent)
     assert "within 0.05 s" in str(raised.value)
-    assert len([line for line in log_lines() if line["event"] == "waiting for the database"]) > 1
+    assert len([line for line in log_lines() if line["message"] == "waiting for the database"]) > 1
     assert "hunter2" not in f"{raised.value}{log_lines()}"
 
 
@@ -143,3 +149,10 @@ async def test_a_long_migration_is_not_cut_by_the_statement_timeout(postgresql_s
     finally:
         migrate.upgrade = original
     assert seen == ["0"]
+
+
+def test_a_server_loads_neither_alembic_nor_what_it_is_not_configured_for() -> None:
+    heavy = {"alembic", "asyncpg", "valkey", "opentelemetry.sdk"}
+    code = f"import sys, app.server; sys.exit(', '.join(sorted({heavy} & set(sys.modules))))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stderr.strip() == ""

@@ -4,8 +4,10 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from app.main import Service
+from app.management import create_management
 from app.probes import OK, Health
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +68,11 @@ async def test_failure_and_recovery(health: Health, dependency: Dependency, log_
         assert (await dependency.rounds(health, 3))["database"] == "unreachable"
         dependency.error = None
         assert (await dependency.rounds(health, 3))["database"] == OK
-    changes = [(line["result"], line["cause"]) for line in log_lines() if line["event"] == "dependency check"]
+    changes = [
+        (line["labels.result"], line.get("labels.cause"))
+        for line in log_lines()
+        if line["message"] == "dependency check"
+    ]
     assert changes == [(OK, None), ("unreachable", "OSError('no route to 10.0.0.7')"), (OK, None)]
 
 
@@ -74,6 +80,25 @@ async def test_a_check_that_hangs_has_failed(health: Health, dependency: Depende
     dependency.hangs = True
     async with health.watching():
         assert (await dependency.rounds(health))["database"] == "no answer within 0.05 s"
+
+
+async def test_an_optional_dependency_is_reported_and_not_needed(log_lines: Logs) -> None:
+    del log_lines
+    needed, optional = Dependency(), Dependency()
+    health = Health({"database": needed.check}, 0.01, 0.05, optional={"valkey": optional.check})
+    health.started = True
+    transport = httpx.ASGITransport(create_management(health, CollectorRegistry()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://management") as client, health.watching():
+        for optional_error, needed_error, expected in (
+            (None, None, (200, "ok", OK)),
+            (OSError(), None, (200, "degraded", "unreachable")),
+            (OSError(), OSError(), (503, "unavailable", "unreachable")),
+            (None, OSError(), (503, "unavailable", OK)),
+        ):
+            optional.error, needed.error = optional_error, needed_error
+            await needed.rounds(health, 3)
+            answer = await client.get("/readyz")
+            assert (answer.status_code, answer.json()["status"], answer.json()["checks"]["valkey"]) == expected
 
 
 async def test_a_result_grows_stale(dependency: Dependency, log_lines: Logs) -> None:

@@ -1,0 +1,54 @@
+"""What the caches count: plain numbers, since one is counted for every request, and read when they are scraped."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+REQUESTS = {
+    "local": ("hit", "miss", "wait"),  # wait: for what another request had already asked
+    "shared": ("hit", "miss", "changed", "corrupt", "unavailable"),
+    "database": ("hit", "miss", "error"),
+}
+FILLS = ("stored", "refused", "late", "unavailable")
+CHANGES = ("told", "untold")
+
+
+class CacheCounts:
+    """Of one cache. A local hit is counted in `local_hits`, all else by its layer and result."""
+
+    def __init__(self, entries: Callable[[], int]) -> None:
+        self.entries = entries
+        self.local_hits = 0
+        self.requests = {(layer, result): 0 for layer, results in REQUESTS.items() for result in results}
+        self.fills = dict.fromkeys(FILLS, 0)
+        self.changes = dict.fromkeys(CHANGES, 0)
+
+
+class CacheMetrics(Collector):
+    """Of all caches, by name."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._caches: dict[str, CacheCounts] = {}
+        registry.register(self)
+
+    def of(self, name: str, entries: Callable[[], int]) -> CacheCounts:
+        """The counts of the cache `name`, which holds so many `entries` in memory."""
+        return self._caches.setdefault(name, CacheCounts(entries))
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("cache_requests", "Questions by layer.", labels=["cache", "layer", "result"])
+        fills = CounterMetricFamily("cache_fills", "Answers offered to Valkey.", labels=["cache", "result"])
+        changes = CounterMetricFamily("cache_changes", "Changes, told to Valkey or not.", labels=["cache", "result"])
+        entries = GaugeMetricFamily("cache_entries", "Answers kept in memory.", labels=["cache"])
+        for name, counts in self._caches.items():
+            for (layer, result), number in (counts.requests | {("local", "hit"): counts.local_hits}).items():
+                requests.add_metric([name, layer, result], number)
+            for result, number in counts.fills.items():
+                fills.add_metric([name, result], number)
+            for result, number in counts.changes.items():
+                changes.add_metric([name, result], number)
+            entries.add_metric([name], counts.entries())
+        yield from (requests, fills, changes, entries)
