@@ -1,117 +1,154 @@
-"""OAuth 2.0 resource server: bearer tokens (RFC 6750) that are JWTs (RFC 7519, RFC 9068)."""
+"""OAuth 2.0 resource server: who sends a request, by its bearer token (RFC 6750), and what that lets them do."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+import math
+from collections.abc import Awaitable, Callable
 
 import structlog
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
-from joserfc import jwt
-from joserfc.errors import ExpiredTokenError, JoseError, UnsupportedAlgorithmError
-from joserfc.jws import JWSRegistry
+from fastapi import Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
+from prometheus_client import CollectorRegistry, Counter
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.keys import KeyFile
+from app.keys import KeysUnavailableError
 from app.problems import Problem
+from app.tokens import MAX_SUBJECT_CHARACTERS, InvalidTokenError, Principal, TokenVerifier, UnknownKeyError
+
+__all__ = ["MAX_SUBJECT_CHARACTERS", "AuthenticationMiddleware", "Authenticator", "Principal", "authenticate"]
 
 log = structlog.get_logger("app.auth")
 
 REALM = "shipshape"
-# Asymmetric only, or a public key could be used as an HMAC secret. Ed25519 is RFC 9864's name for
-# what most issuers still call EdDSA.
-ALGORITHMS = frozenset({"RS256", "ES256", "EdDSA", "Ed25519"})
-TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
-MAX_TOKEN_CHARACTERS = 8192
-MAX_SUBJECT_CHARACTERS = 255
-
-scheme = HTTPBearer(bearerFormat="JWT", auto_error=False, description="Access token with the scope needed.")
+OUTCOMES = (
+    *("valid", "cached", "expired", "invalid", "unknown_key", "keys_unavailable"),
+    *("malformed", "missing", "insufficient_scope"),
+)
+MAX_CAUSE_CHARACTERS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks, and what the token lets them do."""
-
-    subject: str
-    scopes: frozenset[str]
+class NotVerifiedError(Exception):
+    """The token has not been looked at, because its sender is over the limit."""
 
 
-class InvalidTokenError(Exception):
-    """The message is for the client; the cause is for the log."""
+class MalformedError(Exception):
+    """The message is for the client."""
 
 
-class AccessTokenRegistry(JWSRegistry):
-    """Our algorithms, without joserfc's warning about EdDSA's name; headers with certificate hashes fit."""
+TokenError = InvalidTokenError | KeysUnavailableError | NotVerifiedError | MalformedError
 
-    max_header_length = 2048
+
+class Authenticator:
+    def __init__(self, verifier: TokenVerifier, registry: CollectorRegistry) -> None:
+        self.verifier = verifier
+        text = "Tokens verified or recalled, and requests refused for want of a token or a scope, by outcome."
+        tokens = Counter("auth_tokens", text, ["outcome"], registry=registry)
+        self._counters = {outcome: tokens.labels(outcome) for outcome in OUTCOMES}
+
+    def count(self, outcome: str) -> None:
+        self._counters[outcome].inc()
+
+    def identify(self, token: bytes, may_verify: Callable[[], bool]) -> Principal | TokenError:
+        """Whose token it is, or what is wrong with it. Signatures cost much, so `may_verify` is asked before."""
+        try:
+            principal = self.verifier.recall(token)
+            if principal is not None:
+                self.count("cached")
+                return principal
+            if not may_verify():
+                return NotVerifiedError()
+            principal = self.verifier.verify(token)
+        except (InvalidTokenError, KeysUnavailableError) as error:
+            self.count(error.outcome)
+            return error.with_traceback(None)  # which would keep the frames alive as long as the request
+        self.count("valid")
+        return principal
+
+    async def identify_later(self, token: bytes) -> Principal | TokenError:
+        """`identify` once more, after the issuer was asked for newer keys."""
+        await self.verifier.keys.refetch()
+        return self.identify(token, lambda: True)
+
+
+class AuthenticationMiddleware:
+    """Puts what comes of an Authorization header into scope["state"], as `principal` or as `token_error`.
+
+    It refuses nothing: that is for the routes that need a token, by `authenticate`. While
+    `exhausted` says that a sender has used up its requests, only tokens verified before are looked at.
+    """
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, exhausted: Callable[[Scope], bool]) -> None:
+        self.app = app
+        self.authenticator = authenticator
+        self.exhausted = exhausted
+
+    # Not async, which would cost every request a coroutine more.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http":
+            for header in scope["headers"]:
+                if header[0] == b"authorization":
+                    self._read(scope)
+                    break
+        return self.app(scope, receive, send)
+
+    def _read(self, scope: Scope) -> None:
+        values = _authorization(scope)
+        if len(values) > 1:
+            self.authenticator.count("malformed")
+            _note(scope, MalformedError("There is more than one Authorization header."))
+        elif token := _bearer_token(values[0]):
+            _note(scope, self.authenticator.identify(token, lambda: not self.exhausted(scope)))
+
+
+def _authorization(scope: Scope) -> list[bytes]:
+    return [value for name, value in scope["headers"] if name == b"authorization"]
+
+
+def _bearer_token(value: bytes) -> bytes:
+    """Empty if there is none, or credentials of another kind."""
+    return value[7:].strip(b" ") if value[:7].lower() == b"bearer " else b""
+
+
+def _note(scope: Scope, outcome: Principal | TokenError) -> None:
+    scope.setdefault("state", {})["principal" if type(outcome) is Principal else "token_error"] = outcome
+
+
+class Authenticate(SecurityBase):
+    """Dependency: `Security(authenticate, scopes=[...])` lets in who holds all of these scopes."""
 
     def __init__(self) -> None:
-        super().__init__(algorithms=ALGORITHMS, strict_check_header=False)  # RFC 7515: ignore the unknown
+        self.model = HTTPBearer(bearerFormat="JWT", description="Access token with the scope needed.")
+        self.scheme_name = "HTTPBearer"
 
-    def get_alg(self, name: str) -> Any:
-        if name not in ALGORITHMS:
-            raise UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")
-        return self.algorithms[name]
-
-
-class TokenVerifier:
-    def __init__(self, keys: KeyFile, issuer: str, audience: str, leeway: int) -> None:
-        self.keys = keys
-        self.registry = AccessTokenRegistry()
-        self.claims = jwt.JWTClaimsRegistry(
-            leeway=leeway,
-            iss={"essential": True, "value": issuer},
-            aud={"essential": True, "value": audience},
-            sub={"essential": True},
-            exp={"essential": True},
-        )
-
-    def verify(self, token: str) -> Principal:
-        """Check signature, type, issuer, audience and times (RFC 8725).
-
-        Raises:
-            InvalidTokenError: any of them does not hold.
-        """
-        if len(token) > MAX_TOKEN_CHARACTERS:
-            raise InvalidTokenError("The token is too long.")
-        keys = self.keys.current()
-        try:
-            decoded = jwt.decode(token, keys, registry=self.registry)
-            self.claims.validate(decoded.claims)
-        except ExpiredTokenError as error:
-            raise InvalidTokenError("The token has expired.") from error
-        except (JoseError, ValueError, TypeError) as error:
-            raise InvalidTokenError("The token is not valid.") from error
-        kind, subject, scope = (
-            decoded.header.get("typ"),
-            decoded.claims["sub"],
-            decoded.claims.get("scope", ""),
-        )
-        if (kind.lower() if isinstance(kind, str) else kind) not in TYPES:
-            raise InvalidTokenError("The token is not an access token.")
-        if len(subject) > MAX_SUBJECT_CHARACTERS or not subject.isprintable() or not isinstance(scope, str):
-            raise InvalidTokenError("The token's sub or scope is not valid.")
-        return Principal(subject, frozenset(scope.split()))
+    async def __call__(self, request: Request, needed: SecurityScopes) -> Principal:
+        authenticator: Authenticator = request.app.state.authenticator
+        state = request.scope.get("state", {})
+        outcome: Principal | TokenError | None = state.get("principal") or state.get("token_error")
+        if isinstance(outcome, UnknownKeyError | NotVerifiedError):
+            outcome = await authenticator.identify_later(_bearer_token(_authorization(request.scope)[0]))
+            _note(request.scope, outcome)
+        if outcome is None:
+            authenticator.count("missing")
+            raise _challenge(401, "Send an access token: Authorization: Bearer <token>.")
+        if not isinstance(outcome, Principal):
+            raise _refusal(outcome)
+        if not outcome.scopes.issuperset(needed.scopes):
+            authenticator.count("insufficient_scope")
+            detail = f"The token lacks a scope: this needs {needed.scope_str}."
+            raise _challenge(403, detail, error="insufficient_scope", scope=needed.scope_str)
+        return outcome
 
 
-async def authenticate(
-    request: Request,
-    needed: SecurityScopes,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(scheme)],
-) -> Principal:
-    """Dependency: `Security(authenticate, scopes=[...])` lets in who holds all of these scopes."""
-    if len(request.headers.getlist("authorization")) > 1:
-        raise _challenge(400, "There is more than one Authorization header.", error="invalid_request")
-    if credentials is None:
-        raise _challenge(401, "Send an access token: Authorization: Bearer <token>.")
-    verifier: TokenVerifier = request.app.state.token_verifier
-    try:
-        principal = verifier.verify(credentials.credentials)
-    except InvalidTokenError as error:
-        log.info("token refused", reason=str(error), cause=str(error.__cause__ or ""))
-        raise _challenge(401, str(error), error="invalid_token") from error
-    if not principal.scopes.issuperset(needed.scopes):
-        detail = f"The token lacks a scope: this needs {needed.scope_str}."
-        raise _challenge(403, detail, error="insufficient_scope", scope=needed.scope_str)
-    return principal
+authenticate = Authenticate()
+
+
+def _refusal(error: TokenError) -> Problem:
+    if isinstance(error, KeysUnavailableError):
+        return Problem(503, f"{error} Try again later.", {"Retry-After": str(math.ceil(error.retry_after))})
+    if isinstance(error, MalformedError):
+        return _challenge(400, str(error), error="invalid_request")
+    log.info("token refused", reason=str(error), cause=str(error.__cause__ or "")[:MAX_CAUSE_CHARACTERS])
+    return _challenge(401, str(error), error="invalid_token")
 
 
 def _challenge(status: int, detail: str, **parameters: str) -> Problem:

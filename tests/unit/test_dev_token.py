@@ -5,8 +5,8 @@ import pytest
 from joserfc.jwk import ECKey
 
 from app import dev_token
-from app.auth import TokenVerifier
 from app.keys import KeyFile, KeyFileError, parse_jwks
+from app.tokens import TokenVerifier
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "dev-key.json"
 
 
-def mint(key: ECKey) -> str:
-    return dev_token.mint(key, issuer="i", audience="a", subject="dev", scope="x y", expires_in=60)
+def mint(key: ECKey) -> bytes:
+    return dev_token.mint(key, issuer="i", audience="a", subject="dev", scope="x y", expires_in=60).encode()
 
 
 def test_the_key_is_made_once_and_for_the_owner_only(path: Path) -> None:
