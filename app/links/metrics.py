@@ -6,4 +6,9 @@ from prometheus_client import CollectorRegistry, Counter
 class LinkMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.created = Counter("links_created", "Links made.", registry=registry)
+        self.changed = Counter("links_changed", "Links changed.", registry=registry)
+        self.deleted = Counter("links_deleted", "Links deleted.", registry=registry)
         self.followed = Counter("links_followed", "Redirects answered.", registry=registry)
+        missed = Counter("links_missed", "Redirects that led nowhere.", ["reason"], registry=registry)
+        self.not_found = missed.labels("not_found")
+        self.expired = missed.labels("expired")

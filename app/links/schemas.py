@@ -1,32 +1,111 @@
 """What clients send and get."""
 
+import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.links import slugs, urls
+from app.links.models import Link
+
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+URL = "https://example.com/page"
+SLUG = "spring-sale"
+SHORT_URL = f"https://links.example.com/{SLUG}"
+CREATED, EXPIRES = "2026-03-01T09:30:00Z", "2030-06-30T22:00:00Z"
 
 
-class NewLink(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+def _rfc3339(value: object) -> object:
+    """Pydantic would take numbers and times without a date's zone as well."""
+    if not isinstance(value, str) or not RFC3339.fullmatch(value):
+        raise ValueError(f"Write a time with its zone as in RFC 3339, such as {EXPIRES}.")
+    return value
 
-    url: str = Field(
+
+# What is only in the schema is checked elsewhere, with better sentences.
+LongUrl = Annotated[
+    str,
+    Field(
         min_length=1,
         max_length=urls.MAX_CHARACTERS,
         description="Absolute http or https URL.",
-        examples=["https://example.com/page"],
+        examples=[URL],
+        json_schema_extra={"format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]"},
+    ),
+]
+ChosenSlug = Annotated[
+    str,
+    Field(max_length=slugs.MAX_LENGTH, json_schema_extra={"pattern": f"^{slugs.PATTERN.pattern}$"}),
+    AfterValidator(slugs.validate),
+]
+Expiry = Annotated[
+    Annotated[AwareDatetime, BeforeValidator(_rfc3339)] | None,
+    Field(description="When the link stops working, within ten years; null for never.", examples=[EXPIRES]),
+]
+
+
+class NewLink(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"url": URL}, {"url": URL, "slug": SLUG, "expires_at": EXPIRES}]},
     )
-    slug: Annotated[str, AfterValidator(slugs.validate)] | None = Field(
+
+    url: LongUrl
+    slug: ChosenSlug | None = Field(
         default=None,
-        max_length=slugs.MAX_LENGTH,
-        description="Chosen name; a random one if not given.",
-        examples=["spring-sale"],
+        description="Chosen name, of ASCII letters, digits, - and _; a random one if not given.",
+        examples=[SLUG],
     )
+    expires_at: Expiry = None
+
+
+class LinkPatch(BaseModel):
+    """What is left out stays as it is; null takes the expiry away (JSON merge patch, RFC 7396)."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"url": URL}, {"expires_at": EXPIRES}]},
+    )
+
+    # Factories, because defaults would be in the schema, where they would mislead.
+    url: LongUrl = Field(default_factory=str)
+    expires_at: Expiry = Field(default_factory=lambda: None)
 
 
 class LinkOut(BaseModel):
-    slug: str
-    url: str
-    short_url: str = Field(examples=["https://links.example.com/spring-sale"])
-    created_at: datetime
+    slug: str = Field(examples=[SLUG])
+    url: str = Field(examples=[URL])
+    short_url: str = Field(examples=[SHORT_URL])
+    owner: str = Field(description="The sub of the token that made it.", examples=["alice"])
+    created_at: datetime = Field(examples=[CREATED])
+    updated_at: datetime = Field(description="When it was last changed, or made.", examples=[CREATED])
+    expires_at: datetime | None = Field(description="When it stops working; null: never.", examples=[EXPIRES])
+
+    @classmethod
+    def of(cls, link: Link, short_url: str, **more: object) -> Self:
+        return cls(
+            slug=link.slug,
+            url=link.url,
+            short_url=short_url,
+            owner=link.owner,
+            created_at=link.created_at,
+            updated_at=link.updated_at or link.created_at,
+            expires_at=link.expires_at,
+            **more,
+        )
+
+
+class ListedLink(LinkOut):
+    clicks: int = Field(description="How often it was followed; a moment old.", examples=[42])
+
+
+class LinkPage(BaseModel):
+    items: list[ListedLink] = Field(description="Newest first.")
+    next_cursor: str | None = Field(description="The cursor of the next page; null: this is the last one.")
+
+
+class ClicksOut(BaseModel):
+    slug: str = Field(examples=[SLUG])
+    clicks: int = Field(description="How often the link was followed; a moment old.", examples=[42])

@@ -7,18 +7,39 @@ MAX_LENGTH = 64
 PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,63}")
 # Names a visitor could mistake for a page of ours, and those that a later version may need.
 RESERVED = frozenset(
-    {"about", "account", "admin", "api", "assets", "auth", "docs", "favicon", "health", "healthz", "help"}
-    | {"home", "index", "links", "livez", "login", "logout", "metrics", "new", "openapi", "privacy", "readyz"}
-    | {"robots", "security", "settings", "signup", "startupz", "static", "status", "support", "terms", "www"}
+    {"about", "account", "admin", "api", "assets", "auth", "billing", "console", "contact", "dashboard", "docs"}
+    | {"error", "favicon", "graphql", "health", "healthz", "help", "home", "index", "legal", "links", "livez"}
+    | {"login", "logout", "metrics", "new", "oauth", "openapi", "password", "privacy", "readyz", "redoc", "robots"}
+    | {"search", "security", "settings", "signin", "signup", "sitemap", "startupz", "static", "status", "support"}
+    | {"terms", "token", "user", "users", "verify", "version", "www"}
 )
 
 # Without 0 O o, 1 I l: a slug may be read aloud or copied by hand.
 ALPHABET = "23456789abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 RANDOM_LENGTH = 8  # 56^8, about 10^14: too many to guess, or to meet one twice
 
+_LETTERS = str.maketrans({"0": "o", "1": "l", "i": "l", "-": None, "_": None})
+
+
+def skeleton(slug: str) -> str:
+    """What `slug` looks like at a glance: the same for slugs that are easily taken for each other.
+
+    The idea is Unicode's (UTS 39, section 4), for the few look-alikes within ASCII.
+    """
+    return slug.lower().translate(_LETTERS).replace("rn", "m").replace("vv", "w")
+
+
+_RESERVED_SKELETONS = frozenset(map(skeleton, RESERVED))
+
 
 def is_valid(slug: str) -> bool:
+    """Whether a link could have this slug, or could have had it before a name was reserved."""
     return PATTERN.fullmatch(slug) is not None
+
+
+def is_reserved(slug: str) -> bool:
+    """Whether it is a reserved name or looks like one."""
+    return skeleton(slug) in _RESERVED_SKELETONS
 
 
 def validate(slug: str) -> str:
@@ -29,10 +50,13 @@ def validate(slug: str) -> str:
     """
     if not is_valid(slug):
         raise ValueError(f"Use 3 to {MAX_LENGTH} letters, digits, - and _, beginning with a letter or a digit.")
-    if slug.lower() in RESERVED:
-        raise ValueError("This slug is reserved. Choose another one.")
+    if is_reserved(slug):
+        raise ValueError("This slug is reserved, or looks like one that is. Choose another one.")
     return slug
 
 
 def random_slug() -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    while True:
+        slug = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+        if not is_reserved(slug):
+            return slug

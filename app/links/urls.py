@@ -1,35 +1,56 @@
 """Which URLs may be linked to."""
 
+import ipaddress
 import re
+from collections.abc import Iterable
 
 from pydantic_core import SchemaValidator, Url, ValidationError, core_schema
 
 MAX_CHARACTERS = 2048
 FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\\]")
+ABSOLUTE = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 # The WHATWG URL Standard, as browsers follow it: what we check is what they will open.
 WHATWG = SchemaValidator(core_schema.url_schema())
 
 
-def normalise(text: str, public_url: str) -> str:
-    """`text` as a browser understands it: host in ASCII and lower case, path percent-encoded.
+class UrlPolicy:
+    """`own_names` are this service's host names and addresses; *.example.com stands for many, * is passed over."""
 
-    Raises:
-        ValueError: it is no absolute http or https URL, holds credentials, is too long, or leads
-            back to `public_url`. The message is a sentence for the client.
-    """
-    if FORBIDDEN.search(text):
-        raise ValueError("The URL holds a space, a backslash or a control character.")
-    try:
-        url: Url = WHATWG.validate_python(text)
-    except ValidationError:
-        raise ValueError("This is not an absolute URL such as https://example.com/page.") from None
-    if url.scheme not in ("http", "https") or not text.lower().startswith(f"{url.scheme}://"):
-        raise ValueError("Only URLs that begin with http:// or https:// can be linked to.")
-    if url.username is not None or url.password is not None:
-        raise ValueError("The URL holds a user name or password.")
-    if len(str(url)) > MAX_CHARACTERS:
-        raise ValueError(f"The URL exceeds {MAX_CHARACTERS} characters.")
-    own: Url = WHATWG.validate_python(public_url)
-    if (url.host or "").rstrip(".") == own.host:
-        raise ValueError("The URL leads back to this service.")
-    return str(url)
+    def __init__(self, own_names: Iterable[str]) -> None:
+        hosts = [_host(WHATWG.validate_python(f"http://{name}")) for name in own_names if name != "*"]
+        self._own = frozenset(hosts)
+        self._suffixes = tuple(host[1:] for host in hosts if host.startswith("*."))
+
+    def normalise(self, text: str) -> str:
+        """`text` as a browser understands it: host in ASCII and lower case, path percent-encoded.
+
+        Raises:
+            ValueError: it is no absolute http or https URL, holds credentials, is too long, or leads
+                back to this service. The message is a sentence for the client.
+        """
+        if FORBIDDEN.search(text):
+            raise ValueError("The URL holds a space, a backslash or a control character.")
+        try:
+            url: Url = WHATWG.validate_python(text)
+        except ValidationError:
+            raise ValueError("This is not an absolute URL such as https://example.com/page.") from None
+        # The standard makes an absolute URL of https:example.com and of https:///example.com too.
+        if not ABSOLUTE.match(text):
+            raise ValueError("Only URLs that begin with http:// or https:// and a host can be linked to.")
+        if "@" in re.split(r"[/?#]", text, maxsplit=3)[2]:
+            raise ValueError("The URL holds a user name or password.")
+        if len(str(url)) > MAX_CHARACTERS:
+            raise ValueError(f"The URL exceeds {MAX_CHARACTERS} characters.")
+        host = _host(url)
+        if host in self._own or host.endswith(self._suffixes):
+            raise ValueError("The URL leads back to this service.")
+        return str(url)
+
+
+def _host(url: Url) -> str:
+    """The host in the one spelling that all its spellings have in common."""
+    host = (url.host or "").rstrip(".")
+    if host.startswith("["):
+        address = ipaddress.IPv6Address(host.strip("[]"))
+        return str(address.ipv4_mapped or address)
+    return host

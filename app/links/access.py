@@ -1,0 +1,51 @@
+"""What the routes of the API need, and who may use them."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+
+from app.auth import Principal, authenticate
+from app.links.clicks import ClickCounter
+from app.links.idempotency import IdempotencyKeys
+from app.links.metrics import LinkMetrics
+from app.links.models import Link
+from app.links.store import LinkStore
+from app.links.urls import UrlPolicy
+from app.problems import Problem
+
+READ, WRITE, ADMIN = "links:read", "links:write", "links:admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Is in `app.state.links`."""
+
+    store: LinkStore
+    clicks: ClickCounter
+    keys: IdempotencyKeys
+    urls: UrlPolicy
+    metrics: LinkMetrics
+    public_url: str
+
+    def short_url(self, slug: str) -> str:
+        return f"{self.public_url}/{slug}"
+
+
+# A coroutine, as every dependency here: FastAPI runs a plain function in another thread.
+async def get_links(request: Request) -> Links:
+    links: Links = request.app.state.links
+    return links
+
+
+Service = Annotated[Links, Depends(get_links)]
+Reader = Annotated[Principal, Security(authenticate, scopes=[READ])]
+Writer = Annotated[Principal, Security(authenticate, scopes=[WRITE])]
+
+
+def check_owner(link: Link, principal: Principal) -> None:
+    """Raises:
+    Problem: 403, unless the link is theirs or they are an administrator of links.
+    """
+    if link.owner != principal.subject and ADMIN not in principal.scopes:
+        raise Problem(403, f"This link belongs to someone else: that needs the scope {ADMIN} too.")

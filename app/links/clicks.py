@@ -1,0 +1,106 @@
+"""Clicks: counted in memory as redirects are answered, and added to the database in batches."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from sqlalchemy import text
+
+from app.database import Database
+from app.links.periodic import every
+
+log = structlog.get_logger("app.links")
+
+MAX_SLUGS = 100_000  # held in memory, some ten megabytes; only links that exist are ever counted
+BATCH = 5_000  # slugs a statement, so that none runs into the time-out
+
+# Sorted, so that two processes lock rows in the same order and never each other. The join skips links
+# that are gone; one that goes at this very moment fails the batch, which the next attempt mends.
+# The same text for any number of clicks, and so prepared once.
+ADD = """
+INSERT INTO link_clicks (slug, clicks)
+SELECT links.slug, CAST(counted.value AS bigint)
+FROM links JOIN {each} AS counted ON counted.key = links.slug
+WHERE true
+ORDER BY links.slug
+ON CONFLICT (slug) DO UPDATE SET clicks = link_clicks.clicks + excluded.clicks
+"""
+EACH = {"postgresql": "json_each_text(CAST(:counts AS json))", "sqlite": "json_each(:counts)"}
+
+
+class ClickCounter:
+    """Each click is written at least once.
+
+    A batch that fails is kept and tried again with the next one. If only the answer to its commit was
+    lost, it is counted twice: rarely a few clicks too many, rather than none while the database is away.
+    """
+
+    def __init__(self, database: Database, registry: CollectorRegistry, seconds: float) -> None:
+        self._database = database
+        self._seconds = seconds
+        self._add = text(ADD.format(each=EACH[database.engine.dialect.name]))
+        self._counts: dict[str, int] = {}
+        self._writing = 0
+        self.flushed = Counter("link_clicks_flushed", "Clicks written to the database.", registry=registry)
+        self.failures = Counter("link_click_flush_failures", "Batches of clicks not written.", registry=registry)
+        self.dropped = Counter("link_clicks_dropped", "Clicks lost: too many links, too long.", registry=registry)
+        waiting = Gauge("link_clicks_waiting", "Clicks not written yet.", registry=registry)
+        waiting.set_function(lambda: self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Clicks counted and not written yet."""
+        return sum(self._counts.values()) + self._writing
+
+    def count(self, slug: str, clicks: int = 1) -> None:
+        counts = self._counts
+        if slug in counts:
+            counts[slug] += clicks
+        elif len(counts) < MAX_SLUGS:
+            counts[slug] = clicks
+        else:
+            self.dropped.inc(clicks)
+
+    @contextlib.asynccontextmanager
+    async def counting(self) -> AsyncIterator[None]:
+        """Write what is counted every so many seconds while inside, and the rest at the end."""
+        try:
+            async with every(self._seconds, self.flush):
+                yield
+        finally:
+            try:
+                await self.flush()
+            except Exception:
+                log.exception("clicks lost", clicks=self.waiting)
+
+    async def flush(self) -> None:
+        """Write what has been counted.
+
+        Raises:
+            DatabaseUnavailableError: or whatever else went wrong; what is not written is kept.
+        """
+        batch, self._counts = list(self._counts.items()), {}
+        self._writing = sum(clicks for _, clicks in batch)
+        written = 0
+        try:
+            while written < len(batch):
+                part = batch[written : written + BATCH]
+                await self._write(dict(part))
+                written += len(part)
+                clicks = sum(clicks for _, clicks in part)
+                self._writing -= clicks
+                self.flushed.inc(clicks)
+        except BaseException:  # a cancelled flush must not lose clicks either
+            self.failures.inc()
+            raise
+        finally:
+            self._writing = 0
+            for slug, clicks in batch[written:]:
+                self.count(slug, clicks)
+
+    async def _write(self, counts: dict[str, int]) -> None:
+        async with self._database.session() as session:
+            await session.execute(self._add, {"counts": json.dumps(counts)})
+            await session.commit()

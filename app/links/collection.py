@@ -1,0 +1,137 @@
+"""/api/v1/links: make links, and list them."""
+
+import hashlib
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import Header, Query, Request, Response
+from pydantic import AfterValidator, Field
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth import MAX_SUBJECT_CHARACTERS
+from app.links import answers, cursors, routing
+from app.links.access import ADMIN, Links, Reader, Service, Writer
+from app.links.idempotency import AlreadyAnsweredError, KeyedRequest, KeyReusedError
+from app.links.models import MAX_KEY_CHARACTERS, Link
+from app.links.openapi import CREATED, KEY_DESCRIPTION, NEXT, problems
+from app.links.schemas import LinkOut, LinkPage, ListedLink, NewLink
+from app.links.store import SlugTakenError
+from app.links.validation import accept, invalid
+from app.problems import FieldError, Problem
+
+MAX_PAGE = 100
+
+router = routing.api_router()
+
+
+def _subject(text: str) -> str:
+    if not text.isprintable():  # as in app.auth; PostgreSQL would choke on some of the others
+        raise ValueError("This is no one's name.")
+    return text
+
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=MAX_KEY_CHARACTERS,
+        pattern="^[ -~]+$",
+        description=KEY_DESCRIPTION,
+        examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most links on the page.")]
+Cursor = Annotated[
+    Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})] | None,
+    Query(max_length=cursors.MAX_CHARACTERS, description="next_cursor of the page before."),
+]
+Owner = Annotated[
+    Annotated[str, AfterValidator(_subject)] | None,
+    Query(
+        min_length=1,
+        max_length=MAX_SUBJECT_CHARACTERS,
+        description=f"Whose links, if not your own: that needs the scope {ADMIN} too.",
+    ),
+]
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=LinkOut,
+    responses={
+        201: {"description": "The link was made, now or by the same request before.", "headers": CREATED},
+        **problems(401, 403, 409),
+    },
+)
+async def create_link(new: NewLink, writer: Writer, links: Service, key: Key = None) -> Response:
+    """Make a short link. Needs the scope links:write."""
+    if key is None:
+        return answers.created(await _create(new, writer.subject, links))
+    # As it was sent, so that it is recognised even when it would no longer be valid.
+    fingerprint = hashlib.sha256(new.model_dump_json(exclude_unset=True).encode()).hexdigest()
+    request = KeyedRequest(writer.subject, key, fingerprint)
+    try:
+        if kept := await links.keys.answer(request):
+            return answers.created(kept, replayed=True)
+        try:
+            return answers.created(await _create(new, writer.subject, links, request))
+        except AlreadyAnsweredError as error:
+            if kept := await links.keys.answer(request):
+                return answers.created(kept, replayed=True)
+            raise Problem(409, "This Idempotency-Key has just run out. Use another one.") from error
+    except KeyReusedError as error:
+        detail = "This key came with another body before. Use a new key for a new link."
+        raise invalid(FieldError(detail=detail, parameter="Idempotency-Key")) from error
+
+
+async def _create(new: NewLink, owner: str, links: Links, request: KeyedRequest | None = None) -> str:
+    """The answer, kept with the link if the request has a key."""
+    values = accept(new, links.urls)
+
+    async def keep(session: AsyncSession, link: Link) -> None:
+        if request is not None:
+            await links.keys.keep(session, request, answers.creation(link, links))
+
+    try:
+        link = await links.store.create(**values, owner=owner, also=keep)
+    except SlugTakenError as error:
+        raise Problem(409, f"The slug {new.slug} is taken. Choose another one.") from error
+    links.metrics.created.inc()
+    return answers.creation(link, links)
+
+
+@routing.get(
+    router,
+    "",
+    response_model=LinkPage,
+    responses={200: {"description": "A page of links.", "headers": NEXT}, **problems(401, 403, 422)},
+)
+async def list_links(
+    request: Request,
+    reader: Reader,
+    links: Service,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    owner: Owner = None,
+) -> Response:
+    """List your links, newest first. Needs the scope links:read."""
+    if owner not in (None, reader.subject) and ADMIN not in reader.scopes:
+        raise Problem(403, f"These are someone else's links: that needs the scope {ADMIN} too.")
+    found = await links.store.page(owner or reader.subject, limit + 1, _position(cursor))
+    page, more = found[:limit], found[limit:]
+    following = cursors.encode(cursors.Position(page[-1][0].created_at, page[-1][0].slug)) if more else None
+    items = [ListedLink.of(link, links.short_url(link.slug), clicks=clicks) for link, clicks in page]
+    headers = {}
+    if following:
+        query = urlencode({"limit": limit, **({"owner": owner} if owner else {}), "cursor": following})
+        headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    return answers.of(LinkPage(items=items, next_cursor=following), headers)
+
+
+def _position(cursor: str | None) -> cursors.Position | None:
+    try:
+        return None if cursor is None else cursors.decode(cursor)
+    except ValueError as error:
+        raise invalid(FieldError(detail=str(error), parameter="cursor")) from error

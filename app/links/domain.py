@@ -1,0 +1,56 @@
+"""The links put together: all that app.main has to know of them."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from app.cache import Cache
+from app.cache_metrics import CacheMetrics
+from app.database import Database
+from app.links import collection, item, redirects, targets
+from app.links.access import Links
+from app.links.clicks import ClickCounter
+from app.links.idempotency import IdempotencyKeys
+from app.links.metrics import LinkMetrics
+from app.links.store import LinkStore
+from app.links.urls import UrlPolicy
+from app.settings import Settings
+from app.shared_cache import SharedCache
+from app.trusted_hosts import trusted_names
+from app.valkey import Valkey
+
+API = "/api/v1"
+PREFIX = "links:target:1"  # of keys in Valkey: another number when app.links.targets encodes otherwise
+
+
+class Domain:
+    def __init__(
+        self, settings: Settings, database: Database, valkey: Valkey | None, registry: CollectorRegistry
+    ) -> None:
+        shared = None
+        if valkey is not None:
+            shared = SharedCache(valkey, PREFIX, targets.encode, targets.decode, settings.cache_shared_seconds)
+        cache = Cache("targets", CacheMetrics(registry), shared, seconds=settings.cache_seconds)
+        self.links = Links(
+            LinkStore(database, cache),
+            ClickCounter(database, registry, settings.click_flush_seconds),
+            IdempotencyKeys(database, settings.idempotency_hours),
+            UrlPolicy(trusted_names(settings)),
+            LinkMetrics(registry),
+            settings.public_url,
+        )
+
+    def install(self, app: FastAPI) -> None:
+        """Add the routes. Last of all: a redirect's path fits every path of one segment."""
+        app.state.links = self.links
+        app.include_router(collection.router, prefix=API)
+        app.include_router(item.router, prefix=API)
+        redirects.install(app, redirects.Redirects(self.links.store, self.links.clicks, self.links.metrics))
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Do the work in the background while inside; at the end no click is left unwritten."""
+        async with self.links.keys.purging(), self.links.clicks.counting():
+            yield

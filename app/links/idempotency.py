@@ -1,0 +1,108 @@
+"""Idempotency keys: a request that is sent again makes nothing anew, and gets the same answer.
+
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import Database
+from app.links.models import IdempotencyKey
+from app.links.periodic import every
+from app.links.upsert import insert
+
+PURGE_SECONDS = 300
+PURGE_BATCH = 1000  # rows a statement: none holds locks for long
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRequest:
+    owner: str
+    key: str
+    fingerprint: str  # the same for the same request
+
+
+class KeyReusedError(Exception):
+    """The key came with another request before."""
+
+
+class AlreadyAnsweredError(Exception):
+    """Another request of the same key was faster."""
+
+
+class IdempotencyKeys:
+    """Answers by owner and key, kept for `hours` at least."""
+
+    def __init__(self, database: Database, hours: int) -> None:
+        self._database = database
+        self._kept = timedelta(hours=hours)
+
+    async def answer(self, request: KeyedRequest) -> str | None:
+        """What the request was answered before, if it was.
+
+        Raises:
+            KeyReusedError: what came with this key was another request.
+        """
+        statement = select(IdempotencyKey.fingerprint, IdempotencyKey.response).where(
+            IdempotencyKey.owner == request.owner, IdempotencyKey.key == request.key
+        )
+        async with self._database.reading() as connection:
+            kept = (await connection.execute(statement)).one_or_none()
+        if kept is None:
+            return None
+        if kept.fingerprint != request.fingerprint:
+            raise KeyReusedError
+        response: str = kept.response
+        return response
+
+    async def keep(self, session: AsyncSession, request: KeyedRequest, response: str) -> None:
+        """Keep the answer, in the transaction that does what it says; call it first.
+
+        Of two requests at once, the second waits here for the first one's commit.
+
+        Raises:
+            AlreadyAnsweredError: there is an answer already.
+        """
+        row = {
+            "owner": request.owner,
+            "key": request.key,
+            "fingerprint": request.fingerprint,
+            "response": response,
+            "created_at": datetime.now(UTC),
+        }
+        statement = insert(session, IdempotencyKey).values(row).on_conflict_do_nothing().returning(IdempotencyKey.key)
+        if await session.scalar(statement) is None:
+            raise AlreadyAnsweredError
+
+    @contextlib.asynccontextmanager
+    async def purging(self) -> AsyncIterator[None]:
+        """Delete what is past its time, now and then, while inside."""
+        async with every(PURGE_SECONDS, self.purge):
+            yield
+
+    async def purge(self) -> int:
+        """Delete the answers past their time; returns how many."""
+        primary_key = IdempotencyKey.owner, IdempotencyKey.key
+        # Locked by another process: that one deletes them.
+        old = (
+            select(*primary_key)
+            .where(IdempotencyKey.created_at < datetime.now(UTC) - self._kept)
+            .limit(PURGE_BATCH)
+            .with_for_update(skip_locked=True)
+        )
+        purged = 0
+        while True:
+            async with self._database.session() as session:
+                gone = await session.scalars(
+                    delete(IdempotencyKey).where(tuple_(*primary_key).in_(old)).returning(IdempotencyKey.key)
+                )
+                count = len(gone.all())
+                await session.commit()
+            purged += count
+            if count < PURGE_BATCH:
+                return purged

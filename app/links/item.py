@@ -1,0 +1,126 @@
+"""/api/v1/links/{slug}: read, change and delete one link."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+from fastapi import Body, Request, Response
+
+from app import etags
+from app.auth import Principal
+from app.links import answers, routing, slugs
+from app.links.access import Links, Reader, Service, Writer, check_owner
+from app.links.models import Link
+from app.links.openapi import ETAG, IF_MATCH, IF_NONE_MATCH, MERGE_PATCH, NOT_MODIFIED, Slug, problems
+from app.links.schemas import ClicksOut, LinkOut, LinkPatch
+from app.links.validation import accept
+from app.problems import Problem
+
+ATTEMPTS = 10  # each fails only because another change succeeded
+T = TypeVar("T")
+
+router = routing.api_router()
+
+
+@routing.get(
+    router,
+    "/{slug}",
+    response_model=LinkOut,
+    responses={200: {"description": "The link.", "headers": ETAG}, **NOT_MODIFIED, **problems(401, 403, 404, 412)},
+    openapi_extra=IF_NONE_MATCH,
+)
+async def read_link(slug: Slug, reader: Reader, links: Service, request: Request) -> Response:
+    """Read a link of yours, or of anyone with the scope links:admin. Needs the scope links:read."""
+    link = await _find(slug, reader, links)
+    answer = answers.one(link, links)
+    if _is_known(request, link):
+        return Response(status_code=304, headers={name: answer.headers[name] for name in ("etag", "cache-control")})
+    return answer
+
+
+# Apart from the link, so that a click changes neither its ETag nor what a change is made against.
+@routing.get(router, "/{slug}/clicks", response_model=ClicksOut, responses=problems(401, 403, 404))
+async def read_clicks(slug: Slug, reader: Reader, links: Service) -> Response:
+    """Read how often a link was followed. Needs the scope links:read."""
+    await _find(slug, reader, links)
+    return answers.of(ClicksOut(slug=slug, clicks=await links.store.clicks(slug)))
+
+
+@router.patch(
+    "/{slug}",
+    response_model=LinkOut,
+    responses={
+        200: {"description": "The link as it is now.", "headers": ETAG},
+        **problems(401, 403, 404, 409, 412),
+    },
+    openapi_extra=IF_MATCH,
+)
+async def change_link(
+    slug: Slug,
+    patch: Annotated[LinkPatch, Body(media_type=MERGE_PATCH)],
+    writer: Writer,
+    links: Service,
+    request: Request,
+) -> Response:
+    """Change where a link leads or when it expires; what is left out stays. Needs the scope links:write."""
+    values = accept(patch, links.urls)
+
+    async def change(link: Link) -> Link | None:
+        changes = {name: value for name, value in values.items() if getattr(link, name) != value}
+        if not changes:
+            return link
+        changed = await links.store.update(link, changes)
+        if changed is not None:
+            links.metrics.changed.inc()
+        return changed
+
+    return answers.one(await _settle(slug, writer, links, request, change), links)
+
+
+@router.delete(
+    "/{slug}",
+    status_code=204,
+    responses={204: {"description": "The link is gone."}, **problems(401, 403, 404, 409, 412)},
+    openapi_extra=IF_MATCH,
+)
+async def delete_link(slug: Slug, writer: Writer, links: Service, request: Request) -> None:
+    """Delete a link with its clicks. Needs the scope links:write."""
+
+    async def delete(link: Link) -> bool | None:
+        return await links.store.delete(link) or None
+
+    await _settle(slug, writer, links, request, delete)
+    links.metrics.deleted.inc()
+
+
+async def _find(slug: str, principal: Principal, links: Links) -> Link:
+    link = await links.store.read(slug) if slugs.is_valid(slug) else None
+    if link is None:
+        raise Problem(404, "There is no such link.")
+    check_owner(link, principal)
+    return link
+
+
+def _is_known(request: Request, link: Link) -> bool:
+    """Whether the client has said that it knows the link as it is; raises 412 if it knows it otherwise."""
+    tag = answers.etag(link)
+    failed = etags.failed_precondition(request.method, request.headers, tag)
+    if failed == 412:
+        detail = "The link is not as your precondition says. Read it again, and decide anew."
+        raise Problem(412, detail, {"ETag": tag})
+    return failed is not None
+
+
+async def _settle(
+    slug: str, principal: Principal, links: Links, request: Request, write: Callable[[Link], Awaitable[T | None]]
+) -> T:
+    """Let `write` change the link; when it says (None) that the link has changed since it was read, all is asked anew.
+
+    So no change is lost, and none is made to what its author would not have changed.
+    """
+    for _ in range(ATTEMPTS):
+        link = await _find(slug, principal, links)
+        _is_known(request, link)
+        written = await write(link)
+        if written is not None:
+            return written
+    raise Problem(409, "Others are changing this link at this moment. Try again.")

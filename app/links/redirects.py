@@ -1,0 +1,90 @@
+"""The redirects: what the service is asked for most, by far."""
+
+from time import time
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import RedirectResponse
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
+
+from app.links import slugs
+from app.links.clicks import ClickCounter
+from app.links.metrics import LinkMetrics
+from app.links.openapi import TARGET, Slug, problems
+from app.links.store import LinkStore
+from app.problems import Problem
+
+PATH = "/{slug}"
+EMPTY = {"type": "http.response.body", "body": b""}
+HEADERS = [
+    (b"content-length", b"0"),
+    # Other sites may show what a link leads to, such as an image.
+    (b"cross-origin-resource-policy", b"cross-origin"),
+]
+
+router = APIRouter(tags=["redirects"], generate_unique_id_function=lambda route: route.name)
+
+
+class Redirects:
+    """ASGI endpoint. Answers from memory where it can; counts GET as a click, HEAD only looks."""
+
+    def __init__(self, store: LinkStore, clicks: ClickCounter, metrics: LinkMetrics) -> None:
+        self.store = store
+        self.clicks = clicks
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
+        slug = scope["path_params"]["slug"]
+        target = await self.store.target(slug) if slugs.is_valid(slug) else None
+        if target is None:
+            self.metrics.not_found.inc()
+            raise Problem(404, "There is no such link.")
+        if target.expired(time()):
+            self.metrics.expired.inc()
+            raise Problem(410, "This link has expired.")
+        self.metrics.followed.inc()
+        if scope["method"] == "GET":
+            self.clicks.count(slug)
+        # Normalised when it was stored: ASCII, and nothing that a header could not hold.
+        location = (b"location", target.url.encode("ascii"))
+        await send({"type": "http.response.start", "status": 307, "headers": [location, *HEADERS]})
+        await send(EMPTY)
+
+
+class RedirectRoute(Route):
+    """Says in the scope which route it is, as FastAPI's own do."""
+
+    def __init__(self, endpoint: Redirects, but_not: frozenset[str] = frozenset()) -> None:
+        super().__init__(PATH, endpoint, methods=["GET"], include_in_schema=False)
+        self.but_not = but_not
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        if match == Match.NONE or found["path_params"]["slug"] in self.but_not:
+            return Match.NONE, {}
+        found["route"] = self
+        return match, found
+
+
+def install(app: FastAPI, endpoint: Redirects) -> None:
+    """Add the redirects, which fit every path of one segment, to an app that has all its other routes.
+
+    They come first, because FastAPI takes ten times as long to find out that no other route fits as they
+    take to answer; but for the names that pages may have, last. And they are no functions with FastAPI's
+    decorator, whose dependencies, request and response take as long again: the one below stands for them
+    in the OpenAPI schema.
+    """
+    app.router.routes.insert(0, RedirectRoute(endpoint, but_not=slugs.RESERVED))
+    app.router.routes.append(RedirectRoute(endpoint))
+    app.include_router(router)
+
+
+@router.get(
+    PATH,
+    status_code=307,
+    response_class=RedirectResponse,
+    responses={307: {"description": "The link's target is in Location.", "headers": TARGET}, **problems(404, 410)},
+)
+async def follow_link(slug: Slug) -> None:
+    """Follow a short link. A GET counts as a click, a HEAD does not."""

@@ -1,0 +1,23 @@
+"""Routers of the API."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from fastapi import APIRouter
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def api_router() -> APIRouter:
+    return APIRouter(prefix="/links", tags=["links"], generate_unique_id_function=lambda route: route.name)
+
+
+def get(router: APIRouter, path: str, **options: Any) -> Callable[[F], F]:
+    """A route for GET and one for HEAD, which FastAPI does not add; the schema shows the first."""
+
+    def register(endpoint: F) -> F:
+        router.add_api_route(path, endpoint, methods=["GET"], **options)
+        router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False, **options)
+        return endpoint
+
+    return register

@@ -1,0 +1,62 @@
+"""Expiry, versions, clicks and idempotency keys.
+
+The release before this one writes links of four columns, and goes on doing so while it is replaced.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+LIST_INDEX = "ix_links_owner_created_at_slug"
+
+
+def upgrade() -> None:
+    # First, and outside the transaction: built without locking out writers on PostgreSQL. An attempt
+    # that failed leaves an invalid index behind, hence the drop.
+    with op.get_context().autocommit_block():
+        op.drop_index(LIST_INDEX, table_name="links", if_exists=True, postgresql_concurrently=True)
+        op.create_index(LIST_INDEX, "links", ["owner", "created_at", "slug"], postgresql_concurrently=True)
+
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("key", sa.String(255), nullable=False),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("response", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("owner", "key", name="pk_idempotency_keys"),
+    )
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
+
+    # What locks links comes last, so that it is held for the shortest time. Constant defaults and
+    # null need no rewriting of the table.
+    _hurry()
+    op.add_column("links", sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("links", sa.Column("updated_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("links", sa.Column("version", sa.Integer(), nullable=False, server_default="1"))
+    op.create_table(
+        "link_clicks",
+        sa.Column("slug", sa.String(64), nullable=False),
+        sa.Column("clicks", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("slug", name="pk_link_clicks"),
+        sa.ForeignKeyConstraint(["slug"], ["links.slug"], name="fk_link_clicks_slug_links", ondelete="CASCADE"),
+    )
+
+
+def downgrade() -> None:
+    _hurry()
+    op.drop_table("link_clicks")
+    op.drop_table("idempotency_keys")
+    for column in ("version", "updated_at", "expires_at"):
+        op.drop_column("links", column)
+    op.drop_index(LIST_INDEX, table_name="links")
+
+
+def _hurry() -> None:
+    """Rather fail, to be tried again, than make everyone queue behind a long transaction's lock."""
+    if op.get_context().dialect.name == "postgresql":
+        op.execute("SET LOCAL lock_timeout = '5s'")

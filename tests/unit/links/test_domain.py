@@ -1,0 +1,72 @@
+"""Several instances of the service, and Valkey between them."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from sqlalchemy import delete
+
+from app import migrate
+from app.links.models import Link
+from app.main import Service, create_service
+from app.settings import Settings
+from tests.unit.servers import Valkey
+
+pytestmark = pytest.mark.anyio
+
+LINKS = "/api/v1/links"
+URL, OTHER = "https://example.com/page", "https://example.org/"
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, token: str) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
+    service = create_service(settings)
+    transport = httpx.ASGITransport(service.public)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        service.public.router.lifespan_context(service.public),
+        httpx.AsyncClient(transport=transport, base_url="https://links.example.com", headers=headers) as client,
+    ):
+        yield service, client
+
+
+@pytest.fixture
+async def shared(settings: Settings, valkey: Valkey) -> Settings:
+    await migrate.migrate(settings)
+    return Settings(**settings.model_dump() | {"valkey_url": valkey.url})
+
+
+async def test_a_change_reaches_who_has_not_kept_the_old_target(shared: Settings, mint: Callable[..., str]) -> None:
+    async with running(shared, mint()) as (_, one):
+        await one.post(LINKS, json={"url": URL, "slug": "page"})
+        assert (await one.get("/page")).headers["location"] == URL
+        await one.patch(f"{LINKS}/page", json={"url": OTHER})
+        async with running(shared, mint()) as (_, two):
+            assert (await two.get("/page")).headers["location"] == OTHER
+            await one.delete(f"{LINKS}/page")
+        async with running(shared, mint()) as (_, three):
+            assert (await three.get("/page")).status_code == 404
+
+
+async def test_what_one_has_read_the_next_finds_in_valkey(shared: Settings, mint: Callable[..., str]) -> None:
+    async with running(shared, mint()) as (service, one), running(shared, mint()) as (_, two):
+        database = service.public.state.links.store.database
+        async with database.session() as session:  # unknown to Valkey, as a link made long ago
+            session.add(Link(slug="page", url=URL, owner="alice", created_at=datetime.now(UTC)))
+            await session.commit()
+        assert (await one.get("/page")).headers["location"] == URL
+        async with database.session() as session:
+            await session.execute(delete(Link))
+            await session.commit()
+        assert (await two.get("/page")).headers["location"] == URL
+
+
+async def test_without_valkey_it_works_from_the_database(
+    shared: Settings, valkey: Valkey, mint: Callable[..., str]
+) -> None:
+    async with running(shared, mint()) as (_, one):
+        valkey.stop()
+        assert (await one.post(LINKS, json={"url": URL, "slug": "page"})).status_code == 201
+        assert (await one.get("/page")).headers["location"] == URL

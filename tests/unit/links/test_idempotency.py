@@ -1,0 +1,117 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from app.database import Database
+from app.links import idempotency
+from app.links.idempotency import AlreadyAnsweredError, IdempotencyKeys, KeyedRequest, KeyReusedError
+from app.links.models import IdempotencyKey, Link
+from app.links.store import LinkStore, SlugTakenError
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = KeyedRequest("alice", "key", "a" * 64)
+URL = "https://example.com/"
+
+
+@pytest.fixture
+def keys(database: Database) -> IdempotencyKeys:
+    return IdempotencyKeys(database, hours=24)
+
+
+async def keep(keys: IdempotencyKeys, request: KeyedRequest, response: str, database: Database) -> None:
+    async with database.session() as session:
+        await keys.keep(session, request, response)
+        await session.commit()
+
+
+async def test_an_answer_is_kept_for_the_same_request(keys: IdempotencyKeys, database: Database) -> None:
+    assert await keys.answer(REQUEST) is None
+    await keep(keys, REQUEST, '{"a": "ä"}', database)
+    assert await keys.answer(REQUEST) == '{"a": "ä"}'
+
+
+async def test_another_request_cannot_have_the_key(keys: IdempotencyKeys, database: Database) -> None:
+    await keep(keys, REQUEST, "answer", database)
+    with pytest.raises(KeyReusedError):
+        await keys.answer(KeyedRequest("alice", "key", "b" * 64))
+
+
+async def test_keys_are_each_owners_own(keys: IdempotencyKeys, database: Database) -> None:
+    await keep(keys, REQUEST, "alice's", database)
+    bobs = KeyedRequest("bob", "key", "b" * 64)
+    assert await keys.answer(bobs) is None
+    await keep(keys, bobs, "bob's", database)
+    assert await keys.answer(REQUEST) == "alice's"
+
+
+async def test_the_first_answer_stays(keys: IdempotencyKeys, database: Database) -> None:
+    await keep(keys, REQUEST, "first", database)
+    with pytest.raises(AlreadyAnsweredError):
+        await keep(keys, REQUEST, "second", database)
+    assert await keys.answer(REQUEST) == "first"
+
+
+async def test_of_many_at_once_one_makes_a_link(keys: IdempotencyKeys, database: Database, store: LinkStore) -> None:
+    async def attempt(n: int) -> Link:
+        return await store.create(
+            f"{URL}{n}", "alice", also=lambda session, link: keys.keep(session, REQUEST, link.slug)
+        )
+
+    results = await asyncio.gather(*map(attempt, range(10)), return_exceptions=True)
+    (made,) = [result for result in results if isinstance(result, Link)]
+    assert sum(isinstance(result, AlreadyAnsweredError) for result in results) == 9
+    assert await keys.answer(REQUEST) == made.slug
+    async with database.reading() as connection:
+        assert await connection.scalar(select(func.count()).select_from(Link)) == 1
+
+
+async def test_a_key_is_free_again_when_nothing_was_made(keys: IdempotencyKeys, store: LinkStore) -> None:
+    await store.create(URL, "bob", "taken")
+    with pytest.raises(SlugTakenError):
+        await store.create(URL, "alice", "taken", also=lambda session, _: keys.keep(session, REQUEST, "taken"))
+    assert await keys.answer(REQUEST) is None
+
+
+async def test_answers_past_their_time_are_purged(
+    keys: IdempotencyKeys, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "PURGE_BATCH", 3)
+    requests = [KeyedRequest("alice", f"key-{n}", "a" * 64) for n in range(10)]
+    for request in requests:
+        await keep(keys, request, request.key, database)
+    assert await keys.purge() == 0
+    for n, request in enumerate(requests):
+        age = timedelta(hours=24, seconds=60 if n < 7 else -60)
+        async with database.session() as session:
+            await session.execute(
+                update(IdempotencyKey)
+                .where(IdempotencyKey.key == request.key)
+                .values(created_at=(await session.get_one(IdempotencyKey, ("alice", request.key))).created_at - age)
+            )
+            await session.commit()
+    assert await keys.purge() == 7
+    assert [await keys.answer(request) for request in requests] == [None] * 7 + ["key-7", "key-8", "key-9"]
+
+
+async def test_what_another_process_is_purging_is_left_to_it(keys: IdempotencyKeys, database: Database) -> None:
+    for n in range(5):
+        await keep(keys, KeyedRequest("alice", f"key-{n}", "a" * 64), "", database)
+    hasty = IdempotencyKeys(database, hours=0)
+    locked = select(IdempotencyKey.key).where(IdempotencyKey.key.in_(["key-1", "key-3"])).with_for_update()
+    async with database.session() as session:
+        await session.execute(locked)  # SQLite has no such locks
+        assert await hasty.purge() == (3 if database.engine.dialect.name == "postgresql" else 5)
+
+
+async def test_purges_in_the_background(
+    keys: IdempotencyKeys, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "PURGE_SECONDS", 0.01)
+    await keep(keys, REQUEST, "answer", database)
+    hasty = IdempotencyKeys(database, hours=0)
+    async with asyncio.timeout(30), hasty.purging():
+        while await keys.answer(REQUEST):  # noqa: ASYNC110 - the database sets no event
+            await asyncio.sleep(0.01)
