@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app bench k8s tests charts
 
-.PHONY: help up down doctor images image test lint unit chart e2e bench format lock clean tools
+.PHONY: help up down doctor images image test lint unit chart e2e bench docs format lock clean tools
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ lint: $(VENV) ## Linters, formatter, types
 	$(VENV)/bin/mypy
 	$(VENV)/bin/yamllint --strict .
 	$(RUN) charts/docs.py --check charts/fastapi-service
+	@$(RUN) -m app config --reference | diff docs/configuration.md - || { echo "docs/configuration.md is out of date: make docs" >&2; exit 1; }
+
+docs: $(VENV) ## Write what is generated from the code: the table of settings
+	$(RUN) -m app config --reference > docs/configuration.md
 
 unit: $(VENV) ## Unit and integration tests of app and tools
 	$(PYTEST) tests/unit --cov --cov-report=term:skip-covered --cov-fail-under=95

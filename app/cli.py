@@ -16,9 +16,11 @@ import uvloop
 from app import __version__, dev_token, logs, migrate, server
 from app.keys import KeyFileError
 from app.main import create_service
-from app.settings import ConfigurationError, Settings, reference, unknown_variables
+from app.settings import ConfigurationError, Settings, unknown_variables
+from app.settings_reference import reference
 
 FAILED, MISCONFIGURED = 1, 2
+SCOPES = "links:read links:write"
 
 log = structlog.get_logger("app.cli")
 
@@ -61,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     config.add_argument("--reference", action="store_true", help="print what every variable means instead, as Markdown")
     command("openapi", _openapi, "Print the OpenAPI schema of the public port.")
     token = command("token", _token, "Print a token for development, signed with this machine's own key.")
-    token.add_argument("--scope", default="", help='scopes, space separated, such as "links:write"')
+    token.add_argument("--scope", default=SCOPES, help=f'scopes, space separated (default: "{SCOPES}")')
     token.add_argument("--subject", default="dev", help="the sub claim (default: dev)")
     token.add_argument("--expires-in", type=int, default=3600, metavar="SECONDS", help="(default: 3600)")
     token.add_argument("--key", type=Path, metavar="FILE", help="private key (default: APP_DEV_KEY_FILE)")

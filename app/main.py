@@ -5,33 +5,43 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from app import __version__, dev_token, identity, problems
-from app.access_log import AccessLogMiddleware
-from app.auth import TokenVerifier
+from app import __version__, cors, dev_token, docs, error_handlers, identity, openapi, problems, tracing, valkey
+from app.auth import AuthenticationMiddleware, Authenticator
 from app.body_limit import BodyLimitMiddleware
 from app.database import Database
-from app.keys import KeyFile, KeyFileError, parse_jwks
-from app.links import router as links
-from app.links.metrics import LinkMetrics
-from app.links.store import LinkStore
+from app.event_loop import EventLoopLag
+from app.exchange import ExchangeMiddleware
+from app.http_protocol import ConnectionLimits
+from app.json_body import JsonBodyMiddleware
+from app.jwks import KeyUrl
+from app.keys import KeyFile, KeyFileError, KeySource, parse_jwks
+from app.links.domain import Domain
+from app.links.openapi import TAGS
 from app.management import create_management
-from app.metrics import MetricsMiddleware, create_registry
+from app.metrics import RequestMetrics, create_registry
 from app.probes import DrainMiddleware, Health
+from app.rate_limit import RateLimiter, RateLimitMiddleware
 from app.request_id import RequestIdMiddleware
 from app.security_headers import SecurityHeadersMiddleware
 from app.settings import ConfigurationError, Settings
+from app.shared_counts import SharedCounts
+from app.time_limit import TimeLimitMiddleware
+from app.tokens import TokenVerifier
+from app.trusted_hosts import TrustedHostMiddleware
 
 
 @dataclass(frozen=True)
 class Service:
-    """Two ASGI applications, one for each port, and the health they share."""
+    """Two ASGI applications, one for each port, and what they share."""
 
     public: FastAPI
     management: Starlette
     health: Health
+    limits: ConnectionLimits
 
 
 def create_service(settings: Settings) -> Service:
@@ -41,52 +51,83 @@ def create_service(settings: Settings) -> Service:
         ConfigurationError: APP_JWKS_FILE holds no usable keys.
     """
     registry = create_registry()
-    database = Database(settings)
-    health = Health({"database": database.check}, settings.check_interval_seconds, settings.check_timeout_seconds)
+    lag = EventLoopLag(registry)
+    database = Database(settings, registry)
+    shared = valkey.from_settings(settings, registry)
+    keys = trusted_keys(settings, registry)
+    verifier = TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience, settings.jwt_leeway_seconds)
+    authenticator = Authenticator(verifier, registry)
+    limiter = RateLimiter(settings, registry)
+    counts = SharedCounts(limiter.windows, shared, settings.rate_limit_sync_seconds, registry)
+    links = Domain(settings, database, shared, registry)
+    health = Health(
+        {"database": database.check},
+        settings.check_interval_seconds,
+        settings.check_timeout_seconds,
+        optional={"valkey": shared.check} if shared else None,
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        try:
-            async with health.watching():
-                yield
-        finally:
-            await database.close()
+        async with tracing.exporting(settings), lag.watching():
+            try:
+                async with health.watching(), keys.refreshing(), counts.exchanging(), links.working():
+                    yield
+            finally:
+                await database.close()
+                if shared:
+                    await shared.close()
 
     app = FastAPI(
         title="Shipshape",
         summary="A link shortener.",
         version=__version__,
         lifespan=lifespan,
-        openapi_url="/api/openapi.json",
+        telemetry=tracing.telemetry(settings),
+        openapi_url=docs.OPENAPI_URL if docs.enabled(settings) else None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        # Outermost first. What comes after the first four is logged, counted and answered as a problem.
+        # Outermost first. What comes after the first three is logged, counted and answered as a problem.
         middleware=[
             Middleware(RequestIdMiddleware),
-            Middleware(AccessLogMiddleware),
-            Middleware(MetricsMiddleware, registry=registry),
+            Middleware(ExchangeMiddleware, metrics=RequestMetrics(registry)),
             Middleware(SecurityHeadersMiddleware, https=settings.public_url.startswith("https://")),
             Middleware(DrainMiddleware, health=health),
+            *cors.middleware(settings),
             Middleware(problems.ErrorMiddleware),
+            Middleware(
+                TimeLimitMiddleware,
+                seconds=settings.request_timeout_seconds,
+                at_once=settings.max_concurrent_requests,
+            ),
+            Middleware(TrustedHostMiddleware, settings=settings),
+            Middleware(AuthenticationMiddleware, authenticator=authenticator, exhausted=limiter.exhausted),
+            Middleware(RateLimitMiddleware, limiter=limiter),
             Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
+            Middleware(JsonBodyMiddleware),
         ],
     )
-    app.state.token_verifier = TokenVerifier(
-        trusted_keys(settings), settings.jwt_issuer, settings.jwt_audience, settings.jwt_leeway_seconds
-    )
-    app.state.links = links.Links(
-        LinkStore(database, settings.cache_seconds), LinkMetrics(registry), settings.public_url
-    )
-    app.include_router(identity.router)
-    app.include_router(links.api, prefix="/api/v1")
-    app.include_router(links.redirects)  # last: it matches every path of one segment
-    problems.install(app)
-    return Service(app, create_management(health, registry), health)
+    app.state.authenticator = authenticator
+    if docs.enabled(settings):
+        docs.install(app)
+    identity.install(app)
+    links.install(app)  # last: it asks that all other routes are there
+    error_handlers.install(app)
+    openapi.install(app, settings.public_url, [identity.TAG, *TAGS])
+    return Service(app, create_management(health, registry), health, ConnectionLimits(settings, registry))
 
 
-def trusted_keys(settings: Settings) -> KeyFile:
-    """APP_JWKS_FILE; in environment local without it, the development key, which may come later."""
+def trusted_keys(settings: Settings, registry: CollectorRegistry) -> KeySource:
+    """APP_JWKS_URL or APP_JWKS_FILE; in environment local without them, the development key, which may come later."""
+    if settings.jwks_url is not None:
+        return KeyUrl(
+            settings.jwks_url,
+            refresh=settings.jwks_refresh_seconds,
+            cooldown=settings.jwks_cooldown_seconds,
+            timeout=settings.jwks_timeout_seconds,
+            registry=registry,
+        )
     if settings.jwks_file is None:
         return KeyFile(settings.dev_key_file, dev_token.parse_dev_key)
     keys = KeyFile(settings.jwks_file, parse_jwks)

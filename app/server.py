@@ -7,17 +7,20 @@ closes. The management port answers to the very end. A second signal ends the pr
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
 from app import migrate
+from app.http_protocol import ConnectionLimits, HttpProtocol, check_times
 from app.main import Service, create_service
 from app.settings import Settings
 
@@ -35,11 +38,13 @@ class ServeError(Exception):
 class Server(uvicorn.Server):
     """uvicorn's server without its signal handling, which refuses new connections at once."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, limits: ConnectionLimits) -> None:
+        # uvicorn asks for a class, and only ever calls it.
+        protocol: Any = functools.partial(HttpProtocol, limits=limits)
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=protocol,
                 ws="none",
                 interface="asgi3",
                 log_config=None,
@@ -60,6 +65,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # once a second
+            check_times(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
     async def run_on(self, listener: socket.socket) -> None:
         # uvicorn exits the interpreter when a lifespan fails, having logged why.
         with contextlib.suppress(SystemExit):
@@ -79,8 +89,8 @@ class Lifecycle:
     def __init__(self, settings: Settings, service: Service) -> None:
         self.settings = settings
         self.health = service.health
-        self.public = Server(service.public, settings)
-        self.management = Server(service.management, settings)
+        self.public = Server(service.public, settings, service.limits)
+        self.management = Server(service.management, settings, service.limits)
         self._stop = asyncio.Event()
 
     async def run(self, public: socket.socket, management: socket.socket) -> int:
@@ -120,8 +130,8 @@ class Lifecycle:
             return
         self.health.started = True
         log.info("serving", public=address(public), management=address(management))
-        if self.settings.environment == "local" and self.settings.jwks_file is None:
-            log.info("to make links, mint a token: python -m app token --scope links:write")
+        if self.settings.environment == "local" and not (self.settings.jwks_file or self.settings.jwks_url):
+            log.info("to make links, mint a token: python -m app token")
 
     async def _finish(self, server: Server, task: asyncio.Task[None], seconds: float) -> bool:
         """Stop accepting and give what is in flight `seconds`; returns whether that was enough."""

@@ -9,7 +9,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -23,11 +23,12 @@ from pydantic_settings import (
 from sqlalchemy.engine import URL, make_url
 
 from app.connection_urls import DRIVERS, parse_database_url, parse_valkey_url
+from app.origins import parse_hosts, parse_origins
 
 PREFIX = "APP_"
 DEFAULT_SECRETS_DIR = Path("/run/secrets/app")
 DEVELOPMENT_ISSUER = "shipshape-dev"
-SECRETS = ("APP_DATABASE_URL", "APP_VALKEY_URL")
+SECRETS = ("APP_DATABASE_URL", "APP_VALKEY_URL", "APP_JWKS_URL")  # the last only by mistake
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -94,6 +95,8 @@ class Settings(BaseSettings):
     """Longest a client may take to send a request's line and headers."""
     request_timeout_seconds: Seconds = 30
     """Longest a request may take from its headers to its answer."""
+    max_concurrent_requests: int = Field(default=1000, ge=1)
+    """Requests answered at the same time; 503 to what is more."""
 
     rate_limit_address_per_minute: int = Field(default=1200, ge=0)
     """Requests without a valid token allowed to an address (IPv6: a /64 network); 0 for no limit."""
@@ -199,6 +202,16 @@ class Settings(BaseSettings):
             raise ValueError("must be only scheme, host and port, such as https://links.example.com")
         return value.rstrip("/")
 
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _hosts(cls, value: str) -> str:
+        return ",".join(parse_hosts(value))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str, info: ValidationInfo) -> str:
+        return ",".join(parse_origins(value, any_allowed=not _deployed(info)))
+
     @field_validator("database_url")
     @classmethod
     def _async_driver(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -209,7 +222,7 @@ class Settings(BaseSettings):
 
     @field_validator("valkey_url")
     @classmethod
-    def _own_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+    def _valkey(cls, value: SecretStr | None) -> SecretStr | None:
         return value and SecretStr(parse_valkey_url(value.get_secret_value()))
 
     @field_validator("jwt_issuer")
@@ -219,12 +232,17 @@ class Settings(BaseSettings):
             raise ValueError("must name your identity provider outside environment local")
         return value
 
-    @field_validator("jwks_file")
+    @field_validator("jwks_url")
     @classmethod
-    def _real_keys(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if _deployed(info) and value is None:
-            raise ValueError("must name a file with your identity provider's keys outside environment local")
-        return value
+    def _one_source_of_keys(cls, value: str | None, info: ValidationInfo) -> str | None:
+        file = info.data.get("jwks_file")
+        if value is None:
+            if _deployed(info) and file is None:
+                raise ValueError("must lead to your identity provider's keys outside local, or APP_JWKS_FILE must")
+            return None
+        if file is not None:
+            raise ValueError("must not be set beside APP_JWKS_FILE: choose one of them")
+        return _jwks_url(value, https_only=_deployed(info))
 
     @classmethod
     def settings_customise_sources(
@@ -277,23 +295,6 @@ class Settings(BaseSettings):
         return {PREFIX + name.upper(): value for name, value in values.items()}
 
 
-def reference() -> str:
-    """Every variable with its default and what it means, as a Markdown table."""
-    lines = ["| variable | default | |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        if isinstance(default, SecretStr):
-            default = default.get_secret_value()
-        shown = "" if default in (None, "") or field.default_factory else f"`{default}`"
-        if getattr(field.annotation, "__origin__", None) is Literal:
-            choices = " or ".join(f"`{choice}`" for choice in get_args(field.annotation))
-        else:
-            choices = ""
-        text = " ".join(filter(None, ((field.description or "").replace("\n", " "), choices and f"({choices})")))
-        lines.append(f"| `{PREFIX}{name.upper()}` | {shown} | {text} |")
-    return "\n".join(lines)
-
-
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
     """APP_ variables that mean nothing here, each with the known name it resembles, if any."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
@@ -303,6 +304,23 @@ def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
 
 def _deployed(info: ValidationInfo) -> bool:
     return bool(info.data.get("environment", "local") != "local")
+
+
+def _jwks_url(text: str, *, https_only: bool) -> str:
+    example = "https://issuer.example.com/.well-known/jwks.json"
+    try:
+        url = urlsplit(text)
+        is_valid = url.port is None or url.port > 0
+    except ValueError:
+        is_valid = False
+    # What must be escaped in a request's first line could end it.
+    if not is_valid or not url.hostname or url.fragment or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"must be a URL such as {example}")
+    if url.username is not None:
+        raise ValueError(f"must hold no user or password, as in {example}: public keys are public")
+    if url.scheme != "https" and (https_only or url.scheme != "http"):
+        raise ValueError(f"must begin with https://, as in {example}")
+    return text
 
 
 def _sentences(error: ValidationError, environ: Mapping[str, str]) -> list[str]:

@@ -177,7 +177,7 @@ class Service:
         """The command that prints a token which this release accepts."""
         settings = f"APP_JWT_ISSUER=https://issuer.{HOST} APP_JWT_AUDIENCE=links"
         python, key = shlex.quote(sys.executable), shlex.quote(str(self.dev_key))
-        return f"cd {shlex.quote(str(ROOT))} && {settings} {python} -m app token --key {key} --scope links:write"
+        return f"cd {shlex.quote(str(ROOT))} && {settings} {python} -m app token --key {key}"
 
     def facts(self) -> dict[str, str]:
         """What scripts need to know, as in build/up.json."""

@@ -17,6 +17,8 @@ from k8s.kind.engine import may_install
 from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
 from k8s.kind.process import Failure
 from k8s.kind.progress import spell
+from tests.unit import valkey_programs
+from tests.unit.browsers import BROWSERS
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
 COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]
@@ -58,6 +60,20 @@ def provide_postgresql() -> None:
         install(["postgresql"])
 
 
+def provide_valkey() -> None:
+    """Likewise; a Debian that has no Valkey gets it unpacked beside the system."""
+    if valkey_programs.server() is None and may_install():
+        say("\n=== Fetch Valkey, which the unit tests start for themselves")
+        valkey_programs.obtain()
+
+
+def provide_chromium() -> None:
+    """Likewise."""
+    if not any(map(shutil.which, BROWSERS)) and may_install():
+        say("\n=== Install Chromium, in which the unit tests look at the page of the API's documentation")
+        install(["chromium"])
+
+
 def wait_for_images(process: "subprocess.Popen[bytes]") -> None:
     """Wait for the builds, showing what they say, so that a long wait is not a silent one."""
     say(f"\n=== Images and tools: wait for what is still being built ({shown(IMAGES_LOG)})")
@@ -82,6 +98,8 @@ def main() -> None:
     started = time.monotonic()
     try:
         provide_postgresql()
+        provide_valkey()
+        provide_chromium()
     except Failure as error:
         sys.exit(str(error))
     with images_in_the_background() as images:

@@ -92,7 +92,7 @@ class Loopback(httpx.HTTPTransport):
 
 @pytest.fixture(scope="session")
 def token(stack: up.Stack) -> str:
-    """A token with the scope links:write, from the command that build/up.json names."""
+    """A token that may read and write links, from the command that build/up.json names."""
     return output(["sh", "-c", stack.service.facts()["token"]]).strip()
 
 

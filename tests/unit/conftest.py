@@ -1,14 +1,12 @@
-"""Fixtures of the unit tests: the real application in process, and a real PostgreSQL."""
+"""Fixtures of the unit tests: the real application in process, a real PostgreSQL and a real Valkey."""
 
 import asyncio
 import io
 import json
 import logging
 import os
-import pwd
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -25,7 +23,10 @@ from pydantic import SecretStr
 
 from app import logs, migrate
 from app.main import Service, create_service
+from app.server import Server, listen
 from app.settings import Settings
+from tests.unit import valkey_programs
+from tests.unit.servers import PostgreSQL, Valkey
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "links"
 
@@ -106,6 +107,7 @@ def settings(tmp_path: Path, jwks_file: Path) -> Settings:
         jwt_issuer=ISSUER,
         jwt_audience=AUDIENCE,
         public_url="https://links.example.com",
+        trusted_hosts="test",
         log_format="json",
     )
 
@@ -152,6 +154,24 @@ async def management(service: Service) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
+async def address(settings: Settings, log_lines: Logs) -> AsyncIterator[str]:
+    """Of the application behind a real server, without limits on how often one may ask."""
+    del log_lines
+    await migrate.migrate(settings)
+    with listen("127.0.0.1", 0, "APP") as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        unlimited = {"rate_limit_address_per_minute": 0, "rate_limit_token_per_minute": 0}
+        chosen = settings.model_copy(update={"public_url": url, **unlimited})
+        service = create_service(chosen)
+        server = Server(service.public, chosen, service.limits)
+        serving = asyncio.create_task(server.run_on(listener))
+        await server.listening.wait()
+        yield url
+        server.should_exit = True
+        await serving
+
+
+@pytest.fixture
 def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
     """Waits for a condition, letting the event loop run."""
 
@@ -163,67 +183,11 @@ def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
     return until
 
 
-class PostgreSQL:
-    """A server of our own in a temporary directory, run as an unprivileged user."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.bin = self._binaries()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-
-    @staticmethod
-    def _binaries() -> Path:
-        places = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-        if found := shutil.which("initdb"):
-            places.insert(0, Path(found).resolve().parent)
-        if not places:
-            pytest.fail("These tests need PostgreSQL's server: install it, as with apt-get install postgresql.")
-        return places[0]
-
-    def run(self, program: str, *arguments: str) -> None:
-        command = [str(self.bin / program), *arguments]
-        if os.geteuid() == 0:  # PostgreSQL refuses to be run by root
-            command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command]
-        done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.fail(f"{program} failed: {done.stderr or done.stdout}")
-
-    def start(self) -> None:
-        options = {
-            "port": self.port,
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": self.directory,
-            "fsync": "off",
-        }
-        given = " ".join(f"-c {name}={value}" for name, value in options.items())
-        log = str(self.directory / "log")
-        self.run("pg_ctl", "start", "-w", "-D", str(self.directory / "data"), "-l", log, "-o", given)
-
-    def stop(self) -> None:
-        self.run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", str(self.directory / "data"))
-
-    def url(self, database: str) -> str:
-        return f"postgresql://links:secret@127.0.0.1:{self.port}/{database}"
-
-    def execute(self, statement: str) -> None:
-        self.run("psql", "--quiet", "--set=ON_ERROR_STOP=1", self.url("postgres"), f"--command={statement}")
-
-
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
     directory = Path(tempfile.mkdtemp(prefix="postgresql-"))
     server = PostgreSQL(directory)
-    password = directory / "password"
-    password.write_text("secret")
-    if os.geteuid() == 0:
-        user = pwd.getpwnam("postgres")
-        for path in (directory, password):
-            os.chown(path, user.pw_uid, user.pw_gid)
-    server.run(
-        *("initdb", "--pgdata", str(directory / "data"), "--no-sync", "--auth=scram-sha-256"),
-        *("--username=links", f"--pwfile={password}", "--encoding=UTF8", "--locale=C"),
-    )
+    server.create()
     server.start()
     yield server
     server.stop()
@@ -239,6 +203,23 @@ def postgresql_settings(
     postgresql.execute(f"CREATE DATABASE {name}")
     yield Settings(**settings.model_dump() | {"database_url": postgresql.url(name)})
     postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    program = valkey_programs.obtain()
+    if program is None:
+        pytest.fail("These tests need valkey-server on the PATH: install it, as with apt-get install valkey-server.")
+    server = Valkey(program, tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """A server that runs and is empty, whatever the test before has done to it."""
+    valkey_server.reset()
+    return valkey_server
 
 
 @pytest.fixture

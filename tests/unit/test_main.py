@@ -2,10 +2,11 @@
 
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from app import __version__, dev_token, migrate
 from app.main import create_service, trusted_keys
@@ -28,7 +29,7 @@ async def test_who_answers(client: httpx.AsyncClient) -> None:
     assert (await client.head("/")).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/api/v1/links/", "/api/v1"])
+@pytest.mark.parametrize("path", ["/redoc", "/openapi.json", "/api/v1/links/", "/api/v1"])
 async def test_what_is_not_there(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path, follow_redirects=False)).status_code == 404
 
@@ -66,7 +67,7 @@ async def test_on_postgresql(postgresql_settings: Settings, mint: object) -> Non
 
 def test_locally_the_development_key_is_trusted(settings: Settings) -> None:
     local = settings.model_copy(update={"jwks_file": None})
-    keys = trusted_keys(local)
+    keys = trusted_keys(local, CollectorRegistry())
     assert not keys.current()
     key = dev_token.obtain_key(local.dev_key_file)
     assert [each.kid for each in keys.current()] == [key.kid]
@@ -74,7 +75,7 @@ def test_locally_the_development_key_is_trusted(settings: Settings) -> None:
 
 def test_with_a_key_set_it_is_not(settings: Settings) -> None:
     key = dev_token.obtain_key(settings.dev_key_file)
-    assert key.kid not in [each.kid for each in trusted_keys(settings).current()]
+    assert key.kid not in [each.kid for each in trusted_keys(settings, CollectorRegistry()).current()]
 
 
 def test_a_key_set_must_be_there(settings: Settings) -> None:
@@ -105,3 +106,43 @@ async def test_the_database_goes_away_and_comes_back(
             postgresql.start()
         await until(lambda: service.health.readiness()["database"] == "ok")
         assert (await client.get("/after")).status_code == 404
+
+
+async def test_a_dead_identity_provider_does_not_keep_it_from_serving(
+    settings: Settings, unused_port: int, mint: Callable[[], str], log_lines: object
+) -> None:
+    del log_lines
+    await migrate.migrate(settings)
+    url = f"http://127.0.0.1:{unused_port}/jwks.json"
+    service = create_service(Settings(**settings.model_dump() | {"jwks_file": None, "jwks_url": url}))
+    transport = httpx.ASGITransport(service.public)
+    async with (
+        service.public.router.lifespan_context(service.public),
+        httpx.AsyncClient(transport=transport, base_url=settings.public_url) as client,
+    ):
+        headers = {"Authorization": f"Bearer {mint()}"}
+        assert (await client.get("/page", headers=headers)).status_code == 404
+        refused = await client.post("/api/v1/links", json={"url": "https://example.com"}, headers=headers)
+        assert refused.status_code == 503
+        assert 1 <= int(refused.headers["retry-after"]) <= settings.jwks_cooldown_seconds
+
+
+async def test_too_many_requests_are_refused_logged_and_counted(
+    settings: Settings, log_lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    service = create_service(settings.model_copy(update={"rate_limit_address_per_minute": 2}))
+    public, management = httpx.ASGITransport(service.public), httpx.ASGITransport(service.management)
+    async with (
+        service.public.router.lifespan_context(service.public),
+        httpx.AsyncClient(transport=public, base_url=settings.public_url) as client,
+        httpx.AsyncClient(transport=management, base_url="http://management") as metrics,
+    ):
+        answers = [await client.get("/") for _ in range(8)]
+        assert [answer.status_code for answer in answers][-4:] == [429] * 4  # the minute may turn meanwhile
+        assert answers[-1].headers["content-type"] == "application/problem+json"
+        assert {"x-request-id", "retry-after", "x-content-type-options"} <= answers[-1].headers.keys()
+        text = (await metrics.get("/metrics")).text
+    assert 'rate_limited_total{kind="address"}' in text
+    assert 'status="429"' in text
+    assert "rate_limit_fallback 1.0" in text
+    assert 429 in [line.get("http.response.status_code") for line in log_lines()]

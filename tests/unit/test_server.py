@@ -66,10 +66,10 @@ class App:
         self.reader.start()
         until(lambda: self.logged("serving") or self.process.poll() is not None)
         assert self.process.poll() is None, (self.log, self.process.communicate())
-        (serving,) = (line for line in self.log if line["event"] == "serving")
+        (serving,) = (line for line in self.log if line["message"] == "serving")
         self.public, self.management = (
-            urlsplit(serving["public"]).netloc,
-            urlsplit(serving["management"]).netloc,
+            urlsplit(serving["labels.public"]).netloc,
+            urlsplit(serving["labels.management"]).netloc,
         )
 
     def _read(self) -> None:
@@ -77,7 +77,7 @@ class App:
         self.log.extend(json.loads(line) for line in iter(self.process.stdout.readline, ""))
 
     def logged(self, event: str) -> bool:
-        return any(line["event"] == event for line in list(self.log))
+        return any(line["message"] == event for line in list(self.log))
 
     def get(self, path: str) -> http.client.HTTPResponse:
         """From the port that has the path, over a new connection."""
@@ -151,10 +151,10 @@ def test_serves_alone_and_says_where(start: Callable[..., App]) -> None:
     assert app.get("/").status == 200
     assert "Server" not in app.get("/").headers
     until(lambda: app.get("/readyz").status == 200)
-    assert app.logged("to make links, mint a token: python -m app token --scope links:write")
+    assert app.logged("to make links, mint a token: python -m app token")
     app.process.terminate()
     assert app.end() == (0, "")
-    assert app.log[-1]["event"] == "stopped"
+    assert app.log[-1]["message"] == "stopped"
 
 
 def test_while_draining_it_is_not_ready_but_serves(start: Callable[..., App]) -> None:
@@ -197,7 +197,7 @@ def test_while_draining_it_is_not_ready_but_serves(start: Callable[..., App]) ->
     app.process.terminate()  # the second signal ends it at once
     code, said = app.end()
     assert (code, said) == (128 + signal.SIGTERM, "")
-    assert app.log[-1]["event"] == "second signal: ending at once"
+    assert app.log[-1]["message"] == "second signal: ending at once"
 
 
 def test_a_request_in_flight_is_finished_while_no_new_one_is_accepted(start: Callable[..., App]) -> None:
@@ -221,9 +221,9 @@ def test_a_request_that_takes_too_long_is_cut_off(start: Callable[..., App]) -> 
     app.process.terminate()
     assert app.end()[0] == 1
     half.close()
-    (line,) = (line for line in app.log if line["event"] == "out of time: requests cut off")
-    assert line["requests"] == 1
-    assert app.log[-1]["event"] == "stopped"
+    (line,) = (line for line in app.log if line["message"] == "out of time: requests cut off")
+    assert line["labels.requests"] == 1
+    assert app.log[-1]["message"] == "stopped"
 
 
 def test_a_second_interrupt_does_not_wait_for_anything(start: Callable[..., App]) -> None:
@@ -291,11 +291,11 @@ class TestInProcess:
     def test_a_clean_end(self, run: Callable[..., int], log_lines: Logs) -> None:
         assert run(self.terminate, drain_delay_seconds=0.05) == 0
         steps = ["serving", "stopping", "draining: not ready, still serving", "stopped"]
-        assert [line["event"] for line in log_lines() if line["event"] in steps] == steps
+        assert [line["message"] for line in log_lines() if line["message"] in steps] == steps
 
     def test_before_it_has_started_there_is_nothing_to_drain(self, run: Callable[..., int], log_lines: Logs) -> None:
         assert run(self.terminate, started=False) == 0
-        assert {"serving", "draining: not ready, still serving"}.isdisjoint(line["event"] for line in log_lines())
+        assert {"serving", "draining: not ready, still serving"}.isdisjoint(line["message"] for line in log_lines())
 
     def test_a_request_that_takes_too_long_is_cut_off(
         self, run: Callable[..., int], log_lines: Logs, until: Until
@@ -313,8 +313,8 @@ class TestInProcess:
             tasks.add(asyncio.create_task(begin_request(lifecycle)))
 
         assert run(then, drain_delay_seconds=0, drain_timeout_seconds=0.1) == 1
-        (line,) = (line for line in log_lines() if line["event"] == "out of time: requests cut off")
-        assert (line["requests"], line["seconds"]) == (1, 0.1)
+        (line,) = (line for line in log_lines() if line["message"] == "out of time: requests cut off")
+        assert (line["labels.requests"], line["labels.seconds"]) == (1, 0.1)
         client.close()
 
     def test_no_time_at_all_is_clean_when_there_is_nothing_to_finish(self, run: Callable[..., int]) -> None:
@@ -326,7 +326,7 @@ class TestInProcess:
             getattr(lifecycle, name).should_exit = True
 
         assert run(die) == 1
-        assert "a server ended by itself, and so does the process" in [line["event"] for line in log_lines()]
+        assert "a server ended by itself, and so does the process" in [line["message"] for line in log_lines()]
 
     def test_also_while_draining(self, run: Callable[..., int], log_lines: Logs) -> None:
         def die(lifecycle: Lifecycle) -> None:
@@ -334,7 +334,7 @@ class TestInProcess:
             lifecycle.management.should_exit = True
 
         assert run(die) == 1
-        assert log_lines()[-1]["event"] == "stopped"
+        assert log_lines()[-1]["message"] == "stopped"
 
     def test_a_server_that_cannot_start_is_told(
         self, run: Callable[..., int], log_lines: Logs, monkeypatch: pytest.MonkeyPatch

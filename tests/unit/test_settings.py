@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_a_mistake_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch, name: 
 def test_every_mistake_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     problems = mistakes(monkeypatch, APP_ENVIRONMENT="production", APP_PORT="x", APP_LOG_FORMAT="xml")
     named = {problem.partition(":")[0] for problem in problems}
-    assert named == {"APP_PORT", "APP_LOG_FORMAT", "APP_DATABASE_URL", "APP_JWT_ISSUER", "APP_JWKS_FILE"}
+    assert named == {"APP_PORT", "APP_LOG_FORMAT", "APP_DATABASE_URL", "APP_JWT_ISSUER", "APP_JWKS_URL"}
 
 
 def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,3 +169,49 @@ def test_a_user_without_a_home_needs_none(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_every_field_is_described() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+class TestWhereKeysComeFrom:
+    DEPLOYED: ClassVar = {"APP_ENVIRONMENT": "staging", "APP_JWT_ISSUER": "https://issuer.example.com"}
+    URL = "https://issuer.example.com/keys?p=policy"
+
+    @pytest.mark.parametrize("chosen", [{"APP_JWKS_URL": URL}, {"APP_JWKS_FILE": "/keys.json"}])
+    def test_one_of_them_is_needed(self, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str]) -> None:
+        load(monkeypatch, **self.DEPLOYED, **chosen)
+
+    def test_none_is_not_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (problem,) = mistakes(monkeypatch, **self.DEPLOYED)
+        assert problem.startswith(
+            "APP_JWKS_URL: must lead to your identity provider's keys outside local, or APP_JWKS_FILE"
+        )
+
+    def test_both_are_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (problem,) = mistakes(monkeypatch, APP_JWKS_URL=self.URL, APP_JWKS_FILE="/keys.json")
+        assert problem == "APP_JWKS_URL: must not be set beside APP_JWKS_FILE: choose one of them"
+
+    def test_locally_neither_is_needed_and_http_will_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert load(monkeypatch).jwks_url is None
+        assert load(monkeypatch, APP_JWKS_URL="http://localhost:8080/keys").jwks_url == "http://localhost:8080/keys"
+
+    @pytest.mark.parametrize(
+        ("url", "sentence"),
+        [
+            ("issuer.example.com/keys", "must be a URL such as"),
+            ("https://", "must be a URL such as"),
+            ("https://[::1", "must be a URL such as"),
+            ("https://i.example:0/", "must be a URL such as"),
+            ("https://i.example:x/", "must be a URL such as"),
+            ("https://i.example/#keys", "must be a URL such as"),
+            ("https://i.example/a b", "must be a URL such as"),
+            ("https://i.example/\u00e9", "must be a URL such as"),
+            ("https://i.example/\x7f", "must be a URL such as"),
+            ("https://me:hunter2@i.example/", "must hold no user or password"),
+            ("http://i.example/keys", "must begin with https://"),
+            ("file:///etc/keys", "must be a URL such as"),
+            ("file://host/etc/keys", "must begin with https://"),
+        ],
+    )
+    def test_another_address_is_refused(self, monkeypatch: pytest.MonkeyPatch, url: str, sentence: str) -> None:
+        (problem,) = mistakes(monkeypatch, **self.DEPLOYED, APP_JWKS_URL=url)
+        assert problem.startswith(f"APP_JWKS_URL: {sentence}")
+        assert "hunter2" not in problem

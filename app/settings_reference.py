@@ -1,0 +1,40 @@
+"""What every setting means, for people: docs/configuration.md is what this prints."""
+
+from typing import Literal, get_args, get_origin
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from app.settings import PREFIX, Settings
+
+INTRODUCTION = """\
+# Configuration
+
+Environment variables, or files in a secrets directory: a file in `APP_SECRETS_DIR` is named like the variable in lower
+case (`app_database_url`). The environment wins where both are set; an empty variable counts as not set. Every mistake
+is listed at the start, all at once. `python -m app config` prints what is in force, secrets masked.
+
+| variable | default | |
+|---|---|---|"""
+
+
+def reference() -> str:
+    """A Markdown document."""
+    rows = (f"| `{PREFIX}{name.upper()}` | {_default(field)} | {_text(field)} |" for name, field in _fields())
+    return "\n".join([INTRODUCTION, *rows])
+
+
+def _fields() -> list[tuple[str, FieldInfo]]:
+    return list(Settings.model_fields.items())
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    return "" if field.default_factory or value in (None, "") else f"`{value}`"
+
+
+def _text(field: FieldInfo) -> str:
+    text = " ".join((field.description or "").split())
+    if get_origin(field.annotation) is not Literal:
+        return text
+    return f"{text} One of {', '.join(f'`{choice}`' for choice in get_args(field.annotation))}."

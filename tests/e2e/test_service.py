@@ -1,0 +1,186 @@
+"""What several replicas promise together, with a real ingress in front and real data services behind."""
+
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address, ip_network
+
+import httpx
+import pytest
+from kubernetes import client
+
+from k8s import up
+from k8s.kind.process import output
+from tests.e2e.cluster import wait_for
+from tests.e2e.conftest import Loopback
+from tests.e2e.load import Load
+from tests.e2e.test_monitoring import PODS, value
+from tests.e2e.test_zero_downtime import assert_lost_nothing, under
+
+pytestmark = pytest.mark.timeout(300)
+POD_NETWORK = ip_network("10.244.0.0/16")
+# APP_CACHE_SECONDS, and a second for the request itself on a busy machine.
+STALE_SECONDS = 5 + 1
+
+
+@pytest.fixture
+def owner(web: httpx.Client, token: str) -> httpx.Client:
+    """A client that may read and write links."""
+    web.headers["Authorization"] = f"Bearer {token}"
+    return web
+
+
+def pod_names(core: client.CoreV1Api) -> list[str]:
+    return [pod.metadata.name for pod in core.list_namespaced_pod("links", label_selector=PODS).items]
+
+
+def management(core: client.CoreV1Api, pod: str, path: str) -> str:
+    """What a pod's management port answers, through the API server."""
+    answer: str = core.connect_get_namespaced_pod_proxy_with_path(f"{pod}:9000", "links", path)
+    return answer
+
+
+@pytest.fixture
+def visitor(stack: up.Stack) -> Iterator[Callable[[str], httpx.Response]]:
+    """Asks for a path without a token, each time on a connection of its own, so that any replica may get it."""
+    trust = ssl.create_default_context(cafile=stack.service.authority.certificate)
+    with httpx.Client(transport=Loopback(trust), base_url=stack.service.url, timeout=10) as web:
+        yield lambda path: web.get(path, headers={"Connection": "close"})
+
+
+def test_change_reaches_every_replica_in_time(
+    owner: httpx.Client,
+    visitor: Callable[[str], httpx.Response],
+    core: client.CoreV1Api,
+    link: str,
+    report: Callable[..., None],
+) -> None:
+    replicas = len(pod_names(core))
+    for _ in range(20 * replicas):  # so that each holds the old answer
+        assert visitor(link).headers["location"] == "https://example.com/"
+    changed = owner.patch(f"/api/v1/links{link}", json={"url": "https://example.com/new"})
+    assert changed.status_code == 200, changed.text
+    started, last_old, new = time.monotonic(), 0.0, 0
+    while time.monotonic() - started < 2 * STALE_SECONDS:
+        if visitor(link).headers["location"] == "https://example.com/new":
+            new += 1
+        else:
+            last_old = time.monotonic() - started
+    assert new > 0
+    assert last_old <= STALE_SECONDS
+    gone = owner.delete(f"/api/v1/links{link}")
+    assert gone.status_code == 204
+    wait_for(
+        "every replica to say 404",
+        lambda: all(visitor(link).status_code == 404 for _ in range(10 * replicas)),
+        seconds=STALE_SECONDS + 10,
+    )
+    report("a change reaches every replica", note=f"last old answer after {last_old:.1f} s, allowed {STALE_SECONDS} s")
+
+
+def test_clicks_are_counted_exactly(
+    owner: httpx.Client, visitor: Callable[[str], httpx.Response], link: str, report: Callable[..., None]
+) -> None:
+    follows = 300
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: visitor(link).status_code, range(follows)))
+    assert answers == [307] * follows
+
+    def counted() -> int:
+        clicks: int = owner.get(f"/api/v1/links{link}/clicks").json()["clicks"]
+        return clicks
+
+    wait_for(f"{follows} clicks", lambda: counted() == follows, seconds=30)
+    report("clicks are counted exactly over all replicas", note=f"{follows} of {follows}")
+
+
+def test_ingress_tells_who_asks(owner: httpx.Client, core: client.CoreV1Api, report: Callable[..., None]) -> None:
+    """The client's address, not the ingress's own, and not one that the client made up."""
+    request_id = f"address-{time.monotonic_ns()}"
+    forged = {"X-Request-ID": request_id, "X-Forwarded-For": "203.0.113.7"}
+    assert owner.get("/", headers=forged).status_code == 200
+
+    def line() -> dict[str, str] | None:
+        for pod in pod_names(core):
+            log = core.read_namespaced_pod_log(pod, "links", container=None, tail_lines=500)
+            for text in log.splitlines():
+                if request_id in text:
+                    found: dict[str, str] = json.loads(text)
+                    return found
+        return None
+
+    address = ip_address(wait_for("the access line", line)["client.address"])
+    assert address not in POD_NETWORK
+    assert str(address) != "203.0.113.7"
+    report("the client's address in the log is the client's", note=str(address))
+
+
+@pytest.fixture
+def without_valkey(stack: up.Stack, apps: client.AppsV1Api) -> Iterator[None]:
+    scale = {"spec": {"replicas": 0}}
+    apps.patch_namespaced_deployment_scale("valkey", "data", scale)
+    wait_for("no Valkey", lambda: not apps.read_namespaced_deployment("valkey", "data").status.replicas)
+    try:
+        yield
+    finally:
+        apps.patch_namespaced_deployment_scale("valkey", "data", {"spec": {"replicas": 1}})
+        wait_for("Valkey again", lambda: apps.read_namespaced_deployment("valkey", "data").status.ready_replicas)
+
+
+@pytest.mark.usefixtures("without_valkey")
+def test_without_a_cache_nothing_fails(
+    core: client.CoreV1Api, load: Callable[..., Load], report: Callable[..., None]
+) -> None:
+    with under(load()) as running:
+        states = [management(core, pod, "readyz") for pod in pod_names(core)]
+    assert_lost_nothing(running)
+    assert all("degraded" in state for state in states), states
+    report("the cache is gone", running.result)
+
+
+def test_database_user_is_rotated_under_load(
+    stack: up.Stack, owner: httpx.Client, core: client.CoreV1Api, load: Callable[..., Load], report: Callable[..., None]
+) -> None:
+    """Another user in the mounted Secret reaches running pods: no restart, no failed request."""
+    before = sorted(pod_names(core))
+    sql(stack, "CREATE ROLE rotated LOGIN PASSWORD 'rotated' IN ROLE links")
+    url = "postgresql://rotated:rotated@postgresql.data.svc:5432/links"
+    started = time.monotonic()
+    with under(load()) as running:
+        core.patch_namespaced_secret("links-secrets", "links", {"stringData": {"app_database_url": url}})
+
+        def all_rotated() -> bool:
+            # What an administrator does to have done with the old user: its idle connections are ended.
+            sql(
+                stack,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = 'links' AND application_name = 'shipshape' AND state = 'idle'",
+            )
+            made = owner.post("/api/v1/links", json={"url": "https://example.com/"})
+            assert made.status_code == 201, made.text
+            users = sql(stack, "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name = 'shipshape'")
+            return users.split() == ["rotated"]
+
+        wait_for("connections of the new user alone", all_rotated, seconds=180, every=2)
+    assert_lost_nothing(running)
+    assert sorted(pod_names(core)) == before
+    stack.service.prepare()  # the user that the other tests know
+    report("the database's user is rotated", running.result, seconds=time.monotonic() - started)
+
+
+def test_no_replica_works_without_the_shared_limit(stack: up.Stack) -> None:
+    wait_for(
+        "shared rate limits",
+        lambda: (
+            value(stack, 'count(rate_limit_fallback{namespace="links"})') > 0
+            and value(stack, 'sum(rate_limit_fallback{namespace="links"})') == 0
+        ),
+        seconds=90,
+    )
+
+
+def sql(stack: up.Stack, statement: str) -> str:
+    command = [*stack.cluster.kubectl, "-n", "data", "exec", "statefulset/postgresql", "--"]
+    return output([*command, "psql", "-h", "/var/run/postgresql", "-U", "links", "-At", "-c", statement, "links"])
