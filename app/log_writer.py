@@ -7,6 +7,8 @@ from collections import deque
 from threading import Lock
 from typing import TextIO
 
+SOON = 0.01  # seconds: what a process that is killed may take with it
+
 
 class LogWriter:
     """Writes whole lines in the order they were given, from any thread.
@@ -31,7 +33,7 @@ class LogWriter:
         self.flush()
 
     def write_soon(self, line: bytes) -> None:
-        """Write a line together with the others of this turn of the event loop; outside of one, now."""
+        """Write a line together with the others of the next SOON seconds; outside of an event loop, now."""
         self._pending.append(line)
         try:
             loop = asyncio.get_running_loop()
@@ -40,7 +42,7 @@ class LogWriter:
             return
         if self._due_in is not loop:
             self._due_in = loop
-            loop.call_soon(self.flush)
+            loop.call_later(SOON, self.flush)
 
     def flush(self) -> None:
         with self._lock:

@@ -117,7 +117,13 @@ def log_lines(settings: Settings) -> Logs:
     """What has been logged, as objects."""
     stream = io.StringIO()
     logs.configure(settings, stream)
-    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+    def lines() -> list[dict[str, Any]]:
+        if logs.output:
+            logs.output.writer.flush()
+        return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+    return lines
 
 
 @pytest.fixture
