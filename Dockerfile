@@ -46,9 +46,9 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
     python3.13 -m pip install --require-hashes --no-deps --only-binary=:all: --no-compile --break-system-packages \
       --root-user-action=ignore --target=/site -r /requirements.txt \
  && find /site -name '*.so' -exec strip --strip-unneeded {} + \
- # Sources for compilers, tests of the dependencies, and their command-line wrappers.
- && find /site \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' \) -delete \
- && find /site -depth -type d \( -name tests -o -name testing \) -path '*/sqlalchemy/*' -prune -o -type d -name tests -exec rm -rf {} + \
+ # What is for compilers and type checkers, tests of the dependencies, and their command-line wrappers.
+ && find /site \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyi' -o -name '*.proto' \) -delete \
+ && find /site -depth -type d \( -name tests -o -path "*/sqlalchemy/testing" -o -path "*/alembic/testing" \) -exec rm -rf {} + \
  && rm -rf /site/bin
 COPY app /srv/app
 COPY --from=rootfs /stdlib /stdlib

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from app import __version__, cors, dev_token, docs, error_handlers, identity, openapi, problems, tracing, valkey
+from app.application import Application
 from app.auth import AuthenticationMiddleware, Authenticator
 from app.body_limit import BodyLimitMiddleware
 from app.database import Database
@@ -78,7 +79,7 @@ def create_service(settings: Settings) -> Service:
                 if shared:
                     await shared.close()
 
-    app = FastAPI(
+    app = Application(
         title="Shipshape",
         summary="A link shortener.",
         version=__version__,

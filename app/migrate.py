@@ -62,7 +62,13 @@ async def migrate(settings: Settings) -> None:
     try:
         await (_open_file(engine) if settings.is_sqlite else _reach(engine, deadline))
         async with engine.connect() as connection, _lock(connection, deadline):
-            await upgrade(engine)
+            try:
+                await upgrade(engine)
+            except DBAPIError as error:
+                raise MigrationError(
+                    f"The migration failed, and what it had not finished was taken back: {error.orig}. "
+                    "If it waited for a lock, run it again when the table is less busy."
+                ) from error
     finally:
         await engine.dispose()
 

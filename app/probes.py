@@ -91,14 +91,14 @@ class DrainMiddleware:
         self.app = app
         self.health = health
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # Not async, nor is with_close: that would cost every request a coroutine more for each.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
 
-        async def with_close(message: Message) -> None:
-            if message["type"] == "http.response.start" and self.health.draining:
+        def with_close(message: Message) -> Awaitable[None]:
+            if self.health.draining and message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["Connection"] = "close"
-            await send(message)
+            return send(message)
 
-        await self.app(scope, receive, with_close)
+        return self.app(scope, receive, with_close)
