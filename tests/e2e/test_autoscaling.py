@@ -55,3 +55,5 @@ def test_pods_are_added_under_load_and_removed_after_it(
     started = time.monotonic()
     wait_for("the smallest number of pods again", lambda: ready() == least, seconds=180)
     report("the autoscaler removes them after it", seconds=time.monotonic() - started, note=f"to {least} pods")
+    # As the other tests expect it.
+    run(stack.service.upgrade_command(stack.image), log="e2e-autoscaling")
