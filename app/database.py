@@ -79,7 +79,7 @@ class Database:
             await self._wait_to_write()
             try:
                 async with self._sessions() as session:
-                    await session.connection()
+                    await self._begin(session)
                     self._metrics.wait.observe(perf_counter() - started)
                     yield session
             finally:
@@ -105,6 +105,19 @@ class Database:
     async def close(self) -> None:
         await self.engine.dispose()
         await self._check_engine.dispose()
+
+    async def _begin(self, session: AsyncSession) -> None:
+        """Begin the transaction; once more on another connection if the server has just closed this one.
+
+        The driver does not know of that before it is used. Nothing has been done yet, so nothing is done twice.
+        """
+        try:
+            await session.execute(text("SELECT 1"))
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            await session.rollback()
+            await session.execute(text("SELECT 1"))
 
     async def _wait_to_write(self) -> None:
         try:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.database import Database, DatabaseUnavailableError, is_unavailable, unavailable_reason
 from app.settings import Settings
+from tests.unit.servers import PostgreSQL
 
 pytestmark = pytest.mark.anyio
 
@@ -159,6 +160,18 @@ async def test_connections_cut_by_the_server_are_replaced(postgresql_settings: S
     other = connect(postgresql_settings)
     assert await ask(other, f"SELECT pg_terminate_backend({first}, 5000)")
     assert await ask(database, "SELECT pg_backend_pid()") != first
+
+
+async def test_a_write_is_begun_again_where_the_server_has_just_closed_the_connection(
+    postgresql: PostgreSQL, postgresql_settings: Settings, connect: Connect
+) -> None:
+    database = connect(postgresql_settings)
+    async with database.session() as session:
+        await session.execute(text("SELECT 1"))
+    # psql runs without the event loop, so the driver cannot know yet that its connection is gone.
+    postgresql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shipshape'")
+    async with database.session() as session:
+        assert await session.scalar(text("SELECT 2")) == 2
 
 
 async def test_writers_leave_a_connection_to_the_readers(postgresql_settings: Settings, connect: Connect) -> None:

@@ -49,7 +49,7 @@ async def database(postgresql_settings: Settings, between: Proxy) -> AsyncIterat
     await database.close()
 
 
-@pytest.mark.parametrize(("question", "round_trips"), [(read, 1), (write, 3)])
+@pytest.mark.parametrize(("question", "round_trips"), [(read, 1), (write, 4)])
 async def test_round_trips(database: Database, between: Proxy, question: Question, round_trips: int) -> None:
     await question(database)  # connects and prepares the statement
     before = between.round_trips

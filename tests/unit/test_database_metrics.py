@@ -45,7 +45,8 @@ async def test_statements_are_timed_by_kind(database: Database, registry: Collec
         "select * FROM numbers",
         "DELETE FROM numbers",
     )
-    assert [count(kind) for kind in ("insert", "update", "select", "delete")] == [1] * 4
+    assert [count(kind) for kind in ("insert", "update", "delete")] == [1] * 3
+    assert count("select") == 2  # a session begins with one
     assert (count("other") or 0) >= 1
     with pytest.raises(DBAPIError):
         await run(database, "SELECT * FROM nowhere")
