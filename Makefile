@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app bench k8s tests charts
 
-.PHONY: help up down doctor images image test lint unit chart e2e bench docs format lock clean tools
+.PHONY: help up down doctor images image test lint unit chart e2e bench profile docs format lock clean tools
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ bench: $(VENV) build/bench-venv/.made ## Measure the service beside bare FastAPI
 	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -q wrk; } || { \
 	  echo "The load generator wrk is missing: sudo apt-get install wrk" >&2; exit 1; }
 	@$(RUN) -m bench
+
+profile: build/bench-venv/.made ## Measure what each part of the service costs, in time and memory
+	@PYTHONPATH=. build/bench-venv/bin/python -m bench.profile
 
 # Without the development tools: some of them change what the service imports.
 build/bench-venv/.made: requirements/bench.txt

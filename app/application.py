@@ -5,17 +5,24 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-# By name, as FastAPI keeps them to itself: the limit on bodies (app.body_limit), and the telemetry of
-# exceptions, of which app.problems leaves none to see.
-SUPERFLUOUS = {"ExceptionTelemetryMiddleware", "AppBodyLimitMiddleware"}
+from app.problems import ErrorMiddleware
+
+# By name, as FastAPI keeps some to itself: Starlette's two answers to errors (app.problems), the limit
+# on bodies (app.body_limit), and the telemetry of exceptions, of which app.problems leaves none to see.
+SUPERFLUOUS = {"ServerErrorMiddleware", "ExceptionMiddleware", "ExceptionTelemetryMiddleware", "AppBodyLimitMiddleware"}
 
 
 class Application(FastAPI):
-    """Every request is spared two coroutines, and as much time as some of our limits take."""
-
     def build_middleware_stack(self) -> ASGIApp:
-        outermost: Any = super().build_middleware_stack()  # Starlette's answer to an error in other middleware
-        while type(outermost.app).__name__ in SUPERFLUOUS:
-            outermost.app = outermost.app.app
-        found: ASGIApp = outermost
-        return found
+        outermost = ErrorMiddleware(super().build_middleware_stack())
+        layer: Any = outermost
+        while layer is not self.router:
+            layer.app = _without_superfluous(layer.app)
+            layer = layer.app
+        return outermost
+
+
+def _without_superfluous(layer: Any) -> Any:
+    while type(layer).__name__ in SUPERFLUOUS:
+        layer = layer.app
+    return layer

@@ -33,10 +33,10 @@ UNSAFE = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 class EcsEncoder:
-    """Makes lines; `constants` are at the end of every one."""
+    """Makes lines; `constants` are at the end of every one, which `tail` is: from a comma to the newline."""
 
     def __init__(self, constants: Mapping[str, Any]) -> None:
-        self._tail = b"," + orjson.dumps({"ecs.version": VERSION, **constants})[1:] + b"\n"
+        self.tail = b"," + orjson.dumps({"ecs.version": VERSION, **constants})[1:] + b"\n"
 
     def encode(self, fields: Mapping[str, Any]) -> bytes:
         """One line of fields that have their ECS names. Never raises for what strings may hold."""
@@ -44,9 +44,16 @@ class EcsEncoder:
             line = orjson.dumps(fields, option=orjson.OPT_UTC_Z)
         except TypeError:  # a lone surrogate, an integer of more than 64 bits
             line = orjson.dumps(_representable(fields), option=orjson.OPT_UTC_Z)
-        if not line.isascii():
-            line = UNSAFE.sub(_escape, line.decode()).encode()
-        return line[:-1] + self._tail
+        return _safe(line)[:-1] + self.tail
+
+
+def string(value: str) -> bytes:
+    """As a JSON string, without its quotes."""
+    try:
+        line = orjson.dumps(value)
+    except TypeError:
+        line = orjson.dumps(_representable(value))
+    return _safe(line)[1:-1]
 
 
 def fields(timestamp: datetime, level: str, logger: str, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,6 +68,10 @@ def fields(timestamp: datetime, level: str, logger: str, event: Mapping[str, Any
         if key != "event":
             named[NAMES.get(key) or (key if "." in key else f"labels.{key}")] = value
     return named
+
+
+def _safe(line: bytes) -> bytes:
+    return line if line.isascii() else UNSAFE.sub(_escape, line.decode()).encode()
 
 
 def _escape(match: re.Match[str]) -> str:

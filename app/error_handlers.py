@@ -11,7 +11,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.json_body import is_json
-from app.problems import FieldError, Problem, ProblemResponse, log_fault, unexpected
+from app.problems import FieldError, Problem, ProblemResponse, log_fault
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -21,7 +21,6 @@ def install(app: FastAPI) -> None:
     # Starlette types every handler as one of any exception.
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _invalid_request)  # type: ignore[arg-type]
-    app.add_exception_handler(Exception, _unexpected_error)
 
 
 async def _http_error(request: Request, error: HTTPException) -> ProblemResponse:
@@ -47,10 +46,6 @@ def _allowed_methods(scope: Scope) -> list[str]:
         for method in METHODS
         if any(route.matches(dict(scope, method=method))[0] is Match.FULL for route in routes)
     ]
-
-
-async def _unexpected_error(request: Request, _error: Exception) -> ProblemResponse:
-    return ProblemResponse(request.scope, unexpected())
 
 
 async def _invalid_request(request: Request, error: RequestValidationError) -> ProblemResponse:

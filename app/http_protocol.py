@@ -38,9 +38,13 @@ REFUSALS = {
 
 
 class ConnectionLimits:
-    """What every connection of a server shares: the limits, and the count of refusals."""
+    """What every connection of a server shares: the limits, and the count of refusals.
+
+    While `draining`, every answer asks its client to leave: its next request opens another connection.
+    """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self.draining = False
         self.max_head_bytes = settings.max_head_bytes
         self.head_timeout_seconds = settings.head_timeout_seconds
         self.headers = [
@@ -119,6 +123,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self.url[:1] != b"/":
             self._take_host_from_target()
         super().on_headers_complete()
+        if self.limits.draining:
+            self.cycle.keep_alive = False
         self.headers = []  # where trailers go: they must not pass for headers (RFC 9110, section 6.5.1)
 
     def on_body(self, body: bytes) -> None:
@@ -131,6 +137,11 @@ class HttpProtocol(HttpToolsProtocol):
         if absolute:
             host = rest.partition(b"/")[0]
             self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
+
+    def leave(self) -> None:
+        """Let the answer that is being made be the last, and say so, unless it has already begun."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     def check_time(self, now: float) -> None:
         """End the connection if its client has owed us bytes for too long; to be called every second.

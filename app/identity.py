@@ -17,9 +17,12 @@ class Identity(BaseModel):
     instance: str
 
 
+WE = Identity(instance=socket.gethostname())
+
+
 async def identity() -> Identity:
     """Name and version of the service, and the host (on Kubernetes: the pod) that answers."""
-    return Identity(instance=socket.gethostname())
+    return WE
 
 
 def install(app: FastAPI) -> None:

@@ -24,7 +24,7 @@ from app.links.domain import Domain
 from app.links.openapi import TAGS
 from app.management import create_management
 from app.metrics import RequestMetrics, create_registry
-from app.probes import DrainMiddleware, Health
+from app.probes import Health
 from app.rate_limit import RateLimiter, RateLimitMiddleware
 from app.request_id import RequestIdMiddleware
 from app.security_headers import SecurityHeadersMiddleware
@@ -94,7 +94,6 @@ def create_service(settings: Settings) -> Service:
             Middleware(RequestIdMiddleware),
             Middleware(ExchangeMiddleware, metrics=RequestMetrics(registry)),
             Middleware(SecurityHeadersMiddleware, https=settings.public_url.startswith("https://")),
-            Middleware(DrainMiddleware, health=health),
             *cors.middleware(settings),
             Middleware(problems.ErrorMiddleware),
             Middleware(

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import monotonic
 
 import structlog
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger("app.probes")
 
@@ -82,23 +80,3 @@ class Health:
             level = log.info if result == OK else log.warning
             level("dependency check", check=name, result=result, cause=cause)
         return name, result
-
-
-class DrainMiddleware:
-    """While draining, asks kept-alive clients to leave: their next request opens another connection."""
-
-    def __init__(self, app: ASGIApp, health: Health) -> None:
-        self.app = app
-        self.health = health
-
-    # Not async, nor is with_close: that would cost every request a coroutine more for each.
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http":
-            return self.app(scope, receive, send)
-
-        def with_close(message: Message) -> Awaitable[None]:
-            if self.health.draining and message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["Connection"] = "close"
-            return send(message)
-
-        return self.app(scope, receive, with_close)

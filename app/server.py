@@ -53,10 +53,12 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 backlog=BACKLOG,
+                proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=settings.trusted_proxies,
                 timeout_keep_alive=settings.keep_alive_seconds,
             )
         )
+        self.limits = limits
         self.listening = asyncio.Event()
 
     @contextlib.contextmanager
@@ -76,6 +78,13 @@ class Server(uvicorn.Server):
         # uvicorn exits the interpreter when a lifespan fails, having logged why.
         with contextlib.suppress(SystemExit):
             await self.serve(sockets=[listener])
+
+    def drain(self) -> None:
+        """Ask clients to leave, with "Connection: close" in every answer from now on."""
+        self.limits.draining = True
+        connections: set[Any] = self.server_state.connections
+        for connection in connections:
+            connection.leave()
 
     def cut_off(self) -> int:
         """Cancel the requests in flight and drop all connections; returns how many requests."""
@@ -157,6 +166,7 @@ class Lifecycle:
             os._exit(128 + number)
         log.info("stopping", signal=name)
         self.health.draining = True
+        self.public.drain()
         self._stop.set()
 
 

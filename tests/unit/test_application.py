@@ -23,7 +23,7 @@ async def test_only_what_is_superfluous_is_left_out() -> None:
     """Also a test of FastAPI: should it call them otherwise, or put others there, this says so."""
     theirs, ours = names(FastAPI()), names(Application())
     assert set(theirs) - set(ours) == SUPERFLUOUS
-    assert ours == [name for name in theirs if name not in SUPERFLUOUS]
+    assert ours == ["ErrorMiddleware", *(name for name in theirs if name not in SUPERFLUOUS)]
 
 
 async def test_what_nobody_handles_is_answered_all_the_same(service: Service, client: httpx.AsyncClient) -> None:

@@ -6,7 +6,6 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.main import Service
 from app.management import create_management
 from app.probes import OK, Health
 
@@ -121,9 +120,3 @@ async def test_watching_ends(health: Health, dependency: Dependency) -> None:
     async with health.watching():
         await dependency.rounds(health)
     assert all(task.get_coro().__name__ != "_watch" for task in asyncio.all_tasks())  # type: ignore[union-attr]
-
-
-async def test_while_draining_clients_are_asked_to_leave(service: Service, client: httpx.AsyncClient) -> None:
-    assert "connection" not in (await client.get("/")).headers
-    service.health.draining = True
-    assert (await client.get("/")).headers["connection"] == "close"
