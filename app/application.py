@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from app.problems import ErrorMiddleware
+from app.errors.problems import ErrorMiddleware
 
-# By name, as FastAPI keeps some to itself: Starlette's two answers to errors (app.problems), the limit
-# on bodies (app.body_limit), and the telemetry of exceptions, of which app.problems leaves none to see.
+# By name, as FastAPI keeps some to itself: Starlette's two answers to errors (app.errors.problems), the limit
+# on bodies (app.http.body_limit), and the telemetry of exceptions, of which app.errors.problems leaves none to see.
 SUPERFLUOUS = {"ServerErrorMiddleware", "ExceptionMiddleware", "ExceptionTelemetryMiddleware", "AppBodyLimitMiddleware"}
 
 

@@ -13,9 +13,12 @@ from types import FrameType
 import structlog
 import uvloop
 
-from app import __version__, dev_token, logs, migrate, server
-from app.keys import KeyFileError
+from app import __version__, server
+from app.data import migrate
 from app.main import create_service
+from app.observability import logs
+from app.security import dev_token
+from app.security.keys import KeyFileError
 from app.settings import ConfigurationError, Settings, unknown_variables
 from app.settings_reference import reference
 

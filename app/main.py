@@ -9,30 +9,36 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from app import __version__, cors, dev_token, docs, error_handlers, identity, openapi, problems, tracing, valkey
+from app import __version__, identity
 from app.application import Application
-from app.auth import AuthenticationMiddleware, Authenticator
-from app.body_limit import BodyLimitMiddleware
-from app.database import Database
-from app.event_loop import EventLoopLag
-from app.exchange import ExchangeMiddleware
-from app.http_protocol import ConnectionLimits
-from app.json_body import JsonBodyMiddleware
-from app.jwks import KeyUrl
-from app.keys import KeyFile, KeyFileError, KeySource, parse_jwks
+from app.data import valkey
+from app.data.database import Database
+from app.errors import handlers as error_handlers
+from app.errors import problems
+from app.http import cors, docs, openapi
+from app.http.body_limit import BodyLimitMiddleware
+from app.http.exchange import ExchangeMiddleware
+from app.http.json_body import JsonBodyMiddleware
+from app.http.protocol import ConnectionLimits
+from app.http.request_id import RequestIdMiddleware
+from app.http.security_headers import SecurityHeadersMiddleware
+from app.http.time_limit import TimeLimitMiddleware
+from app.http.trusted_hosts import TrustedHostMiddleware
 from app.links.domain import Domain
 from app.links.openapi import TAGS
 from app.management import create_management
-from app.metrics import RequestMetrics, create_registry
-from app.probes import Health
-from app.rate_limit import RateLimiter, RateLimitMiddleware
-from app.request_id import RequestIdMiddleware
-from app.security_headers import SecurityHeadersMiddleware
+from app.observability import tracing
+from app.observability.event_loop import EventLoopLag
+from app.observability.metrics import RequestMetrics, create_registry
+from app.observability.probes import Health
+from app.security import dev_token
+from app.security.auth import AuthenticationMiddleware, Authenticator
+from app.security.jwks import KeyUrl
+from app.security.keys import KeyFile, KeyFileError, KeySource, parse_jwks
+from app.security.rate_limit import RateLimiter, RateLimitMiddleware
+from app.security.shared_counts import SharedCounts
+from app.security.tokens import TokenVerifier
 from app.settings import ConfigurationError, Settings
-from app.shared_counts import SharedCounts
-from app.time_limit import TimeLimitMiddleware
-from app.tokens import TokenVerifier
-from app.trusted_hosts import TrustedHostMiddleware
 
 
 @dataclass(frozen=True)

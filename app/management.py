@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app import logs
-from app.body_limit import BodyLimitMiddleware
-from app.probes import OK, Health
-from app.problems import Problem, ProblemResponse
+from app.errors.problems import Problem, ProblemResponse
+from app.http.body_limit import BodyLimitMiddleware
+from app.observability import logs
+from app.observability.probes import OK, Health
 
 MAX_BODY_BYTES = 1024
 PATHS = ("/startupz", "/livez", "/readyz", "/metrics", "/log-level")

@@ -20,8 +20,8 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from app import migrate
-from app.http_protocol import ConnectionLimits, HttpProtocol, check_times
+from app.data import migrate
+from app.http.protocol import ConnectionLimits, HttpProtocol, check_times
 from app.main import Service, create_service
 from app.settings import Settings
 

@@ -22,8 +22,8 @@ from pydantic_settings import (
 )
 from sqlalchemy.engine import URL, make_url
 
-from app.connection_urls import DRIVERS, parse_database_url, parse_valkey_url
-from app.origins import parse_hosts, parse_origins
+from app.data.connection_urls import DRIVERS, parse_database_url, parse_valkey_url
+from app.http.origins import parse_hosts, parse_origins
 
 PREFIX = "APP_"
 DEFAULT_SECRETS_DIR = Path("/run/secrets/app")

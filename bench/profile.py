@@ -21,8 +21,10 @@ from pydantic import SecretStr
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app import __version__, dev_token, logs
+from app import __version__
 from app.main import Service, create_service
+from app.observability import logs
+from app.security import dev_token
 from app.server import Server, settle
 from app.settings import Settings
 from bench.apps.answers import add_routes

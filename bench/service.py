@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app import dev_token, migrate
-from app.database import Database
+from app.data import migrate
+from app.data.database import Database
 from app.links.models import Link
+from app.security import dev_token
 from app.settings import Settings
 from bench.candidates import MANAGEMENT_PORT, PORT, Candidate
 from tests.unit import valkey_programs

@@ -6,7 +6,7 @@ from datetime import timedelta
 from fastapi import Response
 from pydantic import BaseModel
 
-from app import etags
+from app.http import etags
 from app.links.access import Links
 from app.links.cursors import EPOCH
 from app.links.models import Link

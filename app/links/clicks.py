@@ -8,7 +8,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy import text
 
-from app.database import Database
+from app.data.database import Database
 from app.links.periodic import every
 
 log = structlog.get_logger("app.links")

@@ -8,7 +8,7 @@ from fastapi import Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth import MAX_SUBJECT_CHARACTERS
+from app.errors.problems import FieldError, Problem
 from app.links import answers, cursors, routing
 from app.links.access import ADMIN, Links, Reader, Service, Writer
 from app.links.idempotency import AlreadyAnsweredError, KeyedRequest, KeyReusedError
@@ -17,7 +17,7 @@ from app.links.openapi import CREATED, KEY_DESCRIPTION, NEXT, problems
 from app.links.schemas import LinkOut, LinkPage, ListedLink, NewLink
 from app.links.store import SlugTakenError
 from app.links.validation import accept, invalid
-from app.problems import FieldError, Problem
+from app.security.auth import MAX_SUBJECT_CHARACTERS
 
 MAX_PAGE = 100
 
@@ -25,7 +25,7 @@ router = routing.api_router()
 
 
 def _subject(text: str) -> str:
-    if not text.isprintable():  # as in app.auth; PostgreSQL would choke on some of the others
+    if not text.isprintable():  # as in app.security.auth; PostgreSQL would choke on some of the others
         raise ValueError("This is no one's name.")
     return text
 

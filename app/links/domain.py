@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from app.cache import Cache
-from app.cache_metrics import CacheMetrics
-from app.database import Database
+from app.data.cache import Cache
+from app.data.cache_metrics import CacheMetrics
+from app.data.database import Database
+from app.data.shared_cache import SharedCache
+from app.data.valkey import Valkey
+from app.http.trusted_hosts import trusted_names
 from app.links import collection, item, redirects, targets
 from app.links.access import Links
 from app.links.clicks import ClickCounter
@@ -17,9 +20,6 @@ from app.links.metrics import LinkMetrics
 from app.links.store import LinkStore
 from app.links.urls import UrlPolicy
 from app.settings import Settings
-from app.shared_cache import SharedCache
-from app.trusted_hosts import trusted_names
-from app.valkey import Valkey
 
 API = "/api/v1"
 PREFIX = "links:target:1"  # of keys in Valkey: another number when app.links.targets encodes otherwise

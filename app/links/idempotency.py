@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import Database
+from app.data.database import Database
 from app.links.models import IdempotencyKey
 from app.links.periodic import every
 from app.links.upsert import insert

@@ -5,15 +5,15 @@ from typing import Annotated, TypeVar
 
 from fastapi import Body, Request, Response
 
-from app import etags
-from app.auth import Principal
+from app.errors.problems import Problem
+from app.http import etags
 from app.links import answers, routing, slugs
 from app.links.access import Links, Reader, Service, Writer, check_owner
 from app.links.models import Link
 from app.links.openapi import ETAG, IF_MATCH, IF_NONE_MATCH, MERGE_PATCH, NOT_MODIFIED, Slug, problems
 from app.links.schemas import ClicksOut, LinkOut, LinkPatch
 from app.links.validation import accept
-from app.problems import Problem
+from app.security.auth import Principal
 
 ATTEMPTS = 10  # each fails only because another change succeeded
 T = TypeVar("T")

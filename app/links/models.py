@@ -7,9 +7,9 @@ from sqlalchemy import BigInteger, DateTime, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from app.auth import MAX_SUBJECT_CHARACTERS
-from app.database import Base
+from app.data.database import Base
 from app.links.slugs import MAX_LENGTH
+from app.security.auth import MAX_SUBJECT_CHARACTERS
 
 FINGERPRINT_CHARACTERS = 64  # SHA-256, hexadecimal
 MAX_KEY_CHARACTERS = 255

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import Path
 
+from app.errors.problems import documented
 from app.links.schemas import SHORT_URL, SLUG
-from app.problems import documented
 
 TAGS = [
     {"name": "links", "description": "Make short links, and list, change and delete your own."},
@@ -54,7 +54,7 @@ def _condition(name: str, description: str) -> dict[str, Any]:
     return {"parameters": [{"name": name, "in": "header", "description": description, "schema": schema}]}
 
 
-# Read from the request by app.etags, and so not declared by a route's signature.
+# Read from the request by app.http.etags, and so not declared by a route's signature.
 IF_MATCH = _condition("If-Match", "Do it only if the link still has one of these ETags; else the answer is 412.")
 IF_NONE_MATCH = _condition("If-None-Match", "ETags known; if the link still has one of them, the answer is 304.")
 

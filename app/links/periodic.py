@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 
-from app.database import DatabaseUnavailableError
+from app.data.database import DatabaseUnavailableError
 
 log = structlog.get_logger("app.links")
 

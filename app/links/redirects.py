@@ -7,12 +7,12 @@ from fastapi.responses import RedirectResponse
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
+from app.errors.problems import Problem
 from app.links import slugs
 from app.links.clicks import ClickCounter
 from app.links.metrics import LinkMetrics
 from app.links.openapi import TARGET, Slug, problems
 from app.links.store import LinkStore
-from app.problems import Problem
 
 PATH = "/{slug}"
 EMPTY = {"type": "http.response.body", "body": b""}

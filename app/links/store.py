@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import and_, delete, desc, func, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import Database
+from app.data.database import Database
 from app.links.cursors import Position
 from app.links.models import Link, LinkClicks, Timestamp
 from app.links.slugs import random_slug

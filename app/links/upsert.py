@@ -3,7 +3,7 @@
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import Base
+from app.data.database import Base
 
 
 def insert(session: AsyncSession, table: type[Base]) -> postgresql.Insert | sqlite.Insert:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from app.errors.problems import FieldError, Problem
 from app.links.schemas import LinkPatch, NewLink
 from app.links.urls import UrlPolicy
-from app.problems import FieldError, Problem
 
 LONGEST_LIFE = timedelta(days=3653)  # ten years
 

@@ -1,4 +1,4 @@
-"""Run by Alembic for each command; app.migrate passes the connection and the tables."""
+"""Run by Alembic for each command; app.data.migrate passes the connection and the tables."""
 
 from alembic import context
 

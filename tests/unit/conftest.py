@@ -21,8 +21,9 @@ from joserfc.jwk import ECKey, KeySet
 from joserfc.jws import JWSRegistry
 from pydantic import SecretStr
 
-from app import logs, migrate
+from app.data import migrate
 from app.main import Service, create_service
+from app.observability import logs
 from app.server import Server, listen
 from app.settings import Settings
 from tests.unit import valkey_programs

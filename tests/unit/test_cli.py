@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import app as package
-from app import __version__, cli, migrate, server
-from app.dev_token import parse_dev_key
-from app.keys import KeyFile
+from app import __version__, cli, server
+from app.data import migrate
+from app.security.dev_token import parse_dev_key
+from app.security.keys import KeyFile
+from app.security.tokens import TokenVerifier
 from app.settings import Settings
-from app.tokens import TokenVerifier
 
 ROOT = Path(package.__file__).parent.parent
 

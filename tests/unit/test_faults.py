@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app import migrate
+from app.data import migrate
 from app.main import create_service
 from app.settings import Settings
 from tests.unit.proxy import Proxy, proxy

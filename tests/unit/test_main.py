@@ -8,8 +8,10 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app import __version__, dev_token, migrate
+from app import __version__
+from app.data import migrate
 from app.main import create_service, trusted_keys
+from app.security import dev_token
 from app.settings import ConfigurationError, Settings
 
 pytestmark = pytest.mark.anyio

@@ -19,10 +19,11 @@ import pytest
 import uvloop
 
 import app as package
-from app import dev_token, migrate
 from app.cli import main
+from app.data import migrate
 from app.main import create_service
-from app.probes import Health
+from app.observability.probes import Health
+from app.security import dev_token
 from app.server import Lifecycle, ServeError, address, listen
 from app.settings import Settings
 

@@ -8,11 +8,11 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app import migrate
-from app.database import Database
+from app.data import migrate
+from app.data.database import Database
+from app.data.local_cache import LocalCache
 from app.links.store import LinkStore
 from app.links.targets import Target
-from app.local_cache import LocalCache
 from app.main import Service, create_service
 from app.settings import Settings
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import select, text
 from sqlalchemy.exc import ProgrammingError
 
-from app.database import Database, DatabaseUnavailableError
+from app.data.database import Database, DatabaseUnavailableError
 from app.links import clicks as clicks_module
 from app.links.clicks import ClickCounter
 from app.links.models import LinkClicks

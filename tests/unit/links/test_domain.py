@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import delete
 
-from app import migrate
+from app.data import migrate
 from app.links.models import Link
 from app.main import Service, create_service
 from app.settings import Settings

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from app.database import Database
+from app.data.database import Database
 from app.links import idempotency
 from app.links.idempotency import AlreadyAnsweredError, IdempotencyKeys, KeyedRequest, KeyReusedError
 from app.links.models import IdempotencyKey, Link

@@ -6,8 +6,8 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from app import migrate
-from app.database import Database
+from app.data import migrate
+from app.data.database import Database
 from app.links.store import LinkStore
 from app.links.targets import Target
 from app.settings import Settings

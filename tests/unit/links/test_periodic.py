@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.database import DatabaseUnavailableError
+from app.data.database import DatabaseUnavailableError
 from app.links.periodic import every
 
 pytestmark = pytest.mark.anyio

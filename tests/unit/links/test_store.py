@@ -9,7 +9,7 @@ from sqlalchemy import delete, event, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import Database
+from app.data.database import Database
 from app.links import store as store_module
 from app.links.cursors import Position
 from app.links.models import Link

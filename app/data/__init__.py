@@ -1,0 +1,1 @@
+"""The database, the cache, and how both are got back."""

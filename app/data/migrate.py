@@ -1,0 +1,139 @@
+"""Schema migrations: Alembic without an alembic.ini, from any working directory."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import NullPool
+
+from app.data.database import Base
+from app.data.database_engine import create_engine
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+log = structlog.get_logger("app.data.migrate")
+
+SCRIPTS = Path(__file__).parent.parent / "migrations"
+LOCK = 0x73686970  # "ship": any number, as long as every release uses the same
+POLL_SECONDS = 0.5
+
+
+class MigrationError(Exception):
+    """The message is a sentence that says what to do."""
+
+
+class Deadline:
+    """The end of APP_MIGRATE_WAIT_SECONDS, for all that is waited for."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._at = asyncio.get_running_loop().time() + seconds
+
+    async def poll(self, sorry: str) -> None:
+        """Wait a little before the next attempt.
+
+        Raises:
+            MigrationError: saying `sorry`, if there is no time for another one.
+        """
+        if asyncio.get_running_loop().time() >= self._at:
+            raise MigrationError(sorry)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def migrate(settings: Settings) -> None:
+    """Bring the database to the newest revision, waiting for it and for whoever else is at it.
+
+    Raises:
+        MigrationError: it stays unreachable or locked for APP_MIGRATE_WAIT_SECONDS.
+    """
+    # No time-out but that for connecting: a migration may run long.
+    unhurried = {"command_timeout": None, "server_settings": {"application_name": "shipshape-migrate"}}
+    engine = create_engine(settings, poolclass=NullPool, connect_args=unhurried)
+    deadline = Deadline(settings.migrate_wait_seconds)
+    try:
+        await (_open_file(engine) if settings.is_sqlite else _reach(engine, deadline))
+        async with engine.connect() as connection, _lock(connection, deadline):
+            try:
+                await upgrade(engine)
+            except DBAPIError as error:
+                raise MigrationError(
+                    f"The migration failed, and what it had not finished was taken back: {error.orig}. "
+                    "If it waited for a lock, run it again when the table is less busy."
+                ) from error
+    finally:
+        await engine.dispose()
+
+
+async def upgrade(engine: AsyncEngine) -> None:
+    from alembic import command  # noqa: PLC0415  # 0.1 s and 10 MB that no server needs
+
+    async with engine.connect() as connection:
+        await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+        await connection.commit()
+
+
+def alembic_config(connection: Connection) -> "Config":
+    """Alembic's configuration for its commands, on an open connection."""
+    from alembic.config import Config  # noqa: PLC0415  # likewise
+
+    config = Config(attributes={"connection": connection, "metadata": Base.metadata})
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+async def _open_file(engine: AsyncEngine) -> None:
+    try:
+        sqlite3.connect(str(engine.url.database)).close()
+    except sqlite3.Error as error:
+        raise MigrationError(
+            f"APP_DATABASE_URL: cannot open {engine.url.database}: {error}. "
+            "Name a file in a directory that exists and may be written to."
+        ) from error
+
+
+async def _reach(engine: AsyncEngine, deadline: Deadline) -> None:
+    url = engine.url.render_as_string(hide_password=True)
+    while True:
+        try:
+            async with engine.connect():
+                return
+        except (OSError, DBAPIError) as error:
+            reason = str(error.orig if isinstance(error, DBAPIError) else error) or "no answer"
+        log.info("waiting for the database", url=url, reason=reason)
+        await deadline.poll(
+            f"APP_DATABASE_URL: cannot connect to {url} within {deadline.seconds:g} s: {reason}. "
+            "Check the address, the user and the password, and that the database is up."
+        )
+
+
+@asynccontextmanager
+async def _lock(connection: AsyncConnection, deadline: Deadline) -> AsyncIterator[None]:
+    """PostgreSQL's advisory lock, held by the session.
+
+    Asked for again and again rather than waited for: a statement that waits holds a snapshot, and
+    CREATE INDEX CONCURRENTLY in the migration that holds the lock would wait for that in turn.
+    """
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    await connection.execution_options(isolation_level="AUTOCOMMIT")
+    while not await connection.scalar(text(f"SELECT pg_try_advisory_lock({LOCK})")):
+        log.info("waiting for another migration")
+        await deadline.poll(
+            f"Another migration has held the database's lock for {deadline.seconds:g} s. "
+            "Wait for it to end, or raise APP_MIGRATE_WAIT_SECONDS."
+        )
+    try:
+        yield
+    finally:
+        await connection.execute(text(f"SELECT pg_advisory_unlock({LOCK})"))

@@ -1,0 +1,44 @@
+"""Cross-origin requests (https://fetch.spec.whatwg.org/#http-cors-protocol): none, unless origins are named."""
+
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from app.errors.problems import Problem, ProblemResponse
+from app.http.origins import parse_origins
+from app.settings import Settings
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+# Beyond Accept and the like, which need no leave.
+REQUEST_HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "If-None-Match", "traceparent", "X-Request-ID")
+RESPONSE_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Request-ID")
+MAX_AGE_SECONDS = 600
+
+
+class CorsMiddleware(CORSMiddleware):
+    """Starlette's, which refuses in plain text."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code == 200:
+            return response
+        headers = {"Vary": response.headers["Vary"]}
+        return ProblemResponse({}, Problem(400, f"{bytes(response.body).decode()}.", headers))
+
+
+def middleware(settings: Settings) -> list[Middleware]:
+    """What goes around everything that answers; nothing unless APP_CORS_ORIGINS is set."""
+    origins = parse_origins(settings.cors_origins, any_allowed=True)  # checked by the settings
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CorsMiddleware,
+            allow_origins=origins,
+            allow_methods=METHODS,
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=RESPONSE_HEADERS,
+            max_age=MAX_AGE_SECONDS,
+        )
+    ]

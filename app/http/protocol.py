@@ -1,0 +1,208 @@
+"""HTTP/1.1 on the wire: uvicorn's protocol, with limits on what a client may send and how slowly.
+
+uvicorn has no limit on the size of a request's head (nor of a chunked body's extensions and
+trailers) and none on the time it takes, and answers what it cannot parse in plain text. Refusals
+made here come before there is a request to log or to count: they have a log line and a metric of
+their own, and are answered as problem details.
+"""
+
+import json
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+import httptools
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from app.errors.problems import MEDIA_TYPE, title
+from app.http import security_headers
+from app.settings import Settings
+
+log = structlog.get_logger("app.http.protocol")
+
+MAX_TARGET_BYTES = 8192  # RFC 9112, section 3, asks for 8000 at least
+# How long a client may take to read a refusal before the connection is gone. Closing at once, with
+# unread bytes of its request, would reset the connection and could take the answer with it.
+LINGER_SECONDS = 2
+
+# Reason, as in the metric: status and what the client is told.
+REFUSALS = {
+    "malformed": (400, "The request is not valid HTTP/1.1."),
+    "upgrade": (400, "A request with a body cannot ask for another protocol: leave out the Upgrade header."),
+    "timeout": (408, "The request line and headers took too long to arrive."),
+    "target_too_long": (414, f"The request target exceeds {MAX_TARGET_BYTES} bytes."),
+    "head_too_large": (431, "The request line and headers are too large together."),
+}
+
+
+class ConnectionLimits:
+    """What every connection of a server shares: the limits, and the count of refusals.
+
+    While `draining`, every answer asks its client to leave: its next request opens another connection.
+    """
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self.draining = False
+        self.max_head_bytes = settings.max_head_bytes
+        self.head_timeout_seconds = settings.head_timeout_seconds
+        self.headers = [
+            *security_headers.fields(https=settings.public_url.startswith("https://")),
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"connection", b"close"),
+        ]
+        refused = Counter(
+            "http_connections_refused_total",
+            "Connections closed for what the client sent, or did not send, before there was a request to answer.",
+            ["reason"],
+            registry=registry,
+        )
+        self.refused = {reason: refused.labels(reason) for reason in REFUSALS}
+
+
+class RefusedError(Exception):
+    """Raised in the parser's callbacks; the argument is one of REFUSALS."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.limits = limits
+        self.refused = False
+        self._delivered = False  # whether the bytes being parsed completed a head or brought some of a body
+        self._undelivered_bytes = 0  # received since
+        self._waiting_since: float | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        room = self.limits.max_head_bytes - self._undelivered_bytes
+        if len(data) <= room:
+            self._parse(data)
+            return
+        # In pieces, so that the parser never buffers more than the limit.
+        rest = memoryview(data)
+        while rest and not self.refused:
+            if not room:
+                self._refuse("head_too_large")
+                return
+            self._parse(rest[:room])
+            rest = rest[room:]
+            room = self.limits.max_head_bytes - self._undelivered_bytes
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        if self.refused:  # what still comes is of no interest
+            return
+        self._delivered = False
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # We speak no other protocol, and RFC 9110, section 7.8, lets us ignore the wish. What
+            # follows may already be in the other protocol, so this is the connection's last request.
+            self.cycle.keep_alive = False
+            self.refused = True
+        except httptools.HttpParserError as error:
+            raised = error.__context__
+            self._refuse(raised.args[0] if isinstance(raised, RefusedError) else "malformed", str(error))
+        # A head that begins behind other data in one piece is counted from the next piece on.
+        self._undelivered_bytes = 0 if self._delivered else self._undelivered_bytes + len(data)
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > MAX_TARGET_BYTES:
+            raise RefusedError("target_too_long")
+
+    def on_headers_complete(self) -> None:
+        self._delivered = True
+        self._waiting_since = None
+        if self.parser.should_upgrade() and any(
+            name in (b"content-length", b"transfer-encoding") for name, _ in self.headers
+        ):
+            # The parser takes what follows for the other protocol; a proxy in front may not.
+            raise RefusedError("upgrade")
+        if self.url[:1] != b"/":
+            self._take_host_from_target()
+        super().on_headers_complete()
+        if self.limits.draining:
+            self.cycle.keep_alive = False
+        self.headers = []  # where trailers go: they must not pass for headers (RFC 9110, section 6.5.1)
+
+    def on_body(self, body: bytes) -> None:
+        self._delivered = True
+        super().on_body(body)
+
+    def _take_host_from_target(self) -> None:
+        """RFC 9112, section 3.2.2: a target such as http://host/path overrides the Host header."""
+        _, absolute, rest = self.url.partition(b"://")
+        if absolute:
+            host = rest.partition(b"/")[0]
+            self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
+
+    def leave(self) -> None:
+        """Let the answer that is being made be the last, and say so, unless it has already begun."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    def check_time(self, now: float) -> None:
+        """End the connection if its client has owed us bytes for too long; to be called every second.
+
+        It owes them while no request is being answered and uvicorn's keep-alive timer is off: from
+        the start of the connection, and from the first byte of a head to its last; likewise after
+        an answer that did not wait for the whole body.
+        """
+        busy = self.cycle is not None and not self.cycle.response_complete
+        # Whether all is said, but the client has not read it.
+        ending = self.transport.is_closing() or (self.refused and not busy)
+        if not ending and (busy or self.timeout_keep_alive_task is not None):
+            self._waiting_since = None
+            return
+        if self._waiting_since is None:
+            self._waiting_since = now
+        begun = self._undelivered_bytes > 0
+        limit = self.limits.head_timeout_seconds if ending or begun else self.timeout_keep_alive
+        if now - self._waiting_since < limit:
+            return
+        if ending:
+            self.transport.abort()
+        elif begun and not (self.cycle and self.cycle.more_body):
+            self._refuse("timeout")
+        else:  # there is no request to answer
+            self.transport.close()
+
+    def _refuse(self, reason: str, cause: str | None = None) -> None:
+        self.refused = True
+        request_id = secrets.token_hex(16)
+        self.limits.refused[reason].inc()
+        client = self.client[0] if self.client else None
+        log.info("connection refused", reason=reason, cause=cause, client=client, request_id=request_id)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started or not cycle.more_body or self.pipeline:
+                # Earlier requests are being answered: no more comes after that.
+                cycle.keep_alive = False
+                return
+            # It is this request's body that cannot be understood: its handler need not wait for it.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write(self._answer(reason, request_id))
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _answer(self, reason: str, request_id: str) -> bytes:
+        status, detail = REFUSALS[reason]
+        problem = {"type": "about:blank", "title": title(status), "status": status, "detail": detail}
+        body = json.dumps(problem | {"request_id": request_id}).encode()
+        fields = [
+            *self.server_state.default_headers,
+            *self.limits.headers,
+            (b"x-request-id", request_id.encode()),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        head = b"".join(b"%b: %b\r\n" % field for field in fields)
+        return b"".join([STATUS_LINE[status], head, b"\r\n", body])
+
+
+def check_times(connections: Iterable[Any], now: float) -> None:
+    """Check every connection of a server; `now` by the event loop's clock."""
+    for connection in list(connections):
+        connection.check_time(now)

@@ -1,0 +1,168 @@
+"""Public keys from the issuer's own address: fetched in the background, and kept while it does not answer."""
+
+import asyncio
+import contextlib
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
+
+import structlog
+from joserfc.jwk import KeySet
+from opentelemetry import propagate
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from app import __version__
+from app.security.keys import KeySource, KeysUnavailableError, parse_jwks
+
+log = structlog.get_logger("app.security.jwks")
+
+MAX_BYTES = 65536
+OUTCOMES = ("ok", "unreachable", "unusable")
+
+
+class KeyUrl(KeySource):
+    """Keys from `url`, read every `refresh` seconds.
+
+    It is also read when a token names an unknown key, but never twice within `cooldown` seconds,
+    whatever is sent to us; after a failure it is tried again as soon as that has passed. The
+    issuer has `timeout` seconds to answer. Neither redirects nor proxies are followed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        refresh: float,
+        cooldown: float,
+        timeout: float,
+        registry: CollectorRegistry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.url = url
+        self._refresh = refresh
+        self._cooldown = cooldown
+        self._timeout = timeout
+        self._clock = clock
+        self._keys: KeySet | None = None
+        self._text = ""
+        self._next = clock()  # when the next fetch may begin
+        self._fetching: asyncio.Task[None] | None = None
+        self._fetched_at = self._clock()
+        self._failing = False
+        fetches = Counter("jwks_fetches", "Reads of APP_JWKS_URL, by outcome.", ["outcome"], registry=registry)
+        self._count = {outcome: fetches.labels(outcome) for outcome in OUTCOMES}
+        age = "Time since APP_JWKS_URL was last read with success; since the start, if it never was."
+        Gauge("jwks_age_seconds", age, registry=registry).set_function(lambda: self._clock() - self._fetched_at)
+
+    def current(self) -> KeySet:
+        if self._keys is None:
+            raise KeysUnavailableError(retry_after=max(1, self._next - self._clock()))
+        return self._keys
+
+    async def refetch(self) -> None:
+        if self._fetching is None:
+            if self._clock() < self._next:
+                return
+            self._fetching = asyncio.create_task(self._fetch())
+        # One client that hangs up must not end what the others wait for.
+        await asyncio.shield(self._fetching)
+
+    @contextlib.asynccontextmanager
+    async def refreshing(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._keep_fresh())
+        try:
+            yield
+        finally:
+            tasks = [task, *filter(None, [self._fetching])]
+            for each in tasks:
+                each.cancel()
+            await asyncio.wait(tasks)
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await self.refetch()
+            due = self._next if self._failing else max(self._next, self._fetched_at + self._refresh)
+            await asyncio.sleep(max(0, due - self._clock()))
+
+    async def _fetch(self) -> None:
+        self._next = self._clock() + self._cooldown
+        outcome, reason = "ok", ""
+        try:
+            self._take(await self._get())
+        except (OSError, http.client.HTTPException) as error:
+            outcome, reason = "unreachable", str(error) or type(error).__name__
+        except ValueError as error:
+            outcome, reason = "unusable", str(error)
+        finally:
+            self._fetching = None
+        self._count[outcome].inc()
+        self._failing = outcome != "ok"
+        if self._failing:
+            log.error("keys not fetched, keeping what there were", url=self.url, reason=reason)
+
+    def _take(self, text: str) -> None:
+        if text != self._text:
+            self._keys, self._text = parse_jwks(text), text
+            log.info("keys fetched", url=self.url, ids=[key.kid for key in self._keys])
+        self._fetched_at = self._clock()
+
+    async def _get(self) -> str:
+        headers = {"Accept": "application/jwk-set+json, application/json", "User-Agent": f"shipshape/{__version__}"}
+        propagate.inject(headers)
+        request = _Request(self.url, headers, self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await asyncio.to_thread(request.send)
+        except TimeoutError:
+            raise OSError(f"no answer within {self._timeout:g} s") from None
+        finally:
+            request.abort()
+
+
+class _Request:
+    """One GET, for a thread. http.client knows no redirects, no proxies, and no schemes but the two."""
+
+    def __init__(self, url: str, headers: dict[str, str], timeout: float) -> None:
+        self.url = urlsplit(url)
+        self.headers = headers
+        self.timeout = timeout
+        self.socket: socket.socket | None = None
+
+    def send(self) -> str:
+        """The body of the answer.
+
+        Raises:
+            OSError, HTTPException: there is none.
+            ValueError: it is not what was asked for.
+        """
+        connection = self._connection()
+        try:
+            connection.connect()
+            self.socket = connection.sock
+            connection.request("GET", self.url._replace(scheme="", netloc="").geturl() or "/", headers=self.headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                hint = ", and redirects are not followed" if 300 <= response.status < 400 else ""
+                raise http.client.HTTPException(f"the answer has status {response.status}{hint}")
+            body = response.read(MAX_BYTES + 1)
+        finally:
+            connection.close()
+        if len(body) > MAX_BYTES:
+            raise ValueError(f"the answer exceeds {MAX_BYTES} bytes")
+        return body.decode("utf-8")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self.url.hostname or "", self.url.port
+        if self.url.scheme == "https":
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(host, port, timeout=self.timeout, context=context)
+        return http.client.HTTPConnection(host, port, timeout=self.timeout)
+
+    def abort(self) -> None:
+        """End a `send` that still waits: the timeout of a socket begins anew with each byte it gets."""
+        if self.socket:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # not SSLSocket's, which is not thread-safe

@@ -1,0 +1,89 @@
+"""Limits on the requests of a client: by the subject of a valid token, else by address.
+
+Every process decides alone, from what it has counted and what it last heard from the others
+(app.security.shared_counts), so no request waits for that.
+"""
+
+import ipaddress
+from collections.abc import Awaitable
+from functools import lru_cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors.problems import Problem, ProblemResponse
+from app.security.sliding_window import WINDOW, SlidingWindow
+from app.security.tokens import Principal
+from app.settings import Settings
+
+MAX_CLIENTS = 32768  # of each kind and minute, in about 8 MiB
+NETWORK_BITS = 64  # of an IPv6 address: what one customer has at least, RFC 6177
+
+
+class RateLimiter:
+    """One sliding window for each kind of client."""
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self.addresses = SlidingWindow(settings.rate_limit_address_per_minute, MAX_CLIENTS)
+        self.subjects = SlidingWindow(settings.rate_limit_token_per_minute, MAX_CLIENTS)
+        self.windows = {"address": self.addresses, "token": self.subjects}
+        limited = Counter("rate_limited", "Requests refused for being too many, by kind.", ["kind"], registry=registry)
+        clients = Gauge("rate_limit_clients", "Clients counted in memory, by kind.", ["kind"], registry=registry)
+        self._limited = {kind: limited.labels(kind) for kind in self.windows}
+        for kind, window in self.windows.items():
+            clients.labels(kind).set_function(window.__len__)
+
+    def exhausted(self, scope: Scope) -> bool:
+        """Whether the address of a request has none left."""
+        return self.addresses.wait(client_network(scope)) > 0
+
+    def check(self, scope: Scope) -> Problem | None:
+        """Count a request, or say why it is refused."""
+        principal: Principal | None = scope.get("state", {}).get("principal")
+        if principal is not None:
+            wait = self.subjects.take(principal.subject)
+            return self._refuse("token", wait) if wait else None
+        wait = self.addresses.take(client_network(scope))
+        return self._refuse("address", wait) if wait else None
+
+    def _refuse(self, kind: str, wait: int) -> Problem:
+        self._limited[kind].inc()
+        headers = {  # draft-ietf-httpapi-ratelimit-headers-11
+            "Retry-After": str(wait),
+            "RateLimit-Policy": f'"{kind}";q={self.windows[kind].limit};w={WINDOW}',
+            "RateLimit": f'"{kind}";r=0;t={wait}',
+        }
+        return Problem(429, f"Too many requests. Try again in {wait} seconds.", headers)
+
+
+class RateLimitMiddleware:
+    """Answers 429 to what is too much. Comes after AuthenticationMiddleware, which knows the subject."""
+
+    def __init__(self, app: ASGIApp, limiter: RateLimiter) -> None:
+        self.app = app
+        self.limiter = limiter
+
+    # Not async, which would cost every request a coroutine more.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http" and (problem := self.limiter.check(scope)):
+            return ProblemResponse(scope, problem)(scope, receive, send)
+        return self.app(scope, receive, send)
+
+
+def client_network(scope: Scope) -> str:
+    """Who asks, as far as an address tells; the server has already looked behind trusted proxies."""
+    client = scope.get("client")
+    return _network(client[0]) if client else ""
+
+
+@lru_cache(maxsize=4096)
+def _network(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host[:64]
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address.packed, NETWORK_BITS), strict=False))

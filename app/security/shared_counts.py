@@ -1,0 +1,132 @@
+"""Counts of the rate limits, shared between processes through Valkey.
+
+Every `interval` seconds a process adds what it has counted since to the totals in Valkey, and learns
+them. So all processes together allow a client at most its limit and what it sends within one interval.
+Without Valkey each process allows the whole limit by itself. See docs/decisions/0005-rate-limits.md.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Counter as Metric
+
+from app.data.valkey import Valkey, ValkeyUnavailableError
+from app.security.sliding_window import WINDOW, Counter, SlidingWindow
+
+if TYPE_CHECKING:
+    from app.data.valkey_client import Valkey as Client
+
+log = structlog.get_logger("app.security.shared_counts")
+
+MAX_COUNTERS = 250  # sent at once, for each kind of client: more would hold up the requests
+KEPT_SECONDS = 2 * WINDOW + 10
+
+# One script: three commands for each counter take three times as long to write and read. With no keys it is a ping.
+SCRIPT = """
+local answers = {}
+for i = 1, #KEYS, 2 do
+    answers[i] = redis.call('INCRBY', KEYS[i], ARGV[(i + 3) / 2])
+    redis.call('EXPIRE', KEYS[i], ARGV[1])
+    answers[i + 1] = redis.call('GET', KEYS[i + 1]) or 0
+end
+return answers
+"""
+
+Batch = list[tuple[str, Counter, int]]  # kind, counter, and how many of `mine` are known once it is sent
+
+
+class SharedCounts:
+    def __init__(
+        self, windows: Mapping[str, SlidingWindow], valkey: Valkey | None, interval: float, registry: CollectorRegistry
+    ) -> None:
+        self._windows = windows
+        self._valkey = valkey
+        self._interval = interval
+        self._fallback = Gauge(
+            "rate_limit_fallback", "1 while each process counts alone, for want of Valkey.", registry=registry
+        )
+        self._fallback.set(1)
+        syncs = Metric(
+            "rate_limit_syncs", "Exchanges of counts with Valkey, by outcome.", ["outcome"], registry=registry
+        )
+        self._syncs = {outcome: syncs.labels(outcome) for outcome in ("ok", "failed")}
+        self._alone = True
+
+    @contextlib.asynccontextmanager
+    async def exchanging(self) -> AsyncIterator[None]:
+        """Exchange counts while inside, and once more at the end."""
+        if self._valkey is None:
+            yield
+            return
+        stop = asyncio.Event()
+        task = asyncio.create_task(self._keep_exchanging(self._valkey, stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def _keep_exchanging(self, valkey: Valkey, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self.exchange(valkey)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self._interval)
+        await self.exchange(valkey)
+
+    async def exchange(self, valkey: Valkey) -> None:
+        """Send what is new and learn the totals; what cannot be sent now is sent later."""
+        batch: Batch = [
+            (kind, counter, counter.mine)
+            for kind, window in self._windows.items()
+            for counter in window.take_unsent(MAX_COUNTERS)
+        ]
+        if not batch and not self._alone:
+            return
+        try:
+            answers = await valkey.call("rate_limit", lambda client: _send(client, batch))
+        except ValkeyUnavailableError:
+            for kind, window in self._windows.items():
+                window.put_back([counter for each, counter, _ in batch if each == kind])
+            self._note(alone=True)
+            return
+        for (_, counter, known), total, then in zip(batch, answers[::2], answers[1::2], strict=True):
+            _learn(counter, known, int(total), int(then))
+        self._note(alone=False)
+
+    def _note(self, *, alone: bool) -> None:
+        self._syncs["failed" if alone else "ok"].inc()
+        self._fallback.set(alone)
+        if alone != self._alone:
+            if alone:
+                log.warning("rate limits are counted by each process alone")
+            else:
+                log.info("rate limits are shared")
+        self._alone = alone
+
+
+def _send(client: "Client", batch: Batch) -> Awaitable[list[Any]]:
+    """For each counter the total of its window, then that of the window before."""
+    names = [(_name(kind, counter.key), counter.window) for kind, counter, _ in batch]
+    keys = [f"{name}:{number}" for name, window in names for number in (window, window - 1)]
+    deltas = [str(known - counter.sent) for _, counter, known in batch]
+    return client.eval(SCRIPT, len(keys), *keys, str(KEPT_SECONDS), *deltas)  # type: ignore[return-value]
+
+
+def _name(kind: str, key: str) -> str:
+    """Without the address or subject itself, which is nobody's business who can read Valkey."""
+    return "rate:" + hashlib.blake2b(f"{kind}:{key}".encode(), digest_size=16).hexdigest()
+
+
+def _learn(counter: Counter, known: int, total: int, then: int) -> None:
+    # Totals only grow, unless Valkey has lost its memory.
+    counter.sent = known
+    counter.others = max(counter.others, total - known)
+    if counter.before is None and then:
+        counter.before = Counter(counter.key, counter.window - 1)
+    if counter.before is not None:
+        counter.before.others = max(counter.before.others, then - counter.before.sent)

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from app.data.connection_urls import parse_valkey_url
+from app.settings import ConfigurationError, Settings
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "valkey://cache",
+        "valkey://:secret@cache:6380/1",
+        "valkeys://user:p%40ss@[::1]:6379/",
+        "redis://cache/0",
+        "rediss://cache?ssl_ca_certs=/etc/ssl/ca.crt",
+    ],
+)
+def test_valkey_urls(url: str) -> None:
+    assert parse_valkey_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("http://:hunter2@cache", "must begin with valkey://, or valkeys:// for TLS"),
+        ("hunter2", "must begin with valkey://"),
+        ("valkey://:hunter2@/0", "must name a host"),
+        ("valkey://:hunter2@cache:99999/0", "must be a URL such as valkey://"),
+        ("valkey://:hunter2/@cache/0", "must be a URL such as valkey://"),
+        ("valkey://:hunter2@cache:0", "must be a URL such as valkey://"),
+        ("valkey://:hunter2@cache/links", "must end in the number of a database"),
+        ("valkey://:hunter2@cache/-1", "must end in the number of a database"),
+        ("valkey://cache?password=hunter2", r"not understood \(password\): only ssl_ca_certs is"),
+        ("valkey://cache?db=1&timeout=", r"not understood \(db, timeout\)"),
+    ],
+)
+def test_other_urls_are_refused_without_showing_them(url: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as raised:
+        parse_valkey_url(url)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_the_setting_is_checked_and_its_password_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_VALKEY_URL", "valkey://:hunter2@/0")
+    with pytest.raises(ConfigurationError, match=r"^APP_VALKEY_URL: must name a host") as raised:
+        Settings.load()
+    assert "hunter2" not in str(raised.value)
+
+
+def test_which_file_a_secret_is_read_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("APP_SECRETS_DIR", str(tmp_path))
+    assert Settings.load().secret_file("valkey_url") is None
+    file = tmp_path / "app_valkey_url"
+    file.write_text("valkey://cache")
+    settings = Settings.load()
+    assert settings.secret_file("valkey_url") == file
+    assert settings.valkey_url
+    assert settings.valkey_url.get_secret_value() == "valkey://cache"
+    monkeypatch.setenv("APP_VALKEY_URL", "valkey://other")
+    assert Settings.load().secret_file("valkey_url") is None

@@ -1,0 +1,221 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from app.data.database import Database, DatabaseUnavailableError, is_unavailable, unavailable_reason
+from app.settings import Settings
+from tests.unit.servers import PostgreSQL
+
+pytestmark = pytest.mark.anyio
+
+Connect = Callable[[Settings], Database]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+class Failure(Exception):  # noqa: N818
+    def __init__(self, sqlstate: str | None = None) -> None:
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (ConnectionRefusedError(), True),
+        (TimeoutError(), True),
+        (PoolTimeoutError(), True),
+        (DBAPIError("", {}, Failure("57P01")), True),  # admin_shutdown
+        (DBAPIError("", {}, Failure("57014")), True),  # query_canceled, as by a statement time-out
+        (DBAPIError("", {}, Failure("53300")), True),  # too_many_connections
+        (DBAPIError("", {}, Failure("08006")), True),  # connection_failure
+        (DBAPIError("", {}, Failure("25006")), True),  # read_only_sql_transaction
+        (DBAPIError("", {}, Failure("25P03")), True),  # idle_in_transaction_session_timeout
+        (DBAPIError("", {}, Failure("28P01")), True),  # invalid_password
+        (DBAPIError("", {}, Failure("40P01")), True),  # deadlock_detected
+        (DBAPIError("", {}, Failure("55P03")), True),  # lock_not_available
+        (DBAPIError("", {}, Failure("58030")), True),  # io_error
+        (InterfaceError("", {}, Failure()), True),
+        (OperationalError("", {}, Failure()), True),
+        (DBAPIError("", {}, Failure(), connection_invalidated=True), True),
+        (DBAPIError("", {}, Failure("25001")), False),
+        (ProgrammingError("", {}, Failure("42P01")), False),  # undefined_table
+        (IntegrityError("", {}, Failure("23505")), False),
+        (IntegrityError("", {}, Failure()), False),
+        (ValueError(), False),
+    ],
+)
+def test_absence_is_told_from_mistakes(error: Exception, passes: bool) -> None:
+    assert is_unavailable(error) is passes
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PoolTimeoutError(), "pool_timeout"),
+        (DBAPIError("", {}, Failure("57014")), "statement_timeout"),
+        (DBAPIError("", {}, Failure("57P01")), "unreachable"),
+        (TimeoutError(), "unreachable"),
+    ],
+)
+def test_why_it_is_unavailable(error: Exception, reason: str) -> None:
+    assert unavailable_reason(error) == reason
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Makes databases that are closed when the test has ended, however it ends."""
+    opened: list[Database] = []
+
+    def connect(settings: Settings) -> Database:
+        opened.append(Database(settings))
+        return opened[-1]
+
+    yield connect
+    for database in opened:
+        await database.close()
+
+
+async def ask(database: Database, statement: str) -> object:
+    async with database.session() as session:
+        return await session.scalar(text(statement))
+
+
+async def read(database: Database, statement: str) -> object:
+    async with database.reading() as connection:
+        return await connection.scalar(text(statement))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest) -> Settings:
+    name = "settings" if request.param == "sqlite" else "postgresql_settings"
+    settings: Settings = request.getfixturevalue(name)
+    return settings
+
+
+async def test_answers(either: Settings, connect: Connect) -> None:
+    database = connect(either)
+    assert await ask(database, "SELECT 1") == 1
+    assert await read(database, "SELECT 1") == 1
+    await database.check()
+
+
+async def test_reading_sees_what_a_session_has_committed(either: Settings, connect: Connect) -> None:
+    database = connect(either)
+    async with database.session() as session:
+        await session.execute(text("CREATE TABLE numbers (number INTEGER)"))
+        await session.execute(text("INSERT INTO numbers VALUES (1)"))
+        await session.commit()
+    async with database.session() as session:
+        await session.execute(text("INSERT INTO numbers VALUES (2)"))  # and rolled back
+    async with database.reading() as connection:
+        assert (await connection.execute(text("SELECT number FROM numbers"))).scalars().all() == [1]
+        await ask(database, "SELECT 1")
+    async with database.session() as session:
+        await session.execute(text("DROP TABLE numbers"))
+        await session.commit()
+
+
+async def test_a_mistake_stays_a_mistake(postgresql_settings: Settings, connect: Connect) -> None:
+    database = connect(postgresql_settings)
+    for question in (ask, read):
+        with pytest.raises(ProgrammingError):
+            await question(database, "SELECT * FROM nowhere")
+
+
+async def test_a_database_that_is_not_there(settings: Settings, unused_port: int, connect: Connect) -> None:
+    url = f"postgresql://links@127.0.0.1:{unused_port}/links"
+    database = connect(Settings(**settings.model_dump() | {"database_url": url}))
+    with pytest.raises(DatabaseUnavailableError) as raised:
+        await ask(database, "SELECT 1")
+    assert (raised.value.status_code, raised.value.headers) == (503, {"Retry-After": "2"})
+    with pytest.raises(OSError, match="Connect"):
+        await database.check()
+
+
+async def test_a_slow_statement_is_ended(postgresql_settings: Settings, connect: Connect) -> None:
+    quick = postgresql_settings.model_copy(update={"database_statement_timeout_seconds": 0.1})
+    database = connect(quick)
+    with pytest.raises(DatabaseUnavailableError) as raised:
+        await ask(database, "SELECT pg_sleep(30)")
+    assert "statement timeout" in str(raised.value.__cause__)
+    assert await ask(database, "SELECT 1") == 1
+
+
+async def test_a_pool_in_use_is_waited_for_but_not_for_ever(postgresql_settings: Settings, connect: Connect) -> None:
+    small = {"database_pool_size": 1, "database_pool_overflow": 0, "database_pool_timeout_seconds": 0.1}
+    database = connect(postgresql_settings.model_copy(update=small))
+    async with database.session() as session:
+        await session.execute(text("SELECT 1"))
+        with pytest.raises(DatabaseUnavailableError):
+            await ask(database, "SELECT 1")
+        await database.check()  # the probe has a connection of its own
+
+
+async def test_connections_cut_by_the_server_are_replaced(postgresql_settings: Settings, connect: Connect) -> None:
+    database = connect(postgresql_settings)
+    first = await ask(database, "SELECT pg_backend_pid()")
+    other = connect(postgresql_settings)
+    assert await ask(other, f"SELECT pg_terminate_backend({first}, 5000)")
+    assert await ask(database, "SELECT pg_backend_pid()") != first
+
+
+async def test_a_write_is_begun_again_where_the_server_has_just_closed_the_connection(
+    postgresql: PostgreSQL, postgresql_settings: Settings, connect: Connect
+) -> None:
+    database = connect(postgresql_settings)
+    async with database.session() as session:
+        await session.execute(text("SELECT 1"))
+    # psql runs without the event loop, so the driver cannot know yet that its connection is gone.
+    postgresql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shipshape'")
+    async with database.session() as session:
+        assert await session.scalar(text("SELECT 2")) == 2
+
+
+async def test_writers_leave_a_connection_to_the_readers(postgresql_settings: Settings, connect: Connect) -> None:
+    few = {"database_pool_size": 2, "database_pool_overflow": 1, "database_pool_timeout_seconds": 0.1}
+    database = connect(postgresql_settings.model_copy(update=few))
+    async with database.session(), database.session():
+        with pytest.raises(DatabaseUnavailableError):
+            await ask(database, "SELECT 1")
+        assert await read(database, "SELECT 1") == 1
+    assert await ask(database, "SELECT 1") == 1
+
+
+async def test_a_session_that_idles_in_its_transaction_is_ended(
+    postgresql_settings: Settings, connect: Connect, until: Until
+) -> None:
+    database = connect(postgresql_settings.model_copy(update={"database_statement_timeout_seconds": 0.1}))
+
+    async def idle() -> None:
+        async with database.session() as session:
+            connection = await (await session.connection()).get_raw_connection()
+            await session.execute(text("SELECT 1"))
+            await until(connection.driver_connection.is_closed)  # type: ignore[union-attr]
+            await session.execute(text("SELECT 1"))
+
+    with pytest.raises(DatabaseUnavailableError) as raised:
+        await idle()
+    assert "the underlying connection is closed" in str(raised.value.__cause__)
+    assert await ask(database, "SELECT 1") == 1
+
+
+async def test_what_a_statement_was_given_is_in_no_error(postgresql_settings: Settings, connect: Connect) -> None:
+    database = connect(postgresql_settings)
+
+    async def reveal() -> None:
+        async with database.reading() as connection:
+            await connection.execute(text("SELECT :secret FROM nowhere"), {"secret": "hunter2"})
+
+    with pytest.raises(ProgrammingError) as raised:
+        await reveal()
+    assert "hunter2" not in str(raised.value)
+
+
+async def test_sqlite_serves_readers_beside_a_writer(settings: Settings, connect: Connect) -> None:
+    database = connect(settings)
+    assert await ask(database, "PRAGMA journal_mode") == "wal"
+    assert await ask(database, "PRAGMA foreign_keys") == 1
+    await asyncio.gather(*(ask(database, "SELECT 1") for _ in range(5)))

@@ -1,0 +1,158 @@
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from app.data import migrate
+from app.data.database import Base
+from app.data.database_engine import create_engine
+from app.data.migrate import LOCK, MigrationError
+from app.links.models import Link
+from app.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+ROOT = migrate.SCRIPTS.parent.parent
+REVISIONS = len(list(migrate.SCRIPTS.glob("versions/*.py")))
+
+Logs = Callable[[], list[dict[str, Any]]]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def quiet(log_lines: Logs) -> Logs:
+    return log_lines
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest) -> Settings:
+    name = "settings" if request.param == "sqlite" else "postgresql_settings"
+    settings: Settings = request.getfixturevalue(name)
+    return settings
+
+
+async def on(settings: Settings, do: Callable[[Connection], Any]) -> Any:
+    engine = create_engine(settings)
+    async with engine.connect() as connection:
+        result = await connection.run_sync(do)
+    await engine.dispose()
+    return result
+
+
+async def test_makes_the_tables_once(either: Settings, log_lines: Logs) -> None:
+    await migrate.migrate(either)
+    await migrate.migrate(either)
+    assert Link.__tablename__ in await on(either, lambda sync: inspect(sync).get_table_names())
+    assert len([line for line in log_lines() if line["message"].startswith("Running upgrade")]) == REVISIONS
+
+
+async def test_the_tables_are_those_of_the_models(either: Settings) -> None:
+    await migrate.migrate(either)
+    differences = await on(either, lambda sync: compare_metadata(MigrationContext.configure(sync), Base.metadata))
+    assert differences == []
+
+
+async def test_there_is_a_way_back(either: Settings) -> None:
+    await migrate.migrate(either)
+
+    def down(sync: Connection) -> list[str]:
+        command.downgrade(migrate.alembic_config(sync), "base")
+        return inspect(sync).get_table_names()
+
+    assert await on(either, down) == ["alembic_version"]
+
+
+async def test_from_any_directory(
+    settings: Settings, log_lines: Logs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    await migrate.migrate(settings)
+    assert "Running upgrade  -> 0001, Links." in [line["message"] for line in log_lines()]
+
+
+async def test_at_once_in_many_places(postgresql_settings: Settings, log_lines: Logs) -> None:
+    await asyncio.gather(*(migrate.migrate(postgresql_settings) for _ in range(4)))
+    assert len([line for line in log_lines() if line["message"].startswith("Running upgrade")]) == REVISIONS
+
+
+async def test_waits_for_another_migration(
+    postgresql_settings: Settings, log_lines: Logs, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "POLL_SECONDS", 0.01)
+    engine = create_engine(postgresql_settings)
+    async with engine.connect() as connection:
+        await connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
+        waiting = asyncio.create_task(migrate.migrate(postgresql_settings))
+        await until(lambda: "waiting for another migration" in str(log_lines()))
+        assert not waiting.done()
+        await connection.execute(text(f"SELECT pg_advisory_unlock({LOCK})"))
+    await waiting
+    await engine.dispose()
+
+
+async def test_but_not_for_ever(postgresql_settings: Settings) -> None:
+    hasty = postgresql_settings.model_copy(update={"migrate_wait_seconds": 0})
+    engine = create_engine(hasty)
+    async with engine.connect() as connection:
+        await connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
+        with pytest.raises(MigrationError, match="Another migration has held the database's lock for 0 s"):
+            await migrate.migrate(hasty)
+    await engine.dispose()
+    await migrate.migrate(hasty)
+
+
+async def test_waits_for_a_database_that_is_not_there_but_not_for_ever(
+    settings: Settings, unused_port: int, log_lines: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "POLL_SECONDS", 0.01)
+    url = f"postgresql://links:hunter2@127.0.0.1:{unused_port}/links"
+    absent = Settings(**settings.model_dump() | {"database_url": url, "migrate_wait_seconds": 0.05})
+    with pytest.raises(MigrationError, match=r"cannot connect to postgresql\+asyncpg://links:\*\*\*@") as raised:
+        await migrate.migrate(absent)
+    assert "within 0.05 s" in str(raised.value)
+    assert len([line for line in log_lines() if line["message"] == "waiting for the database"]) > 1
+    assert "hunter2" not in f"{raised.value}{log_lines()}"
+
+
+async def test_a_wrong_password_is_told(postgresql_settings: Settings) -> None:
+    url = postgresql_settings.database.set(password="wrong").render_as_string(hide_password=False)
+    wrong = Settings(**postgresql_settings.model_dump() | {"database_url": url, "migrate_wait_seconds": 0})
+    with pytest.raises(MigrationError, match="password authentication failed"):
+        await migrate.migrate(wrong)
+
+
+async def test_a_file_that_cannot_be_opened_is_told_at_once(settings: Settings, tmp_path: Path) -> None:
+    nowhere = Settings(**settings.model_dump() | {"database_url": f"sqlite:///{tmp_path}/no/such/links.db"})
+    with pytest.raises(MigrationError, match="unable to open database file"):
+        await migrate.migrate(nowhere)
+
+
+async def test_a_long_migration_is_not_cut_by_the_statement_timeout(postgresql_settings: Settings) -> None:
+    """The service's own connections have one; those of a migration must not."""
+    seen = []
+
+    async def look(engine: Any) -> None:
+        async with engine.connect() as connection:
+            seen.append(await connection.scalar(text("SHOW statement_timeout")))
+
+    original, migrate.upgrade = migrate.upgrade, look
+    try:
+        await migrate.migrate(postgresql_settings)
+    finally:
+        migrate.upgrade = original
+    assert seen == ["0"]
+
+
+def test_a_server_loads_neither_alembic_nor_what_it_is_not_configured_for() -> None:
+    heavy = {"alembic", "asyncpg", "valkey", "opentelemetry.sdk"}
+    code = f"import sys, app.server; sys.exit(', '.join(sorted({heavy} & set(sys.modules))))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stderr.strip() == ""

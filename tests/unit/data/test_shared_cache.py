@@ -1,0 +1,129 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app.data.shared_cache import FILL_SECONDS, MARK_SECONDS, SharedCache
+from app.data.valkey import Valkey, from_settings
+from app.settings import Settings
+from tests.unit.servers import Valkey as Server
+
+pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def client(settings: Settings, valkey: Server) -> AsyncIterator[Valkey]:
+    client = from_settings(Settings(**settings.model_dump() | {"valkey_url": valkey.url}), CollectorRegistry())
+    assert client
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def cache(client: Valkey, clock: Clock) -> SharedCache[str]:
+    return SharedCache(client, "links:1", str.encode, bytes.decode, seconds=60, missing_seconds=1, clock=clock)
+
+
+def milliseconds_left(valkey: Server, key: str) -> int:
+    left = valkey.execute("PTTL", key)
+    assert isinstance(left, int)
+    return left
+
+
+async def test_what_is_stored_is_found(cache: SharedCache[str], clock: Clock, valkey: Server) -> None:
+    assert await cache.find("a") == ("miss", None)
+    assert await cache.fill("a", "https://example.com/ü", clock.now) == "stored"
+    assert await cache.find("a") == ("hit", "https://example.com/ü")
+    assert await cache.find("b") == ("miss", None)
+    assert 59_000 < milliseconds_left(valkey, "links:1:a") <= 60_000
+
+
+@pytest.mark.parametrize("value", ["", "-", "!", "="])
+async def test_no_value_is_mistaken_for_something_else(cache: SharedCache[str], clock: Clock, value: str) -> None:
+    await cache.fill("a", value, clock.now)
+    assert await cache.find("a") == ("hit", value)
+
+
+async def test_that_there_is_none_is_kept_for_less(cache: SharedCache[str], clock: Clock, valkey: Server) -> None:
+    assert await cache.fill("a", None, clock.now) == "stored"
+    assert await cache.find("a") == ("hit", None)
+    assert 0 < milliseconds_left(valkey, "links:1:a") <= 1_000
+
+
+async def test_the_time_counts_from_the_question(cache: SharedCache[str], clock: Clock, valkey: Server) -> None:
+    begun = clock.now
+    clock.now += 4
+    assert await cache.fill("a", "value", begun) == "stored"
+    assert 55_000 < milliseconds_left(valkey, "links:1:a") <= 56_000
+    assert await cache.fill("b", None, begun) == "late"
+
+
+async def test_who_read_before_a_change_cannot_store_after_it(
+    cache: SharedCache[str], clock: Clock, valkey: Server
+) -> None:
+    begun = clock.now
+    assert await cache.find("a") == ("miss", None)
+    assert await cache.changed("a")
+    assert await cache.fill("a", "old", begun) == "refused"
+    assert await cache.find("a") == ("changed", None)
+    assert milliseconds_left(valkey, "links:1:a") > FILL_SECONDS * 1000  # it outlives every offer
+
+
+async def test_who_read_too_long_ago_does_not_even_try(cache: SharedCache[str], clock: Clock) -> None:
+    begun = clock.now
+    clock.now += FILL_SECONDS + 0.1
+    assert await cache.fill("a", "old", begun) == "late"
+    assert await cache.find("a") == ("miss", None)
+
+
+async def test_a_change_replaces_what_was_stored(cache: SharedCache[str], clock: Clock, valkey: Server) -> None:
+    await cache.fill("a", "old", clock.now)
+    assert await cache.changed("a")
+    assert await cache.find("a") == ("changed", None)
+    assert milliseconds_left(valkey, "links:1:a") <= MARK_SECONDS * 1000
+
+
+async def test_after_the_mark_answers_are_stored_again(cache: SharedCache[str], clock: Clock, valkey: Server) -> None:
+    await cache.changed("a")
+    valkey.execute("PEXPIRE", "links:1:a", 1)
+    async with asyncio.timeout(5):
+        while await cache.find("a") != ("miss", None):
+            pass
+    assert await cache.fill("a", "new", clock.now) == "stored"
+
+
+@pytest.mark.parametrize("content", ["", "?", "value", b"=\xff", "-x"])
+async def test_what_we_did_not_write_is_corrupt(cache: SharedCache[str], valkey: Server, content: str) -> None:
+    valkey.execute("SET", "links:1:a", content)
+    assert await cache.find("a") == ("corrupt", None)
+
+
+async def test_without_valkey_nothing_is_stored_or_told(cache: SharedCache[str], clock: Clock, valkey: Server) -> None:
+    valkey.stop()
+    assert await cache.find("a") == ("unavailable", None)
+    assert await cache.fill("a", "value", clock.now) == "unavailable"
+    assert not await cache.changed("a")
+
+
+async def test_a_change_is_told_even_while_valkey_is_left_alone(
+    cache: SharedCache[str], clock: Clock, valkey: Server
+) -> None:
+    await cache.fill("a", "old", clock.now)
+    valkey.pause()
+    assert await cache.find("a") == ("unavailable", None)
+    valkey.resume()
+    assert await cache.changed("a")
+    assert await cache.find("a") == ("changed", None)

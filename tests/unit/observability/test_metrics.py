@@ -1,0 +1,148 @@
+import platform
+import re
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
+from starlette.types import Message, Receive, Scope, Send
+
+from app import __version__
+from app.http.exchange import ExchangeMiddleware
+from app.main import Service
+from app.observability.metrics import METHODS, SECONDS, RequestMetrics
+from app.observability.tracing import TraceIds
+
+pytestmark = pytest.mark.anyio
+
+
+async def series(management: httpx.AsyncClient, name: str) -> dict[tuple[str, ...], float]:
+    """Values of a metric by its labels' values, in the order of their names."""
+    found = {}
+    for line in (await management.get("/metrics")).text.splitlines():
+        if match := re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', match[1] or ""))
+            found[tuple(labels[key] for key in sorted(labels))] = float(match[2])
+    return found
+
+
+COUNT = "http_request_duration_seconds_count"
+
+
+async def test_counts_by_method_route_and_status(writer: httpx.AsyncClient, management: httpx.AsyncClient) -> None:
+    await writer.post("/api/v1/links", json={"url": "https://example.com", "slug": "page"})
+    await writer.post("/api/v1/links", json={})
+    await writer.get("/page")
+    await writer.head("/page")
+    await writer.get("/other")
+    await writer.get("/")
+    await writer.delete("/page")
+    await writer.get("/a/b/c")
+    assert await series(management, COUNT) == {
+        ("POST", "/api/v1/links", "201"): 1,
+        ("POST", "/api/v1/links", "422"): 1,
+        ("GET", "/{slug}", "307"): 1,
+        ("HEAD", "/{slug}", "307"): 1,
+        ("GET", "/{slug}", "404"): 1,
+        ("GET", "/", "200"): 1,
+        ("DELETE", "/{slug}", "405"): 1,
+        ("GET", "unmatched", "404"): 1,
+    }
+
+
+async def test_no_client_can_make_series_without_end(service: Service, management: httpx.AsyncClient) -> None:
+    """10,000 requests, each with a method, a path, a host and headers that no one sent before."""
+    before = len((await management.get("/metrics")).text.splitlines())
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_message: Message) -> None:
+        pass
+
+    for number in range(10_000):
+        path = ("/slug-{0}", "/deep/{0}/path", "/api/v1/links/{0}", "/api/v1/{0}", "/\u2028{0}", "/")[number % 6]
+        method = ("GET", "METHOD{0}", "DELETE", "get{0}", "PUT")[number % 5]
+        host = ("links.example.com", "host-{0}", "links.example.com:{0}")[number % 3]
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": method.format(number),
+            "scheme": "https",
+            "path": path.format(number),
+            "raw_path": path.format(number).encode(),
+            "query_string": b"x=%d" % number,
+            "root_path": "",
+            "headers": [(b"host", host.format(number).encode()), (b"user-agent", b"%d" % number)],
+            "client": (f"10.{number % 250}.{number // 250}.1", 1),
+            "server": ("127.0.0.1", 8000),
+            "state": {},
+        }
+        await service.public(scope, receive, send)
+    counted = await series(management, COUNT)
+    assert sum(counted.values()) == 10_000
+    assert {method for method, _, _ in counted} <= METHODS | {"OTHER"}
+    assert {route for _, route, _ in counted} <= {"/", "/{slug}", "/api/v1/links/{slug}", "unmatched"}
+    assert len(counted) < 40
+    after = len((await management.get("/metrics")).text.splitlines())
+    assert after - before < 40 * (len(SECONDS) + 3) + 40
+
+
+async def test_requests_in_flight(service: Service, client: httpx.AsyncClient, management: httpx.AsyncClient) -> None:
+    seen = []
+
+    async def observe() -> None:
+        seen.append(await series(management, "http_requests_in_flight"))
+
+    service.public.add_api_route("/observe/now", observe)
+    await client.get("/observe/now")
+    assert seen == [{(): 1}]
+    assert await series(management, "http_requests_in_flight") == {(): 0}
+
+
+async def test_a_failure_is_counted_as_500(
+    service: Service, client: httpx.AsyncClient, management: httpx.AsyncClient
+) -> None:
+    async def fail() -> None:
+        raise RuntimeError
+
+    service.public.add_api_route("/fail/now", fail)
+    await client.get("/fail/now")
+    assert await series(management, COUNT) == {("GET", "/fail/now", "500"): 1}
+
+
+async def test_build_and_process(management: httpx.AsyncClient) -> None:
+    assert await series(management, "app_build_info") == {(platform.python_version(), __version__): 1}
+    assert (await series(management, "process_resident_memory_bytes"))[()] > 0
+    assert (await series(management, "event_loop_lag_max_seconds"))[()] >= 0
+    assert not re.search(r"_created[ {]", (await management.get("/metrics")).text)
+
+
+@pytest.mark.parametrize(
+    ("trace", "exemplar"),
+    [
+        (TraceIds("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True), True),
+        (TraceIds("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", False), False),
+        (None, False),
+    ],
+)
+async def test_an_exemplar_leads_to_a_trace_that_was_recorded(trace: TraceIds | None, exemplar: bool) -> None:
+    registry = CollectorRegistry()
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        if trace:
+            scope["state"]["trace"] = trace
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(_message: Message) -> None:
+        pass
+
+    scope: Scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": None}
+    await ExchangeMiddleware(app, RequestMetrics(registry))(scope, receive, send)
+    text = openmetrics(registry).decode()  # type: ignore[no-untyped-call]
+    found = re.findall(r'_bucket\{.*\} 1\.0 # \{trace_id="(.*?)"\} \S+ \S+', text)
+    assert found == (["4bf92f3577b34da6a3ce929d0e0e4736"] if exemplar else [])
+    assert b" # {" not in generate_latest(registry)  # the older format knows none

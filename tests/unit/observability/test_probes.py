@@ -1,0 +1,122 @@
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app.management import create_management
+from app.observability.probes import OK, Health
+
+pytestmark = pytest.mark.anyio
+
+Logs = Callable[[], list[dict[str, Any]]]
+
+
+class Dependency:
+    """Answers, fails or hangs as told, and tells when it has been asked."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.hangs = False
+        self.asked = asyncio.Queue[None]()
+
+    async def check(self) -> None:
+        self.asked.put_nowait(None)
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error:
+            raise self.error
+
+    async def rounds(self, health: Health, number: int = 2) -> dict[str, str]:
+        """Readiness after so many checks have begun, hence all but the last have ended."""
+        while not self.asked.empty():
+            self.asked.get_nowait()
+        for _ in range(number):
+            await self.asked.get()
+        return health.readiness()
+
+
+@pytest.fixture
+def dependency() -> Dependency:
+    return Dependency()
+
+
+@pytest.fixture
+def health(dependency: Dependency, log_lines: Logs) -> Health:
+    del log_lines
+    health = Health({"database": dependency.check}, interval=0.01, timeout=0.05)
+    health.started = True
+    return health
+
+
+async def test_not_ready_before_the_first_check(health: Health) -> None:
+    assert health.readiness() == {"startup": OK, "drain": OK, "database": "not checked yet"}
+
+
+async def test_ready_once_checked(health: Health, dependency: Dependency) -> None:
+    async with health.watching():
+        assert set((await dependency.rounds(health)).values()) == {OK}
+
+
+async def test_failure_and_recovery(health: Health, dependency: Dependency, log_lines: Logs) -> None:
+    async with health.watching():
+        await dependency.rounds(health)
+        dependency.error = OSError("no route to 10.0.0.7")
+        assert (await dependency.rounds(health, 3))["database"] == "unreachable"
+        dependency.error = None
+        assert (await dependency.rounds(health, 3))["database"] == OK
+    changes = [
+        (line["labels.result"], line.get("labels.cause"))
+        for line in log_lines()
+        if line["message"] == "dependency check"
+    ]
+    assert changes == [(OK, None), ("unreachable", "OSError('no route to 10.0.0.7')"), (OK, None)]
+
+
+async def test_a_check_that_hangs_has_failed(health: Health, dependency: Dependency) -> None:
+    dependency.hangs = True
+    async with health.watching():
+        assert (await dependency.rounds(health))["database"] == "no answer within 0.05 s"
+
+
+async def test_an_optional_dependency_is_reported_and_not_needed(log_lines: Logs) -> None:
+    del log_lines
+    needed, optional = Dependency(), Dependency()
+    health = Health({"database": needed.check}, 0.01, 0.05, optional={"valkey": optional.check})
+    health.started = True
+    transport = httpx.ASGITransport(create_management(health, CollectorRegistry()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://management") as client, health.watching():
+        for optional_error, needed_error, expected in (
+            (None, None, (200, "ok", OK)),
+            (OSError(), None, (200, "degraded", "unreachable")),
+            (OSError(), OSError(), (503, "unavailable", "unreachable")),
+            (None, OSError(), (503, "unavailable", OK)),
+        ):
+            optional.error, needed.error = optional_error, needed_error
+            await needed.rounds(health, 3)
+            answer = await client.get("/readyz")
+            assert (answer.status_code, answer.json()["status"], answer.json()["checks"]["valkey"]) == expected
+
+
+async def test_a_result_grows_stale(dependency: Dependency, log_lines: Logs) -> None:
+    del log_lines
+    health = Health({"database": dependency.check}, interval=0, timeout=-1)
+    assert health.readiness()["database"] == "no recent check"
+
+
+async def test_not_ready_before_the_start_and_while_draining(health: Health, dependency: Dependency) -> None:
+    async with health.watching():
+        await dependency.rounds(health)
+        health.started = False
+        assert health.startup() == {"startup": "still starting"}
+        assert health.readiness()["startup"] == "still starting"
+        health.started = health.draining = True
+        assert health.readiness() == {"startup": OK, "drain": "draining", "database": OK}
+
+
+async def test_watching_ends(health: Health, dependency: Dependency) -> None:
+    async with health.watching():
+        await dependency.rounds(health)
+    assert all(task.get_coro().__name__ != "_watch" for task in asyncio.all_tasks())  # type: ignore[union-attr]
