@@ -27,6 +27,7 @@ from app.observability import logs
 from app.server import Server, listen
 from app.settings import Settings
 from tests.unit import valkey_programs
+from tests.unit.clock import Clock
 from tests.unit.servers import PostgreSQL, Valkey
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "links"
@@ -47,6 +48,11 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith("APP_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,11 @@
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.types import Message, Receive, Scope, Send
 
 from app.application import SUPERFLUOUS, Application
+from app.errors.problems import ErrorMiddleware
 from app.main import Service
 
 pytestmark = pytest.mark.anyio
@@ -35,3 +38,21 @@ async def test_what_nobody_handles_is_answered_all_the_same(service: Service, cl
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert "secret" not in answer.text
+
+
+async def test_each_middleware_lets_through_what_is_not_http(service: Service) -> None:
+    called: list[Scope] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        called.append(scope)
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(_message: Message) -> None:
+        raise AssertionError
+
+    layers = [Middleware(ErrorMiddleware), *service.public.user_middleware]
+    for each in layers:
+        await each.cls(app, *each.args, **each.kwargs)({"type": "lifespan"}, receive, send)
+    assert called == [{"type": "lifespan"}] * len(layers)

@@ -1,7 +1,7 @@
 """Two caches, as in two processes, before one Valkey and one "database"."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -9,20 +9,13 @@ from prometheus_client import CollectorRegistry
 from app.data.cache import Cache
 from app.data.cache_metrics import CacheMetrics
 from app.data.shared_cache import SharedCache
-from app.data.valkey import Valkey, from_settings
-from app.settings import Settings
+from app.data.valkey import Valkey
+from tests.unit.clock import Clock
 from tests.unit.servers import Valkey as Server
 
 pytestmark = pytest.mark.anyio
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Database:
@@ -59,31 +52,18 @@ class Process:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def database() -> Database:
     return Database()
 
 
 @pytest.fixture
-async def client(settings: Settings, valkey: Server) -> AsyncIterator[Valkey]:
-    client = from_settings(Settings(**settings.model_dump() | {"valkey_url": valkey.url}), CollectorRegistry())
-    assert client
-    yield client
-    await client.close()
+def one(database: Database, clock: Clock, shared: Valkey) -> Process:
+    return Process(database, clock, shared)
 
 
 @pytest.fixture
-def one(database: Database, clock: Clock, client: Valkey) -> Process:
-    return Process(database, clock, client)
-
-
-@pytest.fixture
-def other(database: Database, clock: Clock, client: Valkey) -> Process:
-    return Process(database, clock, client)
+def other(database: Database, clock: Clock, shared: Valkey) -> Process:
+    return Process(database, clock, shared)
 
 
 @pytest.fixture
@@ -124,8 +104,8 @@ async def test_without_valkey_there_is_memory(alone: Process, database: Database
     assert alone.count("changes", "told") == alone.count("changes", "untold") == 0
 
 
-async def test_without_memory_there_is_valkey(database: Database, clock: Clock, client: Valkey) -> None:
-    process = Process(database, clock, client, seconds=0)
+async def test_without_memory_there_is_valkey(database: Database, clock: Clock, shared: Valkey) -> None:
+    process = Process(database, clock, shared, seconds=0)
     database.rows["a"] = "A"
     assert [await process.get() for _ in range(2)] == ["A"] * 2
     assert database.asked == ["a"]

@@ -4,15 +4,9 @@ from collections.abc import Callable
 import pytest
 
 from app.data.local_cache import LocalCache
+from tests.unit.clock import Clock
 
 pytestmark = pytest.mark.anyio
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Source:
@@ -32,7 +26,7 @@ class Source:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(0.0)
 
 
 @pytest.fixture

@@ -1,40 +1,18 @@
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from app.data.shared_cache import FILL_SECONDS, MARK_SECONDS, SharedCache
-from app.data.valkey import Valkey, from_settings
-from app.settings import Settings
+from app.data.valkey import Valkey
+from tests.unit.clock import Clock
 from tests.unit.servers import Valkey as Server
 
 pytestmark = pytest.mark.anyio
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def client(settings: Settings, valkey: Server) -> AsyncIterator[Valkey]:
-    client = from_settings(Settings(**settings.model_dump() | {"valkey_url": valkey.url}), CollectorRegistry())
-    assert client
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-def cache(client: Valkey, clock: Clock) -> SharedCache[str]:
-    return SharedCache(client, "links:1", str.encode, bytes.decode, seconds=60, missing_seconds=1, clock=clock)
+def cache(shared: Valkey, clock: Clock) -> SharedCache[str]:
+    return SharedCache(shared, "links:1", str.encode, bytes.decode, seconds=60, missing_seconds=1, clock=clock)
 
 
 def milliseconds_left(valkey: Server, key: str) -> int:

@@ -12,49 +12,41 @@ from sqlalchemy.exc import IntegrityError
 
 from app.errors.problems import Problem
 from app.main import Service
+from tests.unit.answers import check_problem
 
 pytestmark = pytest.mark.anyio
 
 Logs = Callable[[], list[dict[str, Any]]]
 
 
-def check(answer: httpx.Response, status: int, title: str) -> dict[str, Any]:
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    body: dict[str, Any] = answer.json()
-    assert body["type"] == "about:blank"
-    assert (body["status"], body["title"]) == (status, title)
-    assert body["request_id"] == answer.headers["x-request-id"]
-    return body
-
-
 async def test_not_found(client: httpx.AsyncClient) -> None:
-    check(await client.get("/no/such/path"), 404, "Not Found")
+    check_problem(await client.get("/no/such/path"), 404, "Not Found")
 
 
 @pytest.mark.parametrize(("path", "allowed"), [("/", {"GET", "HEAD"}), ("/page", {"GET", "HEAD"})])
 async def test_method_not_allowed(client: httpx.AsyncClient, path: str, allowed: set[str]) -> None:
     answer = await client.put(path)
-    check(answer, 405, "Method Not Allowed")
+    check_problem(answer, 405, "Method Not Allowed")
     assert set(answer.headers["allow"].split(", ")) == allowed
 
 
 async def test_a_body_that_is_no_json(writer: httpx.AsyncClient) -> None:
     answer = await writer.post("/api/v1/links", content=b'{"url":', headers={"Content-Type": "application/json"})
-    assert check(answer, 400, "Bad Request")["detail"] == "The body is not JSON: see character 7."
+    assert check_problem(answer, 400, "Bad Request")["detail"] == "The body is not JSON: see character 7."
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "nonsense"])
 async def test_a_body_of_another_type(writer: httpx.AsyncClient, media_type: str) -> None:
     answer = await writer.post("/api/v1/links", content=b'{"url": "x"}', headers={"Content-Type": media_type})
-    check(answer, 415, "Unsupported Media Type")
+    check_problem(answer, 415, "Unsupported Media Type")
     assert answer.headers["accept"] == "application/json"
 
 
 async def test_no_body_at_all(writer: httpx.AsyncClient) -> None:
     answer = await writer.post("/api/v1/links", headers={"Content-Type": "application/json"})
-    assert check(answer, 422, "Unprocessable Content")["errors"] == [{"detail": "Field required", "pointer": "#"}]
+    assert check_problem(answer, 422, "Unprocessable Content")["errors"] == [
+        {"detail": "Field required", "pointer": "#"}
+    ]
 
 
 async def test_parameters_are_named(service: Service, client: httpx.AsyncClient) -> None:
@@ -63,7 +55,7 @@ async def test_parameters_are_named(service: Service, client: httpx.AsyncClient)
 
     service.public.add_api_route("/items/{item}/page", read)
     answer = await client.get("/items/x/page")
-    errors = check(answer, 422, "Unprocessable Content")["errors"]
+    errors = check_problem(answer, 422, "Unprocessable Content")["errors"]
     assert [error["parameter"] for error in errors] == ["item", "page"]
     assert "pointer" not in errors[0]
 
@@ -84,13 +76,13 @@ async def test_exceptions_of_the_framework(service: Service, client: httpx.Async
 
     service.public.add_api_route("/fail/now", fail)
     answer = await client.get("/fail/now")
-    assert check(answer, status, answer.json()["title"])["detail"] == "Gone for good."
+    assert check_problem(answer, status, answer.json()["title"])["detail"] == "Gone for good."
     assert answer.headers["x-reason"] == "because"
 
 
 async def test_a_body_is_asked_for(writer: httpx.AsyncClient) -> None:
     answer = await writer.post("/api/v1/links")
-    assert check(answer, 422, "Unprocessable Content")["detail"] == "The request needs a body, in JSON."
+    assert check_problem(answer, 422, "Unprocessable Content")["detail"] == "The request needs a body, in JSON."
 
 
 async def test_allow_names_every_method_of_a_path(service: Service, client: httpx.AsyncClient) -> None:
@@ -99,7 +91,7 @@ async def test_allow_names_every_method_of_a_path(service: Service, client: http
     for method in ("PUT", "DELETE"):
         service.public.add_api_route("/several/routes", nothing, methods=[method])
     answer = await client.get("/several/routes")
-    check(answer, 405, "Method Not Allowed")
+    check_problem(answer, 405, "Method Not Allowed")
     assert answer.headers["allow"] == "PUT, DELETE"
 
 
@@ -154,7 +146,7 @@ async def test_nothing_of_ours_reaches_a_client(
 
     service.public.add_api_route("/fail/now", route)
     answer = await client.get("/fail/now")
-    body = check(answer, 500, "Internal Server Error")
+    body = check_problem(answer, 500, "Internal Server Error")
     assert set(body) == {"type", "title", "status", "detail", "request_id"}
     assert body["detail"].startswith("Something went wrong on our side.")
     for secret in ("hunter2", "INSERT", "Error", "Traceback", "Model", "fail", "/etc", "recursion"):
@@ -170,7 +162,7 @@ async def test_an_answer_that_does_not_fit_its_model(service: Service, client: h
 
     service.public.add_api_route("/fail/now", route, response_model=Model)
     answer = await client.get("/fail/now")
-    check(answer, 500, "Internal Server Error")
+    check_problem(answer, 500, "Internal Server Error")
     assert "hunter2" not in answer.text
     assert "number" not in answer.text
 
@@ -187,7 +179,7 @@ async def test_faults_of_ours_are_logged_with_their_cause(
     for path, route, title in (("/ours/it", ours, "Service Unavailable"), ("/framework/it", framework, "Bad Gateway")):
         service.public.add_api_route(path, route)
         answer = await client.get(path)
-        check(answer, 503 if route is ours else 502, title)
+        check_problem(answer, 503 if route is ours else 502, title)
         assert "the cause" not in answer.text
         line = [line for line in log_lines() if line["message"] == "request failed"][-1]
         assert line["log.level"] == "error"
@@ -201,7 +193,7 @@ async def test_mistakes_of_clients_are_not_logged_as_ours(
         raise with_cause(409, LookupError("the cause"))
 
     service.public.add_api_route("/theirs/it", theirs)
-    check(await client.get("/theirs/it"), 409, "Conflict")
+    check_problem(await client.get("/theirs/it"), 409, "Conflict")
     assert {line["log.level"] for line in log_lines()} == {"info"}
 
 
@@ -219,7 +211,7 @@ async def test_a_status_nobody_knows(service: Service, client: httpx.AsyncClient
         raise HTTPException(499, "Odd.")
 
     service.public.add_api_route("/fail/now", route)
-    check(await client.get("/fail/now"), 499, "Error")
+    check_problem(await client.get("/fail/now"), 499, "Error")
 
 
 async def test_head_gets_the_same_headers(service: Service, client: httpx.AsyncClient) -> None:

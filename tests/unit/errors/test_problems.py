@@ -10,21 +10,11 @@ from app.data import migrate
 from app.errors.problems import ErrorMiddleware, Problem
 from app.main import Service, create_service
 from app.settings import Settings
+from tests.unit.answers import check_problem
 
 pytestmark = pytest.mark.anyio
 
 Logs = Callable[[], list[dict[str, Any]]]
-
-
-def check(answer: httpx.Response, status: int, title: str) -> dict[str, Any]:
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    body: dict[str, Any] = answer.json()
-    assert body["type"] == "about:blank"
-    assert (body["status"], body["title"]) == (status, title)
-    assert body["request_id"] == answer.headers["x-request-id"]
-    return body
 
 
 async def test_an_error_of_ours_tells_nothing_and_is_logged(
@@ -35,7 +25,7 @@ async def test_an_error_of_ours_tells_nothing_and_is_logged(
 
     service.public.add_api_route("/fail/now", fail)
     answer = await client.get("/fail/now")
-    check(answer, 500, "Internal Server Error")
+    check_problem(answer, 500, "Internal Server Error")
     assert "hunter2" not in answer.text
     assert "RuntimeError" not in answer.text
     (line,) = (line for line in log_lines() if line["message"] == "request failed")
@@ -64,7 +54,7 @@ async def broken_at(place: int, settings: Settings) -> httpx.Response:
 
 async def test_errors_in_inner_middleware(settings: Settings, log_lines: Logs) -> None:
     del log_lines
-    check(
+    check_problem(
         await broken_at(len(create_service(settings).public.user_middleware), settings),
         500,
         "Internal Server Error",
@@ -95,3 +85,15 @@ async def test_an_answer_that_has_begun_is_cut(log_lines: Logs) -> None:
     with pytest.raises(Problem):
         await ErrorMiddleware(app)({"type": "http"}, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start"]
+
+
+async def test_without_handlers_of_an_application(log_lines: Logs) -> None:
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise Problem(503, "The well is dry.")
+
+    transport = httpx.ASGITransport(ErrorMiddleware(app))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "The well is dry.")
+    (line,) = (line for line in log_lines() if line["message"] == "request failed")
+    assert line["labels.detail"] == "The well is dry."

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.http.exchange import PATIENCE, ExchangeMiddleware
 from app.observability import logs
@@ -226,19 +226,3 @@ async def test_requests_in_flight(site: Site, until: Until) -> None:
     site.answer.set()
     await asking
     await until(lambda: in_flight() == 0)
-
-
-async def test_what_is_not_http_is_let_through() -> None:
-    called = []
-
-    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
-        called.append(scope)
-
-    async def receive() -> Message:
-        raise AssertionError
-
-    async def send(_message: Message) -> None:
-        raise AssertionError
-
-    await ExchangeMiddleware(app, RequestMetrics(CollectorRegistry()))({"type": "websocket"}, receive, send)
-    assert called == [{"type": "websocket"}]

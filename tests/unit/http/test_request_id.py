@@ -88,19 +88,3 @@ async def test_one_that_is_malformed_is_not(traceparent: str) -> None:
 
 async def test_without_one_there_is_none() -> None:
     assert await traced() is None
-
-
-async def test_a_lifespan_is_let_through() -> None:
-    called = []
-
-    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
-        called.append(scope)
-
-    async def receive() -> Message:
-        raise AssertionError
-
-    async def send(_message: Message) -> None:
-        raise AssertionError
-
-    await RequestIdMiddleware(app)({"type": "lifespan"}, receive, send)
-    assert called == [{"type": "lifespan"}]

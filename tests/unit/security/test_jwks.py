@@ -30,6 +30,7 @@ from app.security.auth import Authenticator
 from app.security.jwks import MAX_BYTES, OUTCOMES, KeyUrl
 from app.security.keys import KeysUnavailableError
 from app.security.tokens import Principal, TokenVerifier, UnknownKeyError
+from tests.unit.clock import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -46,13 +47,6 @@ def key(name: str) -> ECKey:
 
 def jwks(*keys: Any, private: bool = False) -> bytes:
     return json.dumps({"keys": [each.as_dict(private=private) for each in keys]}).encode()
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Issuer(ThreadingHTTPServer):
@@ -118,7 +112,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture

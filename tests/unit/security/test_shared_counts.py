@@ -14,6 +14,7 @@ from app.data.valkey import from_settings
 from app.security.shared_counts import KEPT_SECONDS, MAX_COUNTERS, SharedCounts
 from app.security.sliding_window import WINDOW, SlidingWindow
 from app.settings import Settings
+from tests.unit.clock import Clock
 from tests.unit.servers import Valkey
 
 pytestmark = pytest.mark.anyio
@@ -23,13 +24,6 @@ START = 1_000_000.0 * WINDOW
 
 Logs = Callable[[], list[dict[str, Any]]]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
-
-
-class Clock:
-    now = START
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Process:
@@ -60,7 +54,7 @@ class Process:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(START)
 
 
 @pytest.fixture

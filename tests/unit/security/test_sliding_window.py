@@ -6,20 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.security.sliding_window import WINDOW, SlidingWindow
+from tests.unit.clock import Clock
 
 START = 1_000_000 * WINDOW
 
 
-class Clock:
-    now: float = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(START)
 
 
 def allowed(window: SlidingWindow, key: str, count: int) -> int:
