@@ -179,6 +179,10 @@ def test_a_signal_ends_any_command(monkeypatch: pytest.MonkeyPatch, number: sign
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(migrate, "migrate", interrupted)
-    with pytest.raises(SystemExit) as exited:
-        sys.exit(cli.main(["migrate"]))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(SystemExit) as exited:
+            sys.exit(cli.main(["migrate"]))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert exited.value.code == 128 + number
