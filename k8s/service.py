@@ -102,7 +102,8 @@ class Service:
         }
         words = [word for key, value in settings.items() for word in ("--set-string", f"{key}={value}")]
         command = [*self.cluster.helm, "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE]
-        return [*command, "--values", str(VALUES), *words, "--wait", "--timeout", "180s", *extra]
+        # What somebody has changed by hand meanwhile is the release's again, as with the rest of the cluster.
+        return [*command, "--values", str(VALUES), *words, "--force-conflicts", "--wait", "--timeout", "180s", *extra]
 
     def deploy(self, image: Built) -> None:
         """Install or upgrade the release and wait until it is ready. Raises CommandFailed, with the pods' own words."""
@@ -197,7 +198,11 @@ class Service:
 
     def _certificate(self, namespace: str, name: str, hosts: list[str]) -> dict[str, object]:
         pair = ensure_server(self.cluster.folder / "ca", name, hosts, self.authority)
-        values = {"tls.crt": pair.certificate.read_text(), "tls.key": pair.key.read_text()}
+        values = {
+            "tls.crt": pair.certificate.read_text(),
+            "tls.key": pair.key.read_text(),
+            "ca.crt": self.authority.certificate.read_text(),
+        }
         return _secret(namespace, name, values, kind="kubernetes.io/tls")
 
     def _issuer(self) -> None:

@@ -16,7 +16,7 @@ from k8s.kind.progress import Progress
 from k8s.kind.sources import Source
 
 # In the order in which they need one another: resource definitions first.
-DEFINITIONS = ["operator", "gateway-api"]
+DEFINITIONS = ["operator", "gateway-api", "traefik"]
 COMPONENTS = ["ingress", "metrics", "monitoring", "data"]
 # Only where images are pulled: these cannot be built.
 PULLED_COMPONENTS = ["grafana", "cert-manager"]
@@ -24,6 +24,7 @@ PULLED_COMPONENTS = ["grafana", "cert-manager"]
 UPSTREAM = {
     "operator": ["prometheus-operator"],
     "gateway-api": ["gateway-api"],
+    "traefik": ["traefik"],
     "metrics": ["metrics-server", "kube-state-metrics"],
     "monitoring": ["prometheus-adapter"],
     "cert-manager": ["cert-manager"],

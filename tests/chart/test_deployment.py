@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from .helm import DIGEST, Objects, pod, render
@@ -70,7 +72,7 @@ class TestDrain:
         objects = render({"drain": {"endpointDelaySeconds": delay, "timeoutSeconds": timeout}})
         assert objects.container["lifecycle"] == {"preStop": {"sleep": {"seconds": delay}}}
         assert self.grace(objects) == grace
-        assert objects.one("ConfigMap")["data"]["APP_DRAIN_TIMEOUT_SECONDS"] == str(timeout)
+        assert objects.one("ConfigMap", "demo-fastapi-service")["data"]["APP_DRAIN_TIMEOUT_SECONDS"] == str(timeout)
 
     def test_the_defaults(self) -> None:
         assert render().container["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
@@ -79,7 +81,7 @@ class TestDrain:
     @pytest.mark.parametrize("delay", [0, 5])
     def test_the_app_never_waits_a_second_time(self, delay: int) -> None:
         objects = render({"drain": {"endpointDelaySeconds": delay}})
-        assert objects.one("ConfigMap")["data"]["APP_DRAIN_DELAY_SECONDS"] == "2"
+        assert objects.one("ConfigMap", "demo-fastapi-service")["data"]["APP_DRAIN_DELAY_SECONDS"] == "2"
 
     def test_no_hook_sleeps_for_zero_seconds(self) -> None:
         objects = render({"drain": {"endpointDelaySeconds": 0}})
@@ -170,13 +172,44 @@ class TestSpread:
     [
         ("nodeSelector", {"kubernetes.io/os": "linux"}),
         ("tolerations", [{"key": "dedicated", "operator": "Exists"}]),
-        ("affinity", {"nodeAffinity": {}}),
         ("priorityClassName", "web-high"),
     ],
 )
 def test_where_pods_run(name: str, value: object) -> None:
     assert name not in pod(render().one("Deployment"))
     assert pod(render({name: value}).one("Deployment"))[name] == value
+
+
+class TestAffinity:
+    """Spread and anti-affinity are both wishes; together they outweigh where an image has been pulled already."""
+
+    @staticmethod
+    def affinity(**values: Any) -> Any:
+        return pod(render(values).one("Deployment")).get("affinity")
+
+    def test_nodes_and_zones_without_a_pod_of_the_same_revision_are_preferred(self) -> None:
+        affinity = self.affinity()
+        assert affinity.keys() == {"podAntiAffinity"}
+        (terms,) = affinity["podAntiAffinity"].values()
+        assert affinity["podAntiAffinity"].keys() == {"preferredDuringSchedulingIgnoredDuringExecution"}
+        assert [(each["weight"], each["podAffinityTerm"]["topologyKey"]) for each in terms] == [
+            (100, "kubernetes.io/hostname"),
+            (50, "topology.kubernetes.io/zone"),
+        ]
+        for each in terms:
+            assert each["podAffinityTerm"]["matchLabelKeys"] == ["pod-template-hash"]
+            assert each["podAffinityTerm"]["labelSelector"]["matchLabels"] == {
+                **OWN,
+                "app.kubernetes.io/component": "app",
+            }
+
+    def test_it_can_be_turned_off(self) -> None:
+        assert self.affinity(softAntiAffinity=False) is None
+
+    def test_other_affinity_is_added_and_an_own_one_takes_its_place(self) -> None:
+        assert self.affinity(affinity={"nodeAffinity": {}}).keys() == {"nodeAffinity", "podAntiAffinity"}
+        own: dict[str, Any] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}}
+        assert self.affinity(affinity=own) == own
 
 
 def test_annotations_and_labels_of_the_deployment_and_its_pods() -> None:

@@ -8,7 +8,7 @@ from .helm import Objects, pod, render
 
 
 def data(objects: Objects) -> dict[str, str]:
-    found: dict[str, str] = objects.one("ConfigMap")["data"]
+    found: dict[str, str] = objects.one("ConfigMap", "demo-fastapi-service")["data"]
     return found
 
 
@@ -20,7 +20,7 @@ def checksum(values: dict[str, Any]) -> str:
 
 def test_the_container_reads_the_config_map() -> None:
     objects = render()
-    name = objects.one("ConfigMap")["metadata"]["name"]
+    name = objects.one("ConfigMap", "demo-fastapi-service")["metadata"]["name"]
     assert objects.container["envFrom"] == [{"configMapRef": {"name": name}}]
     assert "env" not in objects.container
 

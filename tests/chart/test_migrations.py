@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from .helm import pod, render
+from .helm import pod, refusal, render
 
 ON = {"enabled": True}
 
@@ -18,12 +18,13 @@ def test_off_by_default() -> None:
     assert not render().all("Job")
 
 
-def test_a_hook_whose_last_run_is_kept_for_its_logs() -> None:
+def test_a_hook_whose_log_is_printed_and_whose_last_failure_is_kept() -> None:
     metadata = job()["metadata"]
     assert metadata["name"] == "demo-fastapi-service-migrations"
     assert metadata["annotations"] == {
         "helm.sh/hook": "pre-install,pre-upgrade",
-        "helm.sh/hook-delete-policy": "before-hook-creation",
+        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+        "helm.sh/hook-output-log-policy": "hook-succeeded,hook-failed",
     }
 
 
@@ -39,12 +40,18 @@ def test_it_ends() -> None:
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     ]
 
-    spec = job(migrations={"backoffLimit": 0, "activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 0})["spec"]
+    spec = job(migrations={"backoffLimit": 0, "activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 61})["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (
         0,
         60,
-        0,
+        61,
     )
+
+
+def test_it_is_there_until_helm_has_seen_the_end_of_it() -> None:
+    assert refusal({"migrations": {"ttlSecondsAfterFinished": 0}}) == [
+        "at '/migrations/ttlSecondsAfterFinished': minimum: got 0, want 60"
+    ]
 
 
 def test_the_image_is_told_to_migrate() -> None:
@@ -74,7 +81,7 @@ def test_it_needs_no_object_of_the_release() -> None:
     assert [each["name"] for each in spec["volumes"]] == ["tmp", "secrets"]
 
     inline = {each["name"]: each["value"] for each in spec["containers"][0]["env"]}
-    assert inline == {**objects.one("ConfigMap")["data"], "Y": "2"}
+    assert inline == {**objects.one("ConfigMap", "demo-fastapi-service")["data"], "Y": "2"}
     assert "envFrom" not in pod(job())["containers"][0]
 
 
@@ -112,6 +119,12 @@ def test_labels_and_annotations_of_its_pods() -> None:
 def test_it_runs_where_the_pods_run(name: str, value: object) -> None:
     assert name not in pod(job())
     assert pod(job(**{name: value}))[name] == value
+
+
+def test_of_the_affinity_only_what_is_about_nodes_holds_for_it() -> None:
+    nodes: dict[str, Any] = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+    assert "affinity" not in pod(job(affinity={"podAntiAffinity": {}}))
+    assert pod(job(affinity={"podAntiAffinity": {}, "nodeAffinity": nodes}))["affinity"] == {"nodeAffinity": nodes}
 
 
 def test_it_is_pulled_like_the_pods() -> None:

@@ -13,15 +13,21 @@ EVERYTHING = CHART / "ci" / "everything-values.yaml"
 
 def test_every_kind_is_of_a_version_that_is_there_to_stay() -> None:
     assert {each["kind"]: each["apiVersion"] for each in render(None, EVERYTHING)} == {
+        "Certificate": "cert-manager.io/v1",
         "ConfigMap": "v1",
         "Deployment": "apps/v1",
         "HorizontalPodAutoscaler": "autoscaling/v2",
+        "HTTPRoute": "gateway.networking.k8s.io/v1",
         "Ingress": "networking.k8s.io/v1",
         "Job": "batch/v1",
+        "NetworkPolicy": "networking.k8s.io/v1",
+        "Pod": "v1",
         "PodDisruptionBudget": "policy/v1",
+        "PrometheusRule": "monitoring.coreos.com/v1",
         "Service": "v1",
         "ServiceAccount": "v1",
         "ServiceMonitor": "monitoring.coreos.com/v1",
+        "VerticalPodAutoscaler": "autoscaling.k8s.io/v1",
     }
 
 
@@ -32,7 +38,7 @@ def test_every_object_says_what_it_belongs_to(file: Path) -> None:
         assert labels["app.kubernetes.io/instance"] == "demo"
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
         assert labels["helm.sh/chart"] == "fastapi-service-0.1.0"
-        assert labels["app.kubernetes.io/component"] in ("app", "management", "migrations")
+        assert labels["app.kubernetes.io/component"] in ("app", "management", "migrations", "test")
         assert labels.keys() >= {"app.kubernetes.io/name", "app.kubernetes.io/version"}
 
 
@@ -116,7 +122,8 @@ class TestNames:
     def test_of_the_main_objects(self, release: str, values: dict[str, str], name: str) -> None:
         objects = render(values, release=release)
         kinds = ("ConfigMap", "Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service")
-        assert {objects.one(kind)["metadata"]["name"] for kind in kinds} == {name}
+        for kind in kinds:
+            assert objects.one(kind, name)
         assert objects.one("ServiceAccount")["metadata"]["name"] == name
 
     @pytest.mark.parametrize("full", ["short", "f" * 63, "f" * 51 + "-" + "f" * 11])
@@ -147,6 +154,13 @@ class TestServiceAccount:
         assert not objects.all("ServiceAccount")
         assert pod(objects.one("Deployment"))["serviceAccountName"] == used
 
+    def test_its_token_is_mounted_into_the_pods_alone_and_only_when_asked(self) -> None:
+        objects = render({"serviceAccount": {"automountToken": True}, "migrations": {"enabled": True}})
+        assert objects.one("ServiceAccount")["automountServiceAccountToken"] is False
+        assert pod(objects.one("Deployment"))["automountServiceAccountToken"] is True
+        assert pod(objects.one("Job"))["automountServiceAccountToken"] is False
+        assert pod(render().one("Deployment"))["automountServiceAccountToken"] is False
+
     def test_a_chosen_name(self) -> None:
         objects = render({"serviceAccount": {"name": "links-identity"}})
         assert objects.one("ServiceAccount")["metadata"]["name"] == "links-identity"
@@ -158,15 +172,14 @@ class TestServiceAccount:
 def test_pods_meet_the_restricted_standard_on_a_read_only_file_system(file: Path, kind: str) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
     spec = pod(render({"migrations": {"enabled": True}}, file).one(kind))
-    assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["runAsUser"] > 0
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    (container,) = spec["containers"]
-    assert container["securityContext"]["allowPrivilegeEscalation"] is False
-    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert container["volumeMounts"][0] == {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
+    for container in [*spec["containers"], *spec.get("initContainers", [])]:
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert spec["containers"][0]["volumeMounts"][0] == {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
 
 

@@ -57,26 +57,6 @@ def ingress(**values: Any) -> dict[str, Any]:
             "and there is none: set resources.requests.memory",
         ),
         (
-            {"podDisruptionBudget": {"maxUnavailable": 0}},
-            "podDisruptionBudget.maxUnavailable 0 stops every node drain: write at least 1",
-        ),
-        (
-            {"podDisruptionBudget": {"maxUnavailable": "0%"}},
-            "podDisruptionBudget.maxUnavailable 0% stops every node drain: write at least 1",
-        ),
-        (
-            {"podDisruptionBudget": {"maxUnavailable": 3}},
-            "podDisruptionBudget.maxUnavailable 3 lets a node drain take all 3 pods at once: write at most 2",
-        ),
-        (
-            {"podDisruptionBudget": {"maxUnavailable": "67%"}},
-            "podDisruptionBudget.maxUnavailable 67% lets a node drain take all 3 pods at once: write at most 2",
-        ),
-        (
-            {"autoscaling": {"enabled": False}, "replicas": 2, "podDisruptionBudget": {"maxUnavailable": 2}},
-            "podDisruptionBudget.maxUnavailable 2 lets a node drain take all 2 pods at once: write at most 1",
-        ),
-        (
             {"rollingUpdate": {"maxSurge": 0}},
             "rollingUpdate.maxUnavailable and rollingUpdate.maxSurge are both zero, "
             "so no rollout could begin: set rollingUpdate.maxSurge to at least 1",
@@ -189,10 +169,6 @@ def test_all_mistakes_are_named_at_once() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"podDisruptionBudget": {"enabled": False, "maxUnavailable": 0}},
-        {"podDisruptionBudget": {"maxUnavailable": "66%"}},
-        {"autoscaling": {"enabled": False}, "replicas": 0, "podDisruptionBudget": {"maxUnavailable": "50%"}},
-        {"autoscaling": {"enabled": False}, "replicas": 1, "podDisruptionBudget": {"maxUnavailable": 2}},
         {"autoscaling": {"enabled": False, "minReplicas": 11, "targetCPUUtilizationPercentage": None}},
         {"autoscaling": {"enabled": False}, "resources": {"requests": None}},
         {"rollingUpdate": {"maxUnavailable": "10%", "maxSurge": 0}},

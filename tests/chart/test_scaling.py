@@ -1,8 +1,6 @@
-"""How many pods: the autoscaler, and what a node drain may take."""
+"""The HorizontalPodAutoscaler: what it follows, and how fast."""
 
 from typing import Any
-
-import pytest
 
 from .helm import render
 
@@ -41,14 +39,23 @@ def test_off() -> None:
     assert not render({"autoscaling": {"enabled": False}}).all("HorizontalPodAutoscaler")
 
 
-def test_other_metrics() -> None:
-    pods = {
+def by_pod(metric: str, value: str) -> dict[str, Any]:
+    return {
         "type": "Pods",
-        "pods": {
-            "metric": {"name": "http_requests_in_flight"},
-            "target": {"type": "AverageValue", "averageValue": "20"},
-        },
+        "pods": {"metric": {"name": metric}, "target": {"type": "AverageValue", "averageValue": value}},
     }
+
+
+def test_requests_by_pod() -> None:
+    in_flight, rate = by_pod("http_requests_in_flight", "20"), by_pod("http_requests_per_second", "100")
+    assert autoscaler(targetRequestsInFlight=20)["metrics"][1:] == [in_flight]
+    assert autoscaler(targetRequestsPerSecond=100)["metrics"][1:] == [rate]
+    alone = {"targetCPUUtilizationPercentage": None, "targetRequestsInFlight": 20, "targetRequestsPerSecond": 100}
+    assert autoscaler(**alone)["metrics"] == [in_flight, rate]
+
+
+def test_other_metrics() -> None:
+    pods = by_pod("queue_length", "30")
     assert autoscaler(targetMemoryUtilizationPercentage=80)["metrics"][1:] == [utilization("memory", 80)]
     assert autoscaler(metrics=[pods])["metrics"][1:] == [pods]
     assert autoscaler(targetCPUUtilizationPercentage=None, metrics=[pods])["metrics"] == [pods]
@@ -69,20 +76,6 @@ def test_own_behaviour_or_the_clusters() -> None:
     assert "behavior" not in autoscaler(behavior=None)
 
 
-@pytest.mark.parametrize("replicas", [1, 3])
-def test_a_drain_always_goes_on_and_takes_one_pod_at_a_time(replicas: int) -> None:
-    objects = render({"autoscaling": {"enabled": False}, "replicas": replicas})
-    spec = objects.one("PodDisruptionBudget")["spec"]
-    assert spec["maxUnavailable"] == 1
-    assert "minAvailable" not in spec
-    assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
-
-
-@pytest.mark.parametrize("budget", [2, "30%", "34%"])
-def test_another_budget(budget: object) -> None:
-    objects = render({"podDisruptionBudget": {"maxUnavailable": budget}})
-    assert objects.one("PodDisruptionBudget")["spec"]["maxUnavailable"] == budget
-
-
-def test_no_budget() -> None:
-    assert not render({"podDisruptionBudget": {"enabled": False}}).all("PodDisruptionBudget")
+def test_keda_may_take_over_while_it_is_still_there() -> None:
+    metadata = render().one("HorizontalPodAutoscaler")["metadata"]
+    assert metadata["annotations"] == {"validations.keda.sh/hpa-ownership": "false"}

@@ -1,6 +1,10 @@
 """The public Service and Ingress, and the management port that neither knows."""
 
-from .helm import render
+from typing import Any
+
+import pytest
+
+from .helm import Object, refusal, render
 
 MONITORED = {"serviceMonitor": {"enabled": True}}
 HOSTS = [
@@ -9,22 +13,42 @@ HOSTS = [
 ]
 
 
+def public(values: dict[str, Any] | None = None) -> Object:
+    return render(values).one("Service", "demo-fastapi-service")
+
+
 def test_the_public_service() -> None:
-    service = render().one("Service")
+    service = public()
     assert service["spec"]["type"] == "ClusterIP"
     assert service["spec"]["ports"] == [{"name": "http", "port": 80, "targetPort": "http"}]
     assert "annotations" not in service["metadata"]
 
 
 def test_its_type_port_and_annotations() -> None:
-    service = render({"service": {"type": "LoadBalancer", "port": 8080, "annotations": {"a": "b"}}}).one("Service")
+    service = public({"service": {"type": "LoadBalancer", "port": 8080, "annotations": {"a": "b"}}})
     assert service["spec"]["type"] == "LoadBalancer"
     assert service["spec"]["ports"][0]["port"] == 8080
     assert service["metadata"]["annotations"] == {"a": "b"}
 
 
-def test_the_management_port_has_a_service_of_its_own_when_scraped() -> None:
-    objects = render(MONITORED)
+def test_its_way_to_pods_and_its_addresses() -> None:
+    assert not {"trafficDistribution", "ipFamilyPolicy"} & public()["spec"].keys()
+    given = {"trafficDistribution": "PreferClose", "ipFamilyPolicy": "PreferDualStack"}
+    assert public({"service": given})["spec"].items() >= given.items()
+
+
+def test_a_way_to_pods_that_the_cluster_does_not_know() -> None:
+    values = {"service": {"trafficDistribution": "PreferSameNode"}}
+    assert refusal(values, options=("--kube-version=1.33.9",)) == [
+        "service.trafficDistribution PreferSameNode needs Kubernetes 1.34, and this is v1.33.9: write PreferClose"
+    ]
+    assert render(values, options=("--kube-version=1.34.0",))
+    assert render({"service": {"trafficDistribution": "PreferClose"}}, options=("--kube-version=1.31.0",))
+
+
+@pytest.mark.parametrize("values", [{}, MONITORED, {"podMonitor": {"enabled": True}}])
+def test_the_management_port_has_a_service_of_its_own(values: dict[str, Any]) -> None:
+    objects = render(values)
     service = objects.one("Service", "demo-fastapi-service-management")
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["publishNotReadyAddresses"] is True

@@ -51,7 +51,7 @@ def load(file: str) -> dict[str, Any]:
 
 
 def test_the_schema_knows_each_value_and_no_other() -> None:
-    without_default = {"global", "resources.claims"}
+    without_default = {"global", "resources.claims", "tests.resources.claims"}
     assert {*value_paths(load("values.yaml"), SCHEMA), *without_default} == {*schema_paths(SCHEMA)}
 
 
@@ -84,7 +84,20 @@ def test_the_scenario_everything_changes_every_default() -> None:
     defaults = flat(load("values.yaml"))
     everything = flat(load("ci/everything-values.yaml"))
     unchanged = {path for path in defaults if everything.get(path, defaults[path]) == defaults[path]}
-    assert unchanged == {"autoscaling.enabled", "podDisruptionBudget.enabled", "serviceAccount.create"}
+    assert unchanged == {
+        "autoscaling.enabled",
+        "podDisruptionBudget.enabled",
+        "serviceAccount.create",
+        "tests.enabled",
+        # Each would take the place of another that is set.
+        "ingress.selfSigned",
+        "ingress.tls",
+        "podMonitor.enabled",
+        "traefik.retry.enabled",
+        "keda.enabled",
+        "externalSecret.enabled",
+        "podDisruptionBudget.minAvailable",
+    }
 
 
 def test_the_readme_has_todays_values() -> None:

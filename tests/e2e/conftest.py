@@ -173,6 +173,12 @@ def images(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     return build
 
 
+@pytest.fixture(scope="session")
+def foreign(stack: up.Stack) -> Built:
+    """An image that is not ours and keeps the chart's contract."""
+    return build_image(stack.registry, ROOT / "tests" / "e2e" / "foreign", name="foreign")
+
+
 def _newer(context: Path) -> None:
     file = context / "app" / "__init__.py"
     text = file.read_text()

@@ -71,7 +71,7 @@ APP_MANAGEMENT_PORT: {{ .Values.ports.management | quote }}
 # are kept alive: the answer to each one's next request tells the client to close it.
 APP_DRAIN_DELAY_SECONDS: "2"
 APP_DRAIN_TIMEOUT_SECONDS: {{ .Values.drain.timeoutSeconds | quote }}
-{{- if .Values.secrets.existingSecret }}
+{{- if include "fastapi-service.secretName" (list . "app") }}
 APP_SECRETS_DIR: {{ .Values.secrets.mountPath | quote }}
 {{- end }}
 {{- end -}}
@@ -89,7 +89,7 @@ APP_SECRETS_DIR: {{ .Values.secrets.mountPath | quote }}
 {{- define "fastapi-service.volumeMounts" -}}
 - name: tmp
   mountPath: /tmp
-{{- if .Values.secrets.existingSecret }}
+{{- if include "fastapi-service.secretName" (list . "app") }}
 - name: secrets
   mountPath: {{ .Values.secrets.mountPath }}
   readOnly: true
@@ -99,17 +99,18 @@ APP_SECRETS_DIR: {{ .Values.secrets.mountPath | quote }}
 {{- end }}
 {{- end -}}
 
+{{/* Volumes of a component's pods. Takes (list $ "component"). */}}
 {{- define "fastapi-service.volumes" -}}
 - name: tmp
   emptyDir:
-    sizeLimit: {{ .Values.tmp.sizeLimit }}
-{{- with .Values.secrets.existingSecret }}
+    sizeLimit: {{ (first .).Values.tmp.sizeLimit }}
+{{- with include "fastapi-service.secretName" . }}
 - name: secrets
   secret:
     secretName: {{ . }}
     defaultMode: 0440
 {{- end }}
-{{- with .Values.extraVolumes }}
+{{- with (first .).Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -9,9 +9,17 @@
 {{- define "fastapi-service.mistakes" -}}
 {{- include "fastapi-service.imageMistakes" . }}
 {{ include "fastapi-service.environmentMistakes" . }}
+{{ include "fastapi-service.secretMistakes" . }}
 {{ include "fastapi-service.scalingMistakes" . }}
+{{ include "fastapi-service.budgetMistakes" . }}
 {{ include "fastapi-service.podMistakes" . }}
+{{ include "fastapi-service.serviceMistakes" . }}
 {{ include "fastapi-service.ingressMistakes" . }}
+{{ include "fastapi-service.certificateMistakes" . }}
+{{ include "fastapi-service.routeMistakes" . }}
+{{ include "fastapi-service.networkPolicyMistakes" . }}
+{{ include "fastapi-service.monitoringMistakes" . }}
+{{ include "fastapi-service.testMistakes" . }}
 {{- end -}}
 
 {{- define "fastapi-service.imageMistakes" -}}
@@ -57,15 +65,49 @@ migrations.args is empty, so the Job would start the server and never end: write
 {{- end }}
 {{- end -}}
 
+{{- define "fastapi-service.secretMistakes" -}}
+{{- $config := include "fastapi-service.config" . | fromYaml }}
+{{- range $name, $_ := .Values.secrets.env }}
+{{- if not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*$" $name) }}
+secrets.env.{{ $name }} is no environment variable: write letters, digits and _ alone
+{{- else if hasKey $config $name }}
+secrets.env.{{ $name }} is in the ConfigMap too: remove it here or there
+{{- end }}
+{{- range $.Values.env }}
+{{- if eq .name $name }}
+secrets.env.{{ $name }} is in env too: remove it here or there
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.secrets.env (not (include "fastapi-service.secretName" (list . "app"))) }}
+secrets.env has no Secret to read: set secrets.existingSecret, or externalSecret.enabled to true
+{{- end }}
+{{- with .Values.externalSecret }}
+{{- if .enabled }}
+{{- if $.Values.secrets.existingSecret }}
+secrets.existingSecret and externalSecret.enabled are both set: keep the one for a Secret that exists, the other for one to be made
+{{- end }}
+{{- if not .storeRef.name }}
+externalSecret.storeRef.name is empty: name the {{ .storeRef.kind }} to read
+{{- end }}
+{{- if not (or .data .dataFrom) }}
+externalSecret takes nothing from the store: list externalSecret.data or externalSecret.dataFrom
+{{- end }}
+{{- if not (regexMatch "^([0-9]+(s|m|h))+$" .refreshInterval) }}
+externalSecret.refreshInterval {{ .refreshInterval | quote }} is no duration: write a number and s, m or h, such as 1h
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "fastapi-service.scalingMistakes" -}}
 {{- $requests := dig "requests" dict (.Values.resources | default dict) }}
-{{- $fewest := .Values.autoscaling.enabled | ternary .Values.autoscaling.minReplicas .Values.replicas | int }}
 {{- with .Values.autoscaling }}
 {{- if .enabled }}
 {{- if gt (int .minReplicas) (int .maxReplicas) }}
 autoscaling.minReplicas {{ .minReplicas }} is above autoscaling.maxReplicas {{ .maxReplicas }}: lower the one or raise the other
 {{- end }}
-{{- if not (or .targetCPUUtilizationPercentage .targetMemoryUtilizationPercentage .metrics) }}
+{{- if not (or .targetCPUUtilizationPercentage .targetMemoryUtilizationPercentage .targetRequestsInFlight .targetRequestsPerSecond .metrics) }}
 autoscaling has no metric to follow: set autoscaling.targetCPUUtilizationPercentage, or autoscaling.enabled to false
 {{- end }}
 {{- if and .targetCPUUtilizationPercentage (not (hasKey $requests "cpu")) }}
@@ -76,18 +118,19 @@ autoscaling.targetMemoryUtilizationPercentage is a percentage of the memory requ
 {{- end }}
 {{- end }}
 {{- end }}
-{{- with .Values.podDisruptionBudget }}
+{{- with .Values.keda }}
 {{- if .enabled }}
-{{- $budget := toString .maxUnavailable }}
-{{- $pods := int .maxUnavailable }}
-{{- if hasSuffix "%" $budget }}
-{{- /* Kubernetes rounds up too. */}}
-{{- $pods = divf (mulf (trimSuffix "%" $budget) $fewest) 100 | ceil | int }}
+{{- if $.Values.autoscaling.enabled }}
+autoscaling.enabled and keda.enabled are both true, and would pull at the number of pods from two sides: set one to false
 {{- end }}
-{{- if regexMatch "^0+%?$" $budget }}
-podDisruptionBudget.maxUnavailable {{ $budget }} stops every node drain: write at least 1
-{{- else if and (gt $fewest 1) (ge $pods $fewest) }}
-podDisruptionBudget.maxUnavailable {{ $budget }} lets a node drain take all {{ $fewest }} pods at once: write at most {{ sub $fewest 1 }}
+{{- if gt (int .minReplicas) (int .maxReplicas) }}
+keda.minReplicas {{ .minReplicas }} is above keda.maxReplicas {{ .maxReplicas }}: lower the one or raise the other
+{{- end }}
+{{- if gt (int .fallback.replicas) (int .maxReplicas) }}
+keda.fallback.replicas {{ .fallback.replicas }} is above keda.maxReplicas {{ .maxReplicas }}: lower the one or raise the other
+{{- end }}
+{{- if not (or .prometheus.serverAddress .triggers) }}
+keda has no trigger to follow: set keda.prometheus.serverAddress, or list keda.triggers
 {{- end }}
 {{- end }}
 {{- end }}
@@ -98,12 +141,69 @@ rollingUpdate.maxUnavailable and rollingUpdate.maxSurge are both zero, so no rol
 {{- end }}
 {{- end -}}
 
+{{/* Pods that a number or percentage stands for, rounded up as Kubernetes does. Takes (list budget pods). */}}
+{{- define "fastapi-service.budgetPods" -}}
+{{- $budget := toString (first .) -}}
+{{- if hasSuffix "%" $budget -}}
+{{- divf (mulf (trimSuffix "%" $budget) (last .)) 100 | ceil | int -}}
+{{- else -}}
+{{- $budget -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "fastapi-service.budgetMistakes" -}}
+{{- $pods := include "fastapi-service.pods" . | fromJson }}
+{{- $fewest := int $pods.fewest }}
+{{- with .Values.podDisruptionBudget }}
+{{- $most := kindIs "invalid" .maxUnavailable | ternary "" (toString .maxUnavailable) }}
+{{- $least := kindIs "invalid" .minAvailable | ternary "" (toString .minAvailable) }}
+{{- if not .enabled }}
+{{- else if and $most $least }}
+podDisruptionBudget.maxUnavailable and podDisruptionBudget.minAvailable are both set, and Kubernetes takes one: set the other to null
+{{- else if $most }}
+{{- /* The fewest pods of which a drain could take more than one. */}}
+{{- $several := max 2 $fewest }}
+{{- if regexMatch "^0+%?$" $most }}
+podDisruptionBudget.maxUnavailable {{ $most }} stops every node drain: write at least 1
+{{- else if and (gt (int $pods.most) 1) (ge (include "fastapi-service.budgetPods" (list $most $several) | int) (int $several)) }}
+podDisruptionBudget.maxUnavailable {{ $most }} lets a node drain take all {{ $several }} pods at once: write at most {{ sub $several 1 }}
+{{- end }}
+{{- else if $least }}
+{{- if regexMatch "^0+%?$" $least }}
+podDisruptionBudget.minAvailable {{ $least }} lets a node drain take all pods at once: write at least 1
+{{- else if eq $fewest 1 }}
+podDisruptionBudget.minAvailable {{ $least }} stops every node drain while there is a single pod: set it to null and podDisruptionBudget.maxUnavailable to 1
+{{- else if and $fewest (ge (include "fastapi-service.budgetPods" (list $least $fewest) | int) $fewest) }}
+podDisruptionBudget.minAvailable {{ $least }} stops every node drain while there are {{ $fewest }} pods: write at most {{ sub $fewest 1 }}
+{{- end }}
+{{- else }}
+podDisruptionBudget sets no limit: set podDisruptionBudget.maxUnavailable to 1, or podDisruptionBudget.enabled to false
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "fastapi-service.podMistakes" -}}
+{{- $taken := list "app" }}
+{{- range $value, $containers := dict "initContainers" .Values.initContainers "extraContainers" .Values.extraContainers }}
+{{- range $containers }}
+{{- if has .name $taken }}
+{{ $value }} has a container {{ .name }}, of which the pod has one already: use another name
+{{- end }}
+{{- $taken = append $taken .name }}
+{{- end }}
+{{- end }}
+{{- range .Values.migrations.initContainers }}
+{{- if eq .name "migrations" }}
+migrations.initContainers has a container migrations, of which the pod has one already: use another name
+{{- end }}
+{{- end }}
+{{- range .Values.extraVolumes }}
+{{- if has .name (list "tmp" "secrets") }}
+extraVolumes has a volume {{ .name }}, of which the pod has one already: use another name
+{{- end }}
+{{- end }}
 {{- if eq (int .Values.ports.http) (int .Values.ports.management) }}
 ports.http and ports.management are both {{ .Values.ports.http }}, which would make probes and metrics public: use two ports
-{{- end }}
-{{- if not (regexMatch "^[1-9][0-9]*(ms|s|m)$" .Values.serviceMonitor.interval) }}
-serviceMonitor.interval {{ .Values.serviceMonitor.interval | quote }} is no duration: write a number and ms, s or m, such as 15s
 {{- end }}
 {{- $own := list
   "app.kubernetes.io/name"
@@ -116,7 +216,9 @@ serviceMonitor.interval {{ .Values.serviceMonitor.interval | quote }} is no dura
   "commonLabels" .Values.commonLabels
   "podLabels" .Values.podLabels
   "migrations.podLabels" .Values.migrations.podLabels
-  "serviceMonitor.labels" .Values.serviceMonitor.labels }}
+  "serviceMonitor.labels" .Values.serviceMonitor.labels
+  "podMonitor.labels" .Values.podMonitor.labels
+  "prometheusRule.labels" .Values.prometheusRule.labels }}
 {{- range $value, $labels := $given }}
 {{- range $label, $_ := $labels }}
 {{- if has $label $own }}

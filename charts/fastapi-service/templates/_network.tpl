@@ -1,0 +1,115 @@
+{{/* Hosts of the Ingress and the HTTPRoute, each once, as JSON. */}}
+{{- define "fastapi-service.hosts" -}}
+{{- $hosts := list -}}
+{{- if .Values.ingress.enabled -}}
+{{- range .Values.ingress.hosts }}{{ $hosts = append $hosts .host }}{{ end -}}
+{{- end -}}
+{{- if .Values.httpRoute.enabled -}}
+{{- $hosts = concat $hosts (.Values.httpRoute.hostnames | default list) -}}
+{{- end -}}
+{{- $hosts | uniq | toJson -}}
+{{- end -}}
+
+{{/* A host that the service answers to: a routed one, else that of APP_PUBLIC_URL, else localhost. */}}
+{{- define "fastapi-service.host" -}}
+{{- $routed := include "fastapi-service.hosts" . | fromJsonArray -}}
+{{- $public := get (urlParse (get (.Values.config | default dict) "APP_PUBLIC_URL" | toString)) "hostname" -}}
+{{- coalesce (first $routed) $public "localhost" | replace "*" "test" -}}
+{{- end -}}
+
+{{/* Secret of the certificate that the chart has made, by cert-manager or by itself. */}}
+{{- define "fastapi-service.certificateSecret" -}}
+{{- .Values.certificate.secretName | default (include "fastapi-service.suffixedName" (list . "tls")) -}}
+{{- end -}}
+
+{{/* What the Ingress has under tls, as JSON. */}}
+{{- define "fastapi-service.ingressTLS" -}}
+{{- $tls := .Values.ingress.tls | default list -}}
+{{- if or .Values.certificate.enabled .Values.ingress.selfSigned -}}
+{{- $hosts := list -}}
+{{- range .Values.ingress.hosts }}{{ $hosts = append $hosts .host }}{{ end -}}
+{{- $tls = list (dict "secretName" (include "fastapi-service.certificateSecret" .) "hosts" $hosts) -}}
+{{- end -}}
+{{- toJson $tls -}}
+{{- end -}}
+
+{{/* Annotations of the Ingress, as JSON: the given ones, and the one that attaches Traefik's retries, innermost. */}}
+{{- define "fastapi-service.ingressAnnotations" -}}
+{{- $annotations := deepCopy (.Values.ingress.annotations | default dict) -}}
+{{- if .Values.traefik.retry.enabled -}}
+{{- $key := "traefik.ingress.kubernetes.io/router.middlewares" -}}
+{{- $retry := printf "%s-%s@kubernetescrd" .Release.Namespace (include "fastapi-service.suffixedName" (list . "retry")) -}}
+{{- $_ := set $annotations $key (list (get $annotations $key) $retry | compact | join ",") -}}
+{{- end -}}
+{{- toJson $annotations -}}
+{{- end -}}
+
+{{/* A rule of the HTTPRoute, for all its paths. Takes (list $ methods), with nil for any method. */}}
+{{- define "fastapi-service.httpRouteRule" -}}
+{{- $root := first . -}}
+{{- $methods := last . -}}
+matches:
+  {{- range $path := $root.Values.httpRoute.paths | default (list (dict "path" "/")) }}
+  {{- range $methods }}
+  - path:
+      type: {{ eq ($path.pathType | default "Prefix") "Exact" | ternary "Exact" "PathPrefix" }}
+      value: {{ $path.path }}
+    {{- with . }}
+    method: {{ . }}
+    {{- end }}
+  {{- end }}
+  {{- end }}
+{{- $filters := $root.Values.httpRoute.filters | default list -}}
+{{- if $root.Values.traefik.retry.enabled -}}
+{{- $name := include "fastapi-service.suffixedName" (list $root "retry") -}}
+{{- $retry := dict "group" "traefik.io" "kind" "Middleware" "name" $name -}}
+{{- $filters = append $filters (dict "type" "ExtensionRef" "extensionRef" $retry) -}}
+{{- end }}
+{{- with $filters }}
+filters:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+backendRefs:
+  - name: {{ include "fastapi-service.fullname" $root }}
+    port: {{ $root.Values.service.port }}
+{{- $timeouts := pick $root.Values.httpRoute.timeouts "request" "backendRequest" -}}
+{{- range $name, $time := $timeouts }}{{ if not $time }}{{ $timeouts = omit $timeouts $name }}{{ end }}{{ end }}
+{{- with $timeouts }}
+timeouts:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Where the service's pods may connect to: rules of a network policy. */}}
+{{- define "fastapi-service.egress" -}}
+{{- $to := .Values.networkPolicy.egress -}}
+{{- include "fastapi-service.dnsEgress" . }}
+{{- range $each := list $to.database $to.cache $to.issuer $to.telemetry }}
+{{- include "fastapi-service.egressTo" (list $each "TCP") }}
+{{- end }}
+{{- with .Values.networkPolicy.extraEgress }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "fastapi-service.dnsEgress" -}}
+{{- include "fastapi-service.egressTo" (list .Values.networkPolicy.egress.dns "UDP" "TCP") }}
+{{- end -}}
+
+{{/* One such rule; none without peers. Takes (list destination protocol...). */}}
+{{- define "fastapi-service.egressTo" -}}
+{{- $protocols := rest . -}}
+{{- with first . -}}
+{{- if .to }}
+- to:
+    {{- toYaml .to | nindent 4 }}
+  ports:
+    {{- range $port := .ports }}
+    {{- range $protocols }}
+    - port: {{ $port }}
+      protocol: {{ . }}
+    {{- end }}
+    {{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}

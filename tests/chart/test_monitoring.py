@@ -1,0 +1,114 @@
+"""What the Prometheus Operator is told: who is scraped and how, and the rules."""
+
+from typing import Any
+
+import pytest
+
+from .helm import refusal, render
+
+KINDS = {"serviceMonitor": ("ServiceMonitor", "endpoints"), "podMonitor": ("PodMonitor", "podMetricsEndpoints")}
+BOTH = pytest.mark.parametrize("monitor", KINDS)
+GROUPS = [{"name": "links", "rules": [{"alert": "Down", "expr": "up == 0", "annotations": {"a": "{{ $value }}"}}]}]
+
+
+def endpoint(monitor: str, **values: Any) -> dict[str, Any]:
+    kind, endpoints = KINDS[monitor]
+    (found,) = render({monitor: {"enabled": True, **values}}).one(kind)["spec"][endpoints]
+    return dict(found)
+
+
+@BOTH
+def test_none_without_being_asked(monitor: str) -> None:
+    assert not render({monitor: {"interval": "30s"}}).all(KINDS[monitor][0])
+
+
+@BOTH
+def test_the_management_port_is_scraped(monitor: str) -> None:
+    assert endpoint(monitor) == {"port": "management", "path": "/metrics", "interval": "15s"}
+
+
+@BOTH
+def test_how_it_is_scraped(monitor: str) -> None:
+    given = {
+        "path": "/stats",
+        "interval": "1m",
+        "scrapeTimeout": "10s",
+        "relabelings": [{"targetLabel": "a", "replacement": "b"}],
+        "metricRelabelings": [{"action": "drop", "regex": "c"}],
+    }
+    assert endpoint(monitor, **given) == {"port": "management", **given}
+
+
+@BOTH
+def test_labels_by_which_it_is_selected(monitor: str) -> None:
+    found = render({monitor: {"enabled": True, "labels": {"release": "prometheus"}}}).one(KINDS[monitor][0])
+    assert found["metadata"]["labels"]["release"] == "prometheus"
+    assert found["metadata"]["labels"]["app.kubernetes.io/component"] == "management"
+
+
+def test_a_pod_monitor_selects_the_pods_and_calls_the_job_the_same() -> None:
+    objects = render({"podMonitor": {"enabled": True}, "migrations": {"enabled": True}})
+    spec = objects.one("PodMonitor")["spec"]
+    pods = objects.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert spec["selector"]["matchLabels"].items() <= pods.items()
+    assert not spec["selector"]["matchLabels"].items() <= objects.one("Job")["metadata"]["labels"].items()
+    assert pods[spec["jobLabel"]] == "demo"
+    (port,) = (each for each in objects.container["ports"] if each["name"] == "management")
+    assert port["containerPort"] == 9000
+
+
+def test_rules_are_passed_on_as_they_are() -> None:
+    assert not render({"prometheusRule": {"groups": GROUPS}}).all("PrometheusRule")
+    found = render({"prometheusRule": {"enabled": True, "groups": GROUPS, "labels": {"release": "a"}}})
+    rule = found.one("PrometheusRule")
+    assert rule["spec"]["groups"] == GROUPS
+    assert rule["metadata"]["labels"]["release"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
+            "serviceMonitor.enabled and podMonitor.enabled are both true, so each pod would be scraped twice: "
+            "set one of them",
+        ),
+        (
+            {"podMonitor": {"interval": "15"}},
+            'podMonitor.interval "15" is no duration: write a number and ms, s or m, such as 15s',
+        ),
+        (
+            {"serviceMonitor": {"scrapeTimeout": "soon"}},
+            'serviceMonitor.scrapeTimeout "soon" is no duration: write a number and ms, s or m, such as 10s',
+        ),
+        (
+            {"podMonitor": {"scrapeTimeout": "1m"}},
+            "podMonitor.scrapeTimeout 1m is above podMonitor.interval 15s: lower the one or raise the other",
+        ),
+        (
+            {"serviceMonitor": {"interval": "9000ms", "scrapeTimeout": "10s"}},
+            "serviceMonitor.scrapeTimeout 10s is above serviceMonitor.interval 9000ms: "
+            "lower the one or raise the other",
+        ),
+        (
+            {"prometheusRule": {"enabled": True}},
+            "prometheusRule.groups is empty: write groups of rules, or set prometheusRule.enabled to false",
+        ),
+        (
+            {"podMonitor": {"labels": {"app.kubernetes.io/name": "a"}}},
+            "podMonitor.labels has app.kubernetes.io/name, by which the chart finds its objects: "
+            "use a label of your own",
+        ),
+        (
+            {"prometheusRule": {"labels": {"helm.sh/chart": "a"}}},
+            "prometheusRule.labels has helm.sh/chart, by which the chart finds its objects: use a label of your own",
+        ),
+    ],
+)
+def test_what_cannot_work_is_explained(values: dict[str, Any], message: str) -> None:
+    assert refusal(values) == [message]
+
+
+@BOTH
+def test_a_timeout_as_long_as_the_interval_is_not_refused(monitor: str) -> None:
+    assert endpoint(monitor, interval="1m", scrapeTimeout="60s")["scrapeTimeout"] == "60s"
