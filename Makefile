@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app bench k8s tests charts
 
-.PHONY: help up down doctor images image test lint unit chart e2e bench profile docs format lock clean tools
+.PHONY: help up down doctor images image test lint unit chart judges e2e bench profile docs format lock clean tools
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,10 @@ unit: $(VENV) ## Unit and integration tests of app and tools
 chart: $(VENV) tools ## Tests of the chart, by rendering it
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/chart
 
+judges: $(VENV) tools ## What the field's judges say of the chart and the images (build/report/judges.json)
+	@$(RUN) -m tests.judges.tools
+	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/judges
+
 e2e: $(VENV) ## End to end on a cluster that is made and removed; E2E_KEEP=1 leaves it for the next run
 	$(PYTEST) tests/e2e
 
@@ -77,6 +81,8 @@ lock: $(VENV) ## Resolve the dependencies anew, with hashes
 	  $(VENV)/bin/uv pip compile --quiet pyproject.toml $$extra --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/$$name.txt; \
 	done
+	$(VENV)/bin/uv pip compile --quiet --group judges --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/judges.txt
 
 clean: ## Remove what was made in the checkout, but not the cluster (`make down` does) and not the cache
 	rm -rf build/log build/report .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -5,6 +5,7 @@ Each step says what it does and how long it took. The end-to-end tests come last
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -31,15 +32,20 @@ def say(line: str) -> None:
 
 @contextmanager
 def images_in_the_background() -> Iterator["subprocess.Popen[bytes]"]:
-    """Build what is missing of the images while the tests run that need none. Ended with us, whatever happens."""
+    """Build what is missing of the images, and then of the chart's judges, while the tests run that need none.
+
+    Ended with us, whatever happens.
+    """
     LOGS.mkdir(parents=True, exist_ok=True)
+    both = '"$0" -m k8s images && exec "$0" -m tests.judges.tools'
     with IMAGES_LOG.open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "k8s", "images"], cwd=ROOT, stdout=log, stderr=log)
+        argv = ["sh", "-c", both, sys.executable]
+        process = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
     try:
         yield process
     finally:
         if process.poll() is None:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait()
 
 
@@ -107,7 +113,8 @@ def main() -> None:
         step("Unit and integration tests", [*PYTEST, "tests/unit", "--ignore=tests/unit/kind", *COVERAGE])
         wait_for_images(images)
     step("Tests of the cluster's tools, and of the chart", [*PYTEST, "tests/unit/kind", "tests/chart"])
-    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 10 minutes")
+    step("What the judges say of the chart", [*PYTEST, "tests/judges"])
+    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 15 minutes")
     step_last = [*PYTEST, "--verbose", "tests/e2e"]
     # In place of this process: what pytest prints last is what `make test` prints last.
     sys.stdout.flush()

@@ -1,0 +1,142 @@
+"""The judges' programs, built or fetched when the cache lacks them: `python -m tests.judges.tools`."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache as once
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from k8s.kind import lock as cluster
+from k8s.kind.lock import Lock, Module, Program
+from k8s.kind.paths import ROOT, cache
+from k8s.kind.process import Failure, run
+from k8s.kind.programs import Programs, digest, module_dir
+from k8s.kind.progress import Progress
+from tests.chart.helm import helm_program
+
+LOCK_FILE = Path(__file__).with_name("lock.yaml")
+REQUIREMENTS = ROOT / "requirements" / "judges.txt"
+TIMEOUT = 100  # seconds: less than a test may take
+KUBERNETES = "k8s.io/kubernetes"
+
+
+@once
+def raw() -> dict[str, Any]:
+    """The judges' lock file as it is written."""
+    content: dict[str, Any] = yaml.safe_load(LOCK_FILE.read_text(encoding="utf-8"))
+    return content
+
+
+def versions() -> list[str]:
+    """The versions of Kubernetes to judge by, the oldest first."""
+    return list(raw()["kubernetes"])
+
+
+def kubernetes(version: str) -> Path:
+    """Where the files of a version of Kubernetes lie."""
+    return module_dir(Module(KUBERNETES, version, raw()["kubernetes"][version]))
+
+
+def definitions() -> list[Path]:
+    """Files with the definitions of custom resources."""
+    modules = {**cluster.load().modules, **lock().modules}
+    return [module_dir(modules[path]) / file for path, files in raw()["definitions"].items() for file in files]
+
+
+@once
+def lock() -> Lock:
+    """What the judges are made of, in the form of the cluster's lock."""
+    return Lock(
+        modules={path: Module(path=path, **entry) for path, entry in raw()["modules"].items()},
+        programs={
+            name: Program(name=name, **{**entry, "packages": tuple(entry.get("packages", ()))})
+            for name, entry in raw()["programs"].items()
+        },
+        tools={},
+        base={},
+        images=(),
+        manifests={},
+    )
+
+
+class Tools:
+    """The judges' programs, in the cache."""
+
+    def __init__(self, home: Path, progress: Progress) -> None:
+        self.home = home
+        self.progress = progress
+        self.programs = Programs(lock(), progress)
+
+    def obtain(self) -> None:
+        """Build and fetch what is missing, and the schemas' sources. Raises Failure."""
+        with (cache() / "judges.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            wanted = sorted(lock().programs.values(), key=lambda each: -each.seconds)
+            with ThreadPoolExecutor(max_workers=2) as pool:
+                fetched = pool.submit(self._fetch)
+                for made in [pool.submit(self.programs.ensure, each) for each in wanted]:
+                    made.result()
+                fetched.result()
+
+    def run(self, program: str, *arguments: str | Path, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run a judge to its end, whatever it says. It knows nothing of this machine's clusters and settings."""
+        if program == "checkov":
+            argv: list[str | Path] = [self._venv() / "bin" / "python", "-m", "checkov.main"]
+        else:
+            argv = [helm_program() if program == "helm" else self.programs.path(program)]
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8", "NO_COLOR": "1"}
+        return subprocess.run(
+            [*argv, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+            cwd=cwd or self.home,
+            env=environment,
+        )
+
+    def _fetch(self) -> None:
+        if not self._venv().exists():
+            self._make_venv()
+        with self.progress.step("fetch the schemas of Kubernetes and of custom resources", 20):
+            for version in versions():
+                kubernetes(version)
+            definitions()
+
+    def _venv(self) -> Path:
+        """checkov's environment: its hundred dependencies must not mix with ours."""
+        version = ".".join(map(str, sys.version_info[:3]))
+        return cache() / "programs" / f"checkov-{digest(REQUIREMENTS.read_bytes(), version, sys.base_prefix)}"
+
+    def _make_venv(self) -> None:
+        folder = self._venv()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self.progress.step("fetch checkov", 40),
+            tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary,
+        ):
+            made = Path(temporary) / "venv"
+            run([sys.executable, "-m", "venv", made], log="judges-checkov")
+            pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+            run([made / "bin" / "python", *pip, "--requirement", REQUIREMENTS], log="judges-checkov")
+            made.rename(folder)  # it is run by its Python alone, which finds itself
+
+
+def main() -> int:
+    with Progress() as progress, tempfile.TemporaryDirectory() as home:
+        try:
+            Tools(Path(home), progress).obtain()
+        except Failure as error:
+            progress.say(str(error))
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
