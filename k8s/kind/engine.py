@@ -154,12 +154,21 @@ def _wait(log: Path | None) -> None:
     """Wait until the engine answers; `log` is that of the one we started."""
     deadline = time.monotonic() + START_TIMEOUT
     while not answers():
-        noted = log is not None and _pid_file().exists() and _pid_file().read_text().strip().isdigit()
-        died = noted and _own_pid() is None
-        if died or time.monotonic() > deadline:
+        if (log is not None and _has_ended()) or time.monotonic() > deadline:
             tail = "\n".join("  " + s for s in log.read_text().splitlines()[-8:]) if log else ""
             raise Failure(f"The Docker engine did not start.{f' Its last lines, from {log}:' if log else ''}\n{tail}")
         time.sleep(0.2)
+
+
+def _has_ended() -> bool:
+    """Whether the process we noted is no more. Its command line does not tell: while it changes, there is none."""
+    try:
+        status = Path(f"/proc/{int(_pid_file().read_text())}/stat").read_text()
+    except ValueError:  # nothing noted yet
+        return False
+    except (FileNotFoundError, ProcessLookupError):
+        return _pid_file().exists()
+    return status.rpartition(")")[2].split()[0] == "Z"
 
 
 def _host_mtu() -> int:

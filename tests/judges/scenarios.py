@@ -5,6 +5,7 @@ Beside them stands something bad, in which every judge must find something, or i
 
 import os
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -64,9 +65,9 @@ def image_of(file: Path) -> list[str]:
     return [f"--set=image.repository={IMAGE['repository']}", *digest]
 
 
-def rendered(file: Path, kubernetes: str, *, namespace: str) -> str:
+def rendered(file: Path, kubernetes: str, *, namespace: str, more: Sequence[str] = ()) -> str:
     """The manifests for a version of Kubernetes; none where the chart says that these values need a newer one."""
-    options = [f"--namespace={namespace}", f"--kube-version={kubernetes}", *image_of(file)]
+    options = [f"--namespace={namespace}", f"--kube-version={kubernetes}", *image_of(file), *more]
     # The release is named after the scenario too: judges that read them all at once tell them apart by their labels.
     done = helm("template", namespace, CHART, f"--values={file}", *options)
     if done.returncode == 0:
