@@ -135,6 +135,11 @@ def report(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
         RECORDS.append(Record(**{**asdict(record), "passed": record.passed and not failed}))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Last comes what brings many resource definitions: they keep the API server busy for a while."""
+    items.sort(key=lambda item: "test_admission" in item.nodeid)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     outcome: Any = yield

@@ -1,5 +1,6 @@
 """A real API server takes every scenario's objects, with the definitions of all custom resources installed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,5 +49,5 @@ def test_what_is_wrong_is_not(kubectl: list[str]) -> None:
 
 def kubernetes(kubectl: list[str]) -> str:
     """The server's minor version, such as v1.36."""
-    version = output([*kubectl, "version", "--output=jsonpath={.serverVersion.gitVersion}"])
+    version: str = json.loads(output([*kubectl, "version", "--output=json"]))["serverVersion"]["gitVersion"]
     return version.rpartition(".")[0]
