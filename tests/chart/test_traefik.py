@@ -19,7 +19,7 @@ def test_none_without_being_asked() -> None:
 def test_what_is_retried() -> None:
     """By default what no pod has seen; by its status what a pod may have seen, but never POST and PATCH."""
     retry = render({**ON, **INGRESS}).one("Middleware")["spec"]["retry"]
-    assert retry == {"attempts": 5, "status": ["502"], "maxRequestBodyBytes": 1048576}
+    assert retry == {"attempts": 5, "status": ["502"], "maxRequestBodyBytes": 4096}
     given = {"traefik": {"retry": {"enabled": True, "attempts": 2, "maxBodyBytes": 10}}}
     retry = render({**given, **INGRESS}).one("Middleware")["spec"]["retry"]
     assert retry == {"attempts": 2, "status": ["502"], "maxRequestBodyBytes": 10}
