@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 from pydantic import BaseModel, Field
+from starlette._exception_handler import wrap_app_handling_exceptions
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -95,7 +97,8 @@ def log_fault(problem: Problem) -> None:
 
 
 class ErrorMiddleware:
-    """Answers what is raised: by the application's exception handlers, else as a 500 that is logged.
+    """Answers what is raised: by the application's exception handlers (but for one of Exception itself), else as a 500
+    that is logged.
 
     In place of Starlette's two, between which all middleware sits: what they answer for middleware
     misses the request id, the security headers, the access log and the metrics, and every request
@@ -104,18 +107,15 @@ class ErrorMiddleware:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._handlers: dict[Any, Any] | None = None
-        self._routes_handlers: dict[Any, Any] = {}
+        self._handlers: tuple[dict[Any, Any], dict[int, Any]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         if self._handlers is None:
-            self._handlers = dict(scope["app"].exception_handlers) if "app" in scope else {}
-            # What nobody handles is to come out of the route, and here.
-            self._routes_handlers = {key: value for key, value in self._handlers.items() if key is not Exception}
-        scope["starlette.exception_handlers"] = (self._routes_handlers, {})
+            self._handlers = _handlers_of(scope["app"]) if "app" in scope else ({}, {})
+        scope["starlette.exception_handlers"] = self._handlers
         started = False
 
         # Not async, which would cost every request two coroutines more.
@@ -129,16 +129,25 @@ class ErrorMiddleware:
         except Exception as error:
             if started:  # too late for another answer: let the server cut the connection
                 raise
-            answer: ASGIApp = await self._answer(self._handlers, scope, error)
-            await answer(scope, receive, send)
+            await _answer(error, scope, receive, send)
 
-    async def _answer(self, handlers: Mapping[Any, Any], scope: Scope, error: Exception) -> ASGIApp:
-        for kind in type(error).__mro__:
-            if kind in handlers:
-                answer: ASGIApp = await handlers[kind](Request(scope), error)
-                return answer
-        if isinstance(error, Problem):
-            log_fault(error)
-            return ProblemResponse(scope, error)
+
+def _handlers_of(app: Starlette) -> tuple[dict[Any, Any], dict[int, Any]]:
+    """By class and by status, as Starlette's routes look for them. What nobody handles is to come out of the route."""
+    by_class = {key: value for key, value in app.exception_handlers.items() if isinstance(key, type)}
+    by_status = {key: value for key, value in app.exception_handlers.items() if isinstance(key, int)}
+    return {key: value for key, value in by_class.items() if key is not Exception}, by_status
+
+
+async def _answer(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error
+
+    try:
+        await wrap_app_handling_exceptions(fail, Request(scope))(scope, receive, send)
+    except Problem as problem:
+        log_fault(problem)
+        await ProblemResponse(scope, problem)(scope, receive, send)
+    except Exception:
         log.exception("request failed")
-        return ProblemResponse(scope, unexpected())
+        await ProblemResponse(scope, unexpected())(scope, receive, send)

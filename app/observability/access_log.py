@@ -42,7 +42,7 @@ def write(exchange: "Exchange") -> None:
     method = _method(scope["method"])
     path = string(redact.short_text(scope["path"][:MAX_CHARACTERS]))  # without the query, which may hold secrets
     headers = dict(scope["headers"])
-    client = scope.get("client")
+    client = scope.get("client") or ("",)
     line = LINE % (
         _time(second),
         (now - second) * 1e6,
@@ -54,7 +54,12 @@ def write(exchange: "Exchange") -> None:
         exchange.received,
         exchange.sent,
         _answer(level, outcome, method, exchange.route, exchange.status),
-        _client(headers.get(b"host"), headers.get(b"user-agent"), client[0] if client else None),
+        # Cut before they are remembered: a header may be as long as a whole request's head.
+        _client(
+            headers.get(b"host", b"")[:MAX_CHARACTERS],
+            headers.get(b"user-agent", b"")[:MAX_CHARACTERS],
+            client[0][:MAX_CHARACTERS],
+        ),
         _request(scope["state"]),
         output.access.tail,
     )
@@ -81,16 +86,14 @@ def _answer(level: str, outcome: str, method: bytes, route: str, status: int) ->
 
 # Clients are many, what they call themselves is little.
 @lru_cache(2048)
-def _client(host: bytes | None, user_agent: bytes | None, address: str | None) -> bytes:
+def _client(host: bytes, user_agent: bytes, address: str) -> bytes:
     fields = {
-        "url.domain": host.decode("latin-1") if host else None,
-        "user_agent.original": user_agent.decode("latin-1") if user_agent else None,
+        "url.domain": host.decode("latin-1"),
+        "user_agent.original": user_agent.decode("latin-1"),
         "client.address": address,
     }
     return b"".join(
-        b',"%b":"%b"' % (name.encode(), string(redact.short_text(value[:MAX_CHARACTERS])))
-        for name, value in fields.items()
-        if value
+        b',"%b":"%b"' % (name.encode(), string(redact.short_text(value))) for name, value in fields.items() if value
     )
 
 

@@ -4,6 +4,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from app.application import SUPERFLUOUS, Application
@@ -56,3 +58,13 @@ async def test_each_middleware_lets_through_what_is_not_http(service: Service) -
     for each in layers:
         await each.cls(app, *each.args, **each.kwargs)({"type": "lifespan"}, receive, send)
     assert called == [{"type": "lifespan"}] * len(layers)
+
+
+async def test_handlers_by_status_and_plain_functions_are_asked_too(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    def gone(_request: Request, _error: Exception) -> PlainTextResponse:
+        return PlainTextResponse("no such thing", 404)
+
+    service.public.add_exception_handler(404, gone)
+    assert (await client.get("/api/v1/nothing")).text == "no such thing"

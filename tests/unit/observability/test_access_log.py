@@ -11,7 +11,7 @@ import structlog
 from fastapi import Request
 
 from app.main import Service, create_service
-from app.observability import logs
+from app.observability import access_log, logs
 from app.server import Server, address, listen
 from app.settings import Settings
 
@@ -210,3 +210,11 @@ async def test_only_a_trusted_proxy_says_who_the_client_is(
         async with httpx.AsyncClient(transport=transport) as client:
             await client.get(f"{url}/", headers={"X-Forwarded-For": forwarded})
     assert [line["client.address"] for line in requests()] == [logged]
+
+
+async def test_what_is_remembered_of_clients_is_short(client: httpx.AsyncClient) -> None:
+    access_log._client.cache_clear()
+    for end in range(3):
+        await client.get("/", headers={"User-Agent": "x" * access_log.MAX_CHARACTERS + str(end)})
+    logs.output.writer.flush()  # type: ignore[union-attr]
+    assert access_log._client.cache_info().currsize == 1
