@@ -9,13 +9,15 @@ import pytest
 from kubernetes import client
 
 from k8s import up
-from k8s.kind.process import output, run
+from k8s.kind.process import run
 from k8s.service import NAMESPACE, Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load
+from tests.e2e.release import drain_each_worker, ready_pods
 from tests.e2e.test_monitoring import PODS
 
 pytestmark = pytest.mark.timeout(420)
+FEWEST = 3  # pods, by the chart's defaults
 SETTLE = 300  # requests before and after: three seconds of the load
 
 
@@ -77,12 +79,13 @@ def test_upgrade_to_a_new_image(
     variant, version = ("next", "0.2.0") if time_ % 2 else ("present", "0.1.0")
     image = images(variant)
     assert web.get("/").json()["version"] != version
-    with under(load()) as running:
+    with ready_pods(stack, NAMESPACE, "links") as ready, under(load()) as running:
         started = time.monotonic()
         upgrade(stack, image)
         took = time.monotonic() - started
     report(f"helm upgrade to a new image, {time_} of 3", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)
+    assert min(ready) >= FEWEST, ready
     assert {web.get("/").json()["version"] for _ in range(10)} == {version}
 
 
@@ -90,7 +93,7 @@ def test_helm_rollback(
     stack: up.Stack, web: httpx.Client, load: Callable[..., Load], report: Callable[..., None]
 ) -> None:
     before = web.get("/").json()["version"]
-    with under(load()) as running:
+    with ready_pods(stack, NAMESPACE, "links") as ready, under(load()) as running:
         started = time.monotonic()
         rollback = [
             *stack.cluster.helm,
@@ -106,6 +109,7 @@ def test_helm_rollback(
         took = time.monotonic() - started
     report("helm rollback", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)
+    assert min(ready) >= FEWEST, ready
     assert web.get("/").json()["version"] != before
     assert "Rollback" in stack.service.history()[-1]["description"]
 
@@ -125,23 +129,11 @@ def test_graceful_deletion_of_a_pod(
 
 
 def test_drain_of_one_worker_and_then_the_other(
-    stack: up.Stack,
-    apps: client.AppsV1Api,
-    core: client.CoreV1Api,
-    load: Callable[..., Load],
-    report: Callable[..., None],
+    stack: up.Stack, load: Callable[..., Load], report: Callable[..., None]
 ) -> None:
-    """The second node is the one that all pods fled to."""
-    workers = [n for n in stack.cluster.nodes if n != stack.cluster.control_plane]
     with under(load()) as running:
         started = time.monotonic()
-        for worker in workers:
-            drain = ["drain", worker, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s"]
-            run([*stack.cluster.kubectl, *drain], log="e2e-drain")
-            where = {p.spec.node_name for p in core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items}
-            assert worker not in where, f"pods are still on {worker}"
-            wait_for("a settled deployment", lambda: deployment_is_settled(apps, core), seconds=90)
-            output([*stack.cluster.kubectl, "uncordon", worker])
+        drain_each_worker(stack, NAMESPACE, "links")
         took = time.monotonic() - started
     report("drain of one worker, then of the other", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)

@@ -19,21 +19,30 @@ REPORT = BUILD / "report" / "judges.json"
 
 
 @pytest.fixture(scope="session")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Verdicts]]:
-    """What a judge says of its scenarios. At the end, what all said goes into the report."""
-    said: dict[str, Verdicts] = {}
-    broken: dict[str, Exception] = {}
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     with Progress() as progress:
         programs = Tools(tmp_path_factory.mktemp("home"), progress)
         programs.obtain()
-    manifests = Manifests(tmp_path_factory.mktemp("manifests"))
+    return programs
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Manifests:
+    return Manifests(tmp_path_factory.mktemp("manifests"))
+
+
+@pytest.fixture(scope="session")
+def ask(programs: Tools, rendered: Manifests) -> Iterator[Callable[[str], Verdicts]]:
+    """What a judge says of its scenarios. At the end, what all said goes into the report."""
+    said: dict[str, Verdicts] = {}
+    broken: dict[str, Exception] = {}
 
     def answer(name: str) -> Verdicts:
         if name in broken:
             raise broken[name]
         if name not in said:
             try:
-                said[name] = JUDGES[name].judge(programs, manifests)
+                said[name] = JUDGES[name].judge(programs, rendered)
             except Exception as error:
                 broken[name] = error
                 raise
