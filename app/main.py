@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -18,6 +18,7 @@ from app.errors import problems
 from app.http import cors, docs, openapi
 from app.http.body_limit import BodyLimitMiddleware
 from app.http.exchange import ExchangeMiddleware
+from app.http.faults import Faults
 from app.http.json_body import JsonBodyMiddleware
 from app.http.protocol import ConnectionLimits
 from app.http.request_id import RequestIdMiddleware
@@ -67,11 +68,13 @@ def create_service(settings: Settings) -> Service:
     limiter = RateLimiter(settings, registry)
     counts = SharedCounts(limiter.windows, shared, settings.rate_limit_sync_seconds, registry)
     links = Domain(settings, database, shared, registry)
+    faults = Faults(registry) if settings.faults_enabled else None
     health = Health(
         {"database": database.check},
         settings.check_interval_seconds,
         settings.check_timeout_seconds,
         optional={"valkey": shared.check} if shared else None,
+        registry=registry,
     )
 
     @asynccontextmanager
@@ -95,6 +98,7 @@ def create_service(settings: Settings) -> Service:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(faults.dependency)] if faults else None,
         # Outermost first. What comes after the first three is logged, counted and answered as a problem.
         middleware=[
             Middleware(RequestIdMiddleware),
@@ -119,9 +123,12 @@ def create_service(settings: Settings) -> Service:
         docs.install(app)
     identity.install(app)
     links.install(app)  # last: it asks that all other routes are there
+    if faults:
+        faults.install(app)
     error_handlers.install(app)
     openapi.install(app, settings.public_url, [identity.TAG, *TAGS])
-    return Service(app, create_management(health, registry), health, ConnectionLimits(settings, registry))
+    management = create_management(health, registry, faults)
+    return Service(app, management, health, ConnectionLimits(settings, registry))
 
 
 def trusted_keys(settings: Settings, registry: CollectorRegistry) -> KeySource:

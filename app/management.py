@@ -1,10 +1,12 @@
-"""The management port: probes, metrics and the log level, never exposed to users."""
+"""The management port: probes, metrics, the log level and faults on demand, never exposed to users."""
 
 import json
+from collections.abc import Awaitable, Callable
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -12,18 +14,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.errors.problems import Problem, ProblemResponse
+from app.errors.handlers import field_error
+from app.errors.problems import FieldError, Problem, ProblemResponse
+from app.http import strict_json
 from app.http.body_limit import BodyLimitMiddleware
+from app.http.faults import Fault, Faults
 from app.observability import logs
 from app.observability.probes import OK, Health
 
 MAX_BODY_BYTES = 1024
-PATHS = ("/startupz", "/livez", "/readyz", "/metrics", "/log-level")
 
 log = structlog.get_logger("app.management")
 
 
-def create_management(health: Health, registry: CollectorRegistry) -> Starlette:
+def create_management(health: Health, registry: CollectorRegistry, faults: Faults | None = None) -> Starlette:
     async def startupz(_request: Request) -> Response:
         return _report(health.startup())
 
@@ -37,14 +41,17 @@ def create_management(health: Health, registry: CollectorRegistry) -> Starlette:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})
 
+    routes = [
+        Route("/startupz", startupz),
+        Route("/livez", livez),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+        Route("/log-level", _log_level, methods=["GET", "PUT"]),
+    ]
+    if faults is not None:
+        routes.append(Route("/faults", _faults_endpoint(faults), methods=["GET", "PUT", "DELETE"]))
     return Starlette(
-        routes=[
-            Route("/startupz", startupz),
-            Route("/livez", livez),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
-            Route("/log-level", _log_level, methods=["GET", "PUT"]),
-        ],
+        routes=routes,
         # Starlette types every handler as one of any exception.
         exception_handlers={HTTPException: _problem},  # type: ignore[dict-item]
         middleware=[Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES)],
@@ -80,11 +87,44 @@ def _requested_level(body: bytes) -> str:
     return level
 
 
+def _faults_endpoint(faults: Faults) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        """GET tells what goes wrong on demand, PUT sets it, and DELETE ends it."""
+        if request.method == "PUT":
+            faults.begin(_requested_fault(await request.body(), faults.templates))
+        elif request.method == "DELETE":
+            faults.end("it was deleted")
+        return JSONResponse(
+            {
+                "active": faults.fault is not None,
+                **(faults.fault.model_dump(exclude={"for_seconds"}) if faults.fault else {}),
+                "seconds_left": round(faults.seconds_left, 1),
+            }
+        )
+
+    return endpoint
+
+
+def _requested_fault(body: bytes, templates: list[str]) -> Fault:
+    try:
+        return Fault.model_validate(strict_json.loads(body), context={"routes": templates})
+    except ValidationError as error:
+        errors = [field_error({**problem, "loc": ("body", *problem["loc"])}) for problem in error.errors()]
+    except ValueError:
+        errors = [FieldError(detail="This is not JSON.", pointer="#")]
+    example = '{"error_ratio": 0.2, "delay_seconds": 0.5, "for_seconds": 600}'
+    raise Problem(422, f"The faults are not valid: see errors. Send JSON such as {example}.", errors=errors)
+
+
 async def _problem(request: Request, error: HTTPException) -> Response:
     if not isinstance(error, Problem):
         details = {
-            404: f"There is nothing here. The paths of this port are {', '.join(PATHS)}.",
+            404: f"There is nothing here. The paths of this port are {', '.join(_paths(request))}.",
             405: "This method is not possible here. See the Allow header.",
         }
         error = Problem(error.status_code, details.get(error.status_code, error.detail), error.headers)
     return ProblemResponse(request.scope, error)
+
+
+def _paths(request: Request) -> list[str]:
+    return [route.path for route in request.app.routes]

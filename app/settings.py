@@ -159,6 +159,8 @@ class Settings(BaseSettings):
     """How long it serves on, not ready, after SIGTERM."""
     drain_timeout_seconds: float = Field(default=25, ge=0, le=3600)
     """The most that requests in flight get after that."""
+    faults_enabled: bool = False
+    """Let PUT /faults on the management port make requests slow or fail, to prove alerts; never in production."""
 
     otlp_endpoint: str = Field(default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""))
     """OpenTelemetry collector (OTLP over HTTP) that gets traces, such as http://collector:4318; none if empty.
@@ -219,6 +221,13 @@ class Settings(BaseSettings):
         if info.data.get("environment") == "production" and url.get_backend_name() == "sqlite":
             raise ValueError("must name a PostgreSQL database in production: a pod's SQLite file dies with it")
         return SecretStr(url.render_as_string(hide_password=False))
+
+    @field_validator("faults_enabled")
+    @classmethod
+    def _no_faults_in_production(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("environment") == "production":
+            raise ValueError("must not be on in production: what it injects, users would suffer. Leave it out")
+        return value
 
     @field_validator("valkey_url")
     @classmethod
@@ -328,6 +337,7 @@ def _sentences(error: ValidationError, environ: Mapping[str, str]) -> list[str]:
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         name = PREFIX + str(problem["loc"][0]).upper()
         text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        text = text.replace("a valid boolean, unable to interpret input", "true or false")
         shown = f" (it is {environ[name]!r})" if name in environ and name not in SECRETS else ""
         sentences.append(f"{name}: {text}{shown}")
     return sentences

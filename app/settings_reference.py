@@ -30,6 +30,8 @@ def _fields() -> list[tuple[str, FieldInfo]]:
 
 def _default(field: FieldInfo) -> str:
     value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    if isinstance(value, bool):
+        value = str(value).lower()
     return "" if field.default_factory or value in (None, "") else f"`{value}`"
 
 

@@ -57,11 +57,12 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> P
         elif not is_json(request.headers.get("content-type", "")):
             detail = "Send the body as JSON, with the header Content-Type: application/json."
             return ProblemResponse(request.scope, Problem(415, detail, {"Accept": "application/json"}))
-    errors = [_field_error(problem) for problem in problems]
+    errors = [field_error(problem) for problem in problems]
     return ProblemResponse(request.scope, Problem(422, detail, errors=errors))
 
 
-def _field_error(problem: Mapping[str, Any]) -> FieldError:
+def field_error(problem: Mapping[str, Any]) -> FieldError:
+    """From one of Pydantic's errors, whose location begins with where the field was: in the body, the query, ...."""
     where, *path = problem["loc"]
     detail = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
     if where != "body":

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from time import monotonic
 
 import structlog
+from prometheus_client import CollectorRegistry, Gauge
 
 log = structlog.get_logger("app.observability.probes")
 
@@ -26,6 +28,7 @@ class Health:
         interval: float,
         timeout: float,
         optional: Mapping[str, Check] | None = None,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self.started = False
         self.draining = False
@@ -35,6 +38,11 @@ class Health:
         self._timeout = timeout
         self._results = dict.fromkeys(checks, "not checked yet")
         self._checked_at = monotonic()
+        up = Gauge(
+            "dependency_up", "1 while its last check passed.", ["dependency"], registry=registry or CollectorRegistry()
+        )
+        for name in checks:
+            up.labels(name).set_function(partial(self._passes, name))
 
     def startup(self) -> dict[str, str]:
         """Reports why it has not started, by name of the check; "ok" where it has."""
@@ -56,6 +64,9 @@ class Health:
         finally:
             stop.set()
             await watcher
+
+    def _passes(self, name: str) -> bool:
+        return self._results[name] == OK
 
     async def _watch(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

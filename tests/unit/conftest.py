@@ -28,6 +28,7 @@ from app.server import Server, listen
 from app.settings import Settings
 from tests.unit import valkey_programs
 from tests.unit.clock import Clock
+from tests.unit.processes import App
 from tests.unit.servers import PostgreSQL, Valkey
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "links"
@@ -182,6 +183,22 @@ async def address(settings: Settings, log_lines: Logs) -> AsyncIterator[str]:
         yield url
         server.should_exit = True
         await serving
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
+    """Starts the service as a process on free ports, with these variables."""
+    started: list[App] = []
+
+    def start(**variables: str) -> App:
+        started.append(App(tmp_path, **variables))
+        return started[-1]
+
+    yield start
+    for app in started:
+        if app.process.poll() is None:
+            app.process.kill()
+            app.end()
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ def test_sslmode_is_translated_for_asyncpg(monkeypatch: pytest.MonkeyPatch) -> N
         ("APP_DATABASE_URL", "postgresql://db/links?x=1", "not understood (x): only sslmode is"),
         ("APP_DATABASE_URL", "sqlite://", "APP_DATABASE_URL: must name a file"),
         ("APP_DATABASE_URL", "sqlite:///:memory:", "APP_DATABASE_URL: must name a file"),
+        ("APP_FAULTS_ENABLED", "maybe", "APP_FAULTS_ENABLED: must be true or false (it is 'maybe')"),
         ("APP_DRAIN_TIMEOUT_SECONDS", "-1", "APP_DRAIN_TIMEOUT_SECONDS: must be greater than or equal to 0"),
     ],
 )
@@ -93,6 +94,17 @@ def test_every_mistake_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     problems = mistakes(monkeypatch, APP_ENVIRONMENT="production", APP_PORT="x", APP_LOG_FORMAT="xml")
     named = {problem.partition(":")[0] for problem in problems}
     assert named == {"APP_PORT", "APP_LOG_FORMAT", "APP_DATABASE_URL", "APP_JWT_ISSUER", "APP_JWKS_URL"}
+
+
+@pytest.mark.parametrize(("environment", "refused"), [("production", True), ("staging", False), ("local", False)])
+def test_faults_cannot_be_had_in_production(monkeypatch: pytest.MonkeyPatch, environment: str, refused: bool) -> None:
+    variables = {"APP_ENVIRONMENT": environment, "APP_JWT_ISSUER": "https://i.example", "APP_JWKS_FILE": "/keys"}
+    variables |= {"APP_DATABASE_URL": "postgresql://db/links", "APP_FAULTS_ENABLED": "true"}
+    if not refused:
+        assert load(monkeypatch, **variables).faults_enabled
+        return
+    (problem,) = mistakes(monkeypatch, **variables)
+    assert problem.startswith("APP_FAULTS_ENABLED: must not be on in production")
 
 
 def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,27 @@ async def test_a_check_that_hangs_has_failed(health: Health, dependency: Depende
         assert (await dependency.rounds(health))["database"] == "no answer within 0.05 s"
 
 
+async def test_a_metric_tells_which_dependency_is_there(log_lines: Logs) -> None:
+    del log_lines
+    registry = CollectorRegistry()
+    needed, optional = Dependency(), Dependency()
+    optional.error = OSError()
+    health = Health({"database": needed.check}, 0.01, 0.05, optional={"valkey": optional.check}, registry=registry)
+
+    def up() -> dict[str, float | None]:
+        return {
+            name: registry.get_sample_value("dependency_up", {"dependency": name}) for name in ("database", "valkey")
+        }
+
+    assert up() == {"database": 0, "valkey": 0}  # not checked yet
+    async with health.watching():
+        await needed.rounds(health, 3)
+        assert up() == {"database": 1, "valkey": 0}
+        needed.error, optional.error = OSError(), None
+        await needed.rounds(health, 3)
+        assert up() == {"database": 0, "valkey": 1}
+
+
 async def test_an_optional_dependency_is_reported_and_not_needed(log_lines: Logs) -> None:
     del log_lines
     needed, optional = Dependency(), Dependency()

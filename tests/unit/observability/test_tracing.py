@@ -182,6 +182,20 @@ async def test_the_share_that_is_recorded(traced: Settings, collector: Collector
 
 
 @pytest.mark.anyio
+async def test_an_error_on_demand_is_a_failed_span_of_its_route(traced: Settings, collector: Collector) -> None:
+    async with running(traced.model_copy(update={"faults_enabled": True})) as (service, client):
+        management = httpx.ASGITransport(service.management)
+        async with httpx.AsyncClient(transport=management, base_url="http://management") as operator:
+            await operator.put("/faults", json={"error_ratio": 1})
+        await client.get("/page")
+        await client.get("/api/v1/links")
+    for name in ("GET /{slug}", "GET /api/v1/links"):
+        span = collector.spans[name]
+        assert attributes(span)["http.response.status_code"] == 500
+        assert span.status.code == span.status.STATUS_CODE_ERROR
+
+
+@pytest.mark.anyio
 async def test_no_secret_leaves(traced: Settings, collector: Collector) -> None:
     async with running(traced) as (service, client):
 
