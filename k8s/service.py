@@ -100,6 +100,8 @@ class Service:
             "image.digest": image.digest,
             "config.APP_PUBLIC_URL": self.url,
         }
+        if "traces" not in self.platform.components:
+            settings["config.APP_OTLP_ENDPOINT"] = ""
         words = [word for key, value in settings.items() for word in ("--set-string", f"{key}={value}")]
         command = [*self.cluster.helm, "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE]
         # What somebody has changed by hand meanwhile is the release's again, as with the rest of the cluster.
@@ -183,7 +185,8 @@ class Service:
     def facts(self) -> dict[str, str]:
         """What scripts need to know, as in build/up.json."""
         ports = self.cluster.ports
-        grafana = {"grafana": f"http://127.0.0.1:{ports['grafana']}"} if "grafana" in self.platform.components else {}
+        optional = {"grafana": "grafana", "loki": "logs", "jaeger": "traces"}  # by the component that serves it
+        there = [name for name, component in optional.items() if component in self.platform.components]
         return {
             "url": self.url,
             "ca": str(self.authority.certificate),
@@ -193,7 +196,7 @@ class Service:
             "prometheus": f"http://127.0.0.1:{ports['prometheus']}",
             "alertmanager": f"http://127.0.0.1:{ports['alertmanager']}",
             "token": self.token_command(),
-            **grafana,
+            **{name: f"http://127.0.0.1:{ports[name]}" for name in there},
         }
 
     def _certificate(self, namespace: str, name: str, hosts: list[str]) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,17 +77,23 @@ def tools(progress: Progress) -> None:
 
 
 def up(
-    cluster_name: str, ports: dict[str, int], registry_port: int, progress: Progress, kubeconfig: Path | None = None
+    cluster_name: str,
+    ports: dict[str, int],
+    registry_port: int,
+    progress: Progress,
+    kubeconfig: Path | None = None,
+    without: Collection[str] = (),
 ) -> Stack:
-    """Bring everything up, or bring what is there to what it should be."""
+    """Bring everything up but the components `without`, or bring what is there to what it should be."""
     wanted, source = survey(progress)
+    wanted = wanted.without(without)
     node = wanted.image("kindest/node")
     name = node.name if source is sources.Source.PULL else node.tagged
     cluster = Cluster(cluster_name, ports, name, kubeconfig)
     cluster.check()  # before builds that take minutes
     local = provide(wanted, source, registry_port, progress)
     cluster.ensure(progress)
-    platform = Platform(cluster, wanted, progress, source)
+    platform = Platform(cluster, wanted, progress, source, without)
     platform.apply()
     with progress.step("build the service's image", 30) as step:
         image = build_image(local, ROOT)

@@ -19,7 +19,15 @@ from k8s.kind.registry import INTERNAL
 
 CERTS_D = "/etc/containerd/certs.d"  # where containerd looks for a registry's mirrors
 # What the nodes publish, and on which of their ports.
-NODE_PORTS = {"http": 80, "https": 443, "prometheus": 30090, "alertmanager": 30093, "grafana": 30300}
+NODE_PORTS = {
+    "http": 80,
+    "https": 443,
+    "prometheus": 30090,
+    "alertmanager": 30093,
+    "grafana": 30300,
+    "loki": 30310,
+    "jaeger": 30686,
+}
 
 
 @dataclass

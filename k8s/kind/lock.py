@@ -1,6 +1,7 @@
 """images.lock.yaml, typed: every image by its upstream name, and how it is built where no registry answers."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class Program:
     module: str = ""
     packages: tuple[str, ...] = ()
     staging: bool = False
+    replace: bool = False
     set: tuple[str, ...] = ()
     wheel: str = ""
     sha256: str = ""
@@ -65,6 +67,7 @@ class Image:
     module: dict[str, Any] = field(default_factory=dict)
     context: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
+    component: str = field(default="", repr=False)  # not what it is made of, as its key is by its repr
 
     @property
     def tagged(self) -> str:
@@ -106,6 +109,10 @@ class Lock:
     def registries(self) -> list[str]:
         """The registries that the images come from upstream."""
         return sorted({i.registry for i in self.images if not i.build_only})
+
+    def without(self, components: Collection[str]) -> "Lock":
+        """The same without the images that these components of the platform alone need."""
+        return replace(self, images=tuple(i for i in self.images if i.component not in components))
 
     def program_of(self, executable: str) -> Program:
         return next(p for p in self.programs.values() if executable in p.executables)

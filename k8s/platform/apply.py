@@ -4,12 +4,13 @@ import base64
 import json
 import secrets
 import shutil
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from k8s.kind.cluster import Cluster
 from k8s.kind.lock import Lock
-from k8s.kind.paths import PLATFORM
+from k8s.kind.paths import CHART, PLATFORM, ROOT
 from k8s.kind.process import output, run, succeeds
 from k8s.kind.programs import module_dir
 from k8s.kind.progress import Progress
@@ -20,6 +21,11 @@ DEFINITIONS = ["operator", "gateway-api", "traefik"]
 COMPONENTS = ["ingress", "metrics", "monitoring", "data"]
 # Only where images are pulled: these cannot be built.
 PULLED_COMPONENTS = ["grafana", "cert-manager"]
+# What can be left out, and what it runs.
+OPTIONAL = {
+    "logs": [("logs", "deployment/loki"), ("log-collector", "daemonset/syslog-ng")],
+    "traces": [("traces", "deployment/jaeger")],
+}
 # Component → the upstream manifests it patches.
 UPSTREAM = {
     "operator": ["prometheus-operator"],
@@ -49,12 +55,21 @@ PULLED_WORKLOADS = [
 
 
 class Platform:
-    """The platform of one cluster. Applying again changes only what differs."""
+    """The platform of one cluster. Applying again changes only what differs; what is left out is not taken away."""
 
-    def __init__(self, cluster: Cluster, lock: Lock, progress: Progress, source: Source = Source.BUILD) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        lock: Lock,
+        progress: Progress,
+        source: Source = Source.BUILD,
+        without: Collection[str] = (),
+    ) -> None:
         pulled = source is Source.PULL
-        self.components = COMPONENTS + (PULLED_COMPONENTS if pulled else [])
+        optional = [name for name in OPTIONAL if name not in without]
+        self.components = COMPONENTS + optional + (PULLED_COMPONENTS if pulled else [])
         self.workloads = WORKLOADS + (PULLED_WORKLOADS if pulled else [])
+        self.workloads = self.workloads + [workload for name in optional for workload in OPTIONAL[name]]
         self.cluster = cluster
         self.lock = lock
         self.progress = progress
@@ -132,6 +147,9 @@ class Platform:
                     shutil.copyfile(source / file, destination)
         if component == "cert-manager":
             (target / "chart.yaml").write_text(self._cert_manager(target / "upstream" / component))
+        if component == "grafana":
+            shutil.copytree(CHART / "dashboards", target / "dashboards")
+            shutil.copytree(ROOT / "grafana" / "provisioning", target / "provisioning")
         if component == "ingress":
             (target / "cluster.env").write_text(f"PUBLIC_HTTPS_PORT={self.cluster.ports['https']}\n")
         return target

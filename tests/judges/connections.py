@@ -48,6 +48,7 @@ class Peer:
 WORLD = [
     Peer("traefik", "ingress", {"app.kubernetes.io/name": "traefik"}),
     Peer("monitoring", "monitoring"),
+    Peer("traces", "traces"),
     Peer("dns", "kube-system", {"k8s-app": "kube-dns"}),
     Peer("data", "data"),
     Peer("a stranger", "elsewhere"),

@@ -22,7 +22,13 @@ from k8s.kind.lock import Module
 from k8s.kind.progress import Progress
 from k8s.platform import apply
 
-VARIABLES = ["SHIPSHAPE_IMAGES", "CLUSTER", "REGISTRY_PORT", *(f"{name.upper()}_PORT" for name in NODE_PORTS)]
+VARIABLES = [
+    "SHIPSHAPE_IMAGES",
+    "CLUSTER",
+    "WITHOUT",
+    "REGISTRY_PORT",
+    *(f"{name.upper()}_PORT" for name in NODE_PORTS),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +126,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         ports = dict(zip(NODE_PORTS, range(18080, 18080 + len(NODE_PORTS)), strict=True))
         with Progress(Console(file=io.StringIO())) as progress:
             platform = apply.Platform(Cluster("rendered", ports, "node:1"), lock.load(), progress)
-            names = [*apply.DEFINITIONS, *apply.COMPONENTS, *apply.PULLED_COMPONENTS]
+            names = [*apply.DEFINITIONS, *apply.COMPONENTS, *apply.OPTIONAL, *apply.PULLED_COMPONENTS]
             with ThreadPoolExecutor() as pool:
                 return dict(zip(names, pool.map(platform.render, names), strict=True))
 

@@ -7,7 +7,7 @@ import pytest
 
 from k8s import up
 from k8s.__main__ import main
-from k8s.kind import host
+from k8s.kind import host, lock
 from k8s.kind.cluster import NODE_PORTS
 
 StandIn = Callable[[str, str], None]
@@ -54,6 +54,16 @@ def test_a_bad_registry_port_is_a_sentence(
     monkeypatch.setenv("REGISTRY_PORT", "x")
     assert main([command]) == 1
     assert "REGISTRY_PORT is 'x'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("command", ["up", "images"])
+def test_what_cannot_be_left_out_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setenv("WITHOUT", "traces data")
+    assert main([command]) == 1
+    assert "WITHOUT names 'data': what can be left out is logs and traces." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("nothing_is_done")
@@ -132,7 +142,7 @@ def test_doctor_may_look_while_another_run_is_at_work(
 
 
 def test_what_ends_is_no_longer_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up, "survey", lambda *_: (None, None))
+    monkeypatch.setattr(up, "survey", lambda *_: (lock.load(), None))
     monkeypatch.setattr(up, "provide", lambda *_: None)
     assert main(["images"]) == 0
     assert main(["images"]) == 0

@@ -7,13 +7,14 @@ import pytest
 import yaml
 
 from k8s.kind import lock
-from k8s.kind.cluster import Cluster
+from k8s.kind.cluster import NODE_PORTS, Cluster
 from k8s.kind.paths import PLATFORM
 from k8s.kind.process import CommandFailed
 from k8s.kind.progress import Progress
 from k8s.platform.apply import (
     COMPONENTS,
     DEFINITIONS,
+    OPTIONAL,
     PULLED_COMPONENTS,
     PULLED_WORKLOADS,
     UPSTREAM,
@@ -22,6 +23,7 @@ from k8s.platform.apply import (
 )
 
 PORTS = {"http": 8080, "https": 8443, "prometheus": 9090, "alertmanager": 9093}
+OPTIONAL_WORKLOADS = [workload for workloads in OPTIONAL.values() for workload in workloads]
 
 
 @pytest.fixture
@@ -43,14 +45,14 @@ def objects(rendered: dict[str, str]) -> set[tuple[str, str, str]]:
 
 def test_every_folder_is_applied() -> None:
     folders = {p.name for p in PLATFORM.iterdir() if (p / "kustomization.yaml").exists()}
-    assert folders == {*DEFINITIONS, *COMPONENTS, *PULLED_COMPONENTS}
+    assert folders == {*DEFINITIONS, *COMPONENTS, *OPTIONAL, *PULLED_COMPONENTS}
     assert set(UPSTREAM) <= folders
     assert {m for names in UPSTREAM.values() for m in names} == set(lock.load().manifests)
 
 
 def test_everything_that_is_waited_for_is_applied(rendered: dict[str, str]) -> None:
     made = objects(rendered)
-    for namespace, workload in [*WORKLOADS, *PULLED_WORKLOADS]:
+    for namespace, workload in [*WORKLOADS, *PULLED_WORKLOADS, *OPTIONAL_WORKLOADS]:
         kind, name = workload.split("/")
         own = {  # the operator makes a StatefulSet of each of these
             "statefulset/prometheus-prometheus": ("prometheus", "prometheus"),
@@ -62,7 +64,36 @@ def test_everything_that_is_waited_for_is_applied(rendered: dict[str, str]) -> N
 def test_everything_that_runs_is_waited_for(rendered: dict[str, str]) -> None:
     kinds = {"deployment", "statefulset", "daemonset"}
     runs = {(namespace, f"{kind}/{name}") for namespace, kind, name in objects(rendered) if kind in kinds}
-    assert runs <= {*WORKLOADS, *PULLED_WORKLOADS}
+    assert runs <= {*WORKLOADS, *PULLED_WORKLOADS, *OPTIONAL_WORKLOADS}
+
+
+def test_a_component_that_is_left_out_is_neither_applied_nor_waited_for(progress: Progress) -> None:
+    cluster = Cluster("test", PORTS, "node:1")
+    whole = Platform(cluster, lock.load(), progress)
+    less = Platform(cluster, lock.load(), progress, without=["traces"])
+    assert set(whole.components) - set(less.components) == {"traces"}
+    assert set(whole.workloads) - set(less.workloads) == {("traces", "deployment/jaeger")}
+
+
+def test_what_is_left_out_leaves_nothing_behind_that_needs_it(rendered: dict[str, str]) -> None:
+    """Else `make up WITHOUT=...` would wait for something that cannot come."""
+    for name in OPTIONAL:
+        own = {metadata[0] for metadata in objects({name: rendered[name]}) if metadata[0]}
+        others = {metadata[0] for metadata in objects({n: t for n, t in rendered.items() if n != name})}
+        assert not own & others
+
+
+def test_prometheus_reads_kubelets_as_the_operator_writes_them(rendered: dict[str, str]) -> None:
+    assert "--kubelet-endpointslice=true" in rendered["operator"]
+    assert "--kubelet-endpoints=false" in rendered["operator"]
+    assert "serviceDiscoveryRole: EndpointSlice" in rendered["monitoring"]
+
+
+@pytest.mark.parametrize(("component", "port", "service"), [("logs", "loki", "loki"), ("traces", "jaeger", "jaeger")])
+def test_stores_are_published(rendered: dict[str, str], component: str, port: str, service: str) -> None:
+    documents = [yaml.safe_load(d) for d in re.split(r"^---$", rendered[component], flags=re.M)]
+    [found] = [d for d in documents if d["kind"] == "Service" and d["metadata"]["name"] == service]
+    assert NODE_PORTS[port] in {p.get("nodePort") for p in found["spec"]["ports"]}
 
 
 def test_definitions_come_first(rendered: dict[str, str]) -> None:
@@ -72,8 +103,11 @@ def test_definitions_come_first(rendered: dict[str, str]) -> None:
 
 
 def test_no_secret_is_in_the_manifests(rendered: dict[str, str]) -> None:
-    """Passwords are made when the platform is applied."""
-    assert not [name for name, text in rendered.items() if "\nkind: Secret\n" in text]
+    """Passwords are made when the platform is applied. Alertmanager's operator wants its routes in a Secret."""
+    secrets = {found for found in objects(rendered) if found[1] == "secret"}
+    assert secrets <= {("monitoring", "secret", "alertmanager-config")}
+    routes = (PLATFORM / "monitoring" / "alertmanager-config.yaml").read_text()
+    assert not re.search(r"(?im)^\W*\w*(password|token|key|credentials|secret)\w*:", routes)
 
 
 def test_traefik_knows_the_port_that_clients_use(rendered: dict[str, str]) -> None:

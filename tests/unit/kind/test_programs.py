@@ -75,6 +75,45 @@ def test_several_programs_of_one_module_and_libraries_that_it_replaces_by_folder
     assert says(programs.path("two")) == "two tiny of its own\n"
 
 
+def test_a_module_that_is_replaced_by_another_stays_so(publish: Publish, progress: Progress) -> None:
+    """As Loki has forks of its own: what a module replaces counts only where it is the main one."""
+    for name in ("theirs", "fork", "part"):
+        publish(f"example.com/{name}", "v1.0.0", {"name.go": f'package name\n\nconst Name = "{name}"\n'})
+    program_of_a_fork = publish(
+        "example.com/forker",
+        "v1.0.0",
+        {
+            "go.mod": "module example.com/forker\n\ngo 1.26.0\n\n"
+            "require (\n\texample.com/theirs v1.0.0\n\texample.com/part v1.0.0\n)\n\n"
+            "replace example.com/theirs => example.com/fork v1.0.0\n\nreplace example.com/part => ./part\n",
+            "go.sum": "",
+            "main.go": 'package main\n\nimport (\n\ttheirs "example.com/theirs"\n\tpart "example.com/part"\n)\n\n'
+            "func main() { println(theirs.Name, part.Name) }\n",
+        },
+    )
+    for replaced, name in ((True, "fork"), (False, "theirs")):
+        program = Program("forker", 1, module=program_of_a_fork.path, packages=(".",), replace=replaced)
+        programs = Programs(lock_of(program_of_a_fork, program), progress)
+        programs.ensure(program)
+        assert says(programs.path("forker")) == f"{name} part\n"
+
+
+def test_a_dependency_is_held_to_the_program_s_own_checksums(publish: Publish, progress: Progress) -> None:
+    publish("example.com/library", "v1.0.0", {"library.go": "package library\n"})
+    module = publish(
+        "example.com/careful",
+        "v1.0.0",
+        {
+            "go.mod": "module example.com/careful\n\ngo 1.26.0\n\nrequire example.com/library v1.0.0\n",
+            "go.sum": f"example.com/library v1.0.0 h1:{'A' * 43}=\n",
+            "main.go": 'package main\n\nimport _ "example.com/library"\n\nfunc main() {}\n',
+        },
+    )
+    program = Program("careful", 1, module=module.path, packages=(".",))
+    with pytest.raises(CommandFailed, match="checksum mismatch"):
+        Programs(lock_of(module, program), progress).ensure(program)
+
+
 def test_a_module_with_another_checksum_is_refused(hello: Module, progress: Progress) -> None:
     assert (module_dir(hello) / "main.go").read_text() == HELLO
     other = replace(hello, sum="h1:" + "A" * 43 + "=")
@@ -132,6 +171,7 @@ def test_a_build_that_is_killed_leaves_nothing_that_looks_finished(
         {"set": ("main.version=2",)},
         {"packages": ("cmd/other",)},
         {"staging": True},
+        {"replace": True},
         {"wheel": "hello==1"},
     ],
     ids=lambda change: next(iter(change)),
