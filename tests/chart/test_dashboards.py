@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from .helm import CHART, Objects, helm, refusal
+from .helm import CHART, Objects, helm, refusal, render
 
+OURS = sorted((CHART / "dashboards").glob("*.json"))
 DASHBOARD = {"title": "Links", "panels": [{"title": "{{method}} $__rate_interval", "expr": 'a{b="c"}'}]}
 
 
@@ -53,6 +54,20 @@ def test_each_is_a_config_map_that_the_sidecar_finds(chart: Path) -> None:
         assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert each["metadata"]["labels"]["app.kubernetes.io/component"] == "dashboard"
         assert "annotations" not in each["metadata"]
+
+
+def test_ours_are_given_word_for_word() -> None:
+    shipped = dashboards(render({"dashboards": {"enabled": True}}))
+    given = {name: text for each in shipped for name, text in each["data"].items()}
+    assert given == {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in OURS}
+
+
+def test_their_runbooks_are_those_of_the_alerts() -> None:
+    values = {"dashboards": {"enabled": True}, "prometheusRule": {"runbookUrl": "https://example.com/a?b=1&c=/"}}
+    for each in dashboards(render(values)):
+        (text,) = each["data"].values()
+        variables = {variable["name"]: variable["query"] for variable in json.loads(text)["templating"]["list"]}
+        assert variables["runbooks"] == "https://example.com/a?b=1&c="
 
 
 def test_the_label_and_the_folder(chart: Path) -> None:

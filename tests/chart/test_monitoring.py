@@ -1,4 +1,4 @@
-"""What the Prometheus Operator is told: who is scraped and how, and the rules."""
+"""What the Prometheus Operator is told: who is scraped, and how."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ from .helm import refusal, render
 
 KINDS = {"serviceMonitor": ("ServiceMonitor", "endpoints"), "podMonitor": ("PodMonitor", "podMetricsEndpoints")}
 BOTH = pytest.mark.parametrize("monitor", KINDS)
-GROUPS = [{"name": "links", "rules": [{"alert": "Down", "expr": "up == 0", "annotations": {"a": "{{ $value }}"}}]}]
 
 
 def endpoint(monitor: str, **values: Any) -> dict[str, Any]:
@@ -57,14 +56,6 @@ def test_a_pod_monitor_selects_the_pods_and_calls_the_job_the_same() -> None:
     assert port["containerPort"] == 9000
 
 
-def test_rules_are_passed_on_as_they_are() -> None:
-    assert not render({"prometheusRule": {"groups": GROUPS}}).all("PrometheusRule")
-    found = render({"prometheusRule": {"enabled": True, "groups": GROUPS, "labels": {"release": "a"}}})
-    rule = found.one("PrometheusRule")
-    assert rule["spec"]["groups"] == GROUPS
-    assert rule["metadata"]["labels"]["release"] == "a"
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -89,10 +80,6 @@ def test_rules_are_passed_on_as_they_are() -> None:
             {"serviceMonitor": {"interval": "9000ms", "scrapeTimeout": "10s"}},
             "serviceMonitor.scrapeTimeout 10s is above serviceMonitor.interval 9000ms: "
             "lower the one or raise the other",
-        ),
-        (
-            {"prometheusRule": {"enabled": True}},
-            "prometheusRule.groups is empty: write groups of rules, or set prometheusRule.enabled to false",
         ),
         (
             {"podMonitor": {"labels": {"app.kubernetes.io/name": "a"}}},

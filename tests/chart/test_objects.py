@@ -16,6 +16,7 @@ def test_every_kind_is_of_a_version_that_is_there_to_stay() -> None:
         "Certificate": "cert-manager.io/v1",
         "ConfigMap": "v1",
         "Deployment": "apps/v1",
+        "GrafanaDashboard": "grafana.integreatly.org/v1beta1",  # there is no other
         "HorizontalPodAutoscaler": "autoscaling/v2",
         "HTTPRoute": "gateway.networking.k8s.io/v1",
         "Ingress": "networking.k8s.io/v1",
@@ -38,7 +39,7 @@ def test_every_object_says_what_it_belongs_to(file: Path) -> None:
         assert labels["app.kubernetes.io/instance"] == "demo"
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
         assert labels["helm.sh/chart"] == "fastapi-service-0.1.0"
-        assert labels["app.kubernetes.io/component"] in ("app", "management", "migrations", "test")
+        assert labels["app.kubernetes.io/component"] in ("app", "dashboard", "management", "migrations", "test")
         assert labels.keys() >= {"app.kubernetes.io/name", "app.kubernetes.io/version"}
 
 

@@ -3,6 +3,7 @@
 After a change that is meant: `pytest tests/chart --update`, then read the difference.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,16 @@ def snapshot_of(file: Path) -> Path:
     return SNAPSHOTS / f"{file.stem.removesuffix('-values')}.yaml"
 
 
+def without_dashboards(rendered: str) -> str:
+    """With the name of the file in place of a dashboard: a thousand lines that test_dashboards.py compares."""
+    for path in (CHART / "dashboards").glob("*.json"):
+        rendered = re.sub(rf"(?m)^(  {path.name}:) \|-\n(?:    .*\n)+", rf"\1 dashboards/{path.name}\n", rendered)
+    return rendered
+
+
 @ALL_FILES
 def test_rendered_as_before(file: Path, request: pytest.FixtureRequest) -> None:
-    rendered = template(None, file)
+    rendered = without_dashboards(template(None, file))
     snapshot = snapshot_of(file)
     if request.config.getoption("--update", default=False):
         snapshot.parent.mkdir(exist_ok=True)
@@ -43,7 +51,7 @@ def test_lint_finds_nothing(file: Path) -> None:
 
 
 RULES = (
-    "{extends: default, rules: {document-start: disable, line-length: {max: 120}, "
+    "{extends: default, rules: {document-start: disable, line-length: {max: %d}, "
     "indentation: {indent-sequences: %s}, comments: {min-spaces-from-content: 1}, "
     "empty-lines: {max-end: %d}}}"
 )
@@ -52,8 +60,8 @@ RULES = (
 @pytest.mark.parametrize(
     ("paths", "rules"),
     [
-        ([CHART / "Chart.yaml", CHART / "values.yaml", *FILES], ("true", 0)),
-        ([SNAPSHOTS], ("whatever", 1)),  # as Helm's toYaml writes it
+        ([CHART / "Chart.yaml", CHART / "values.yaml", *FILES], (120, "true", 0)),
+        ([SNAPSHOTS], (200, "whatever", 1)),  # as Helm's toYaml writes it, and with whole queries
     ],
     ids=["written", "rendered"],
 )

@@ -89,6 +89,7 @@ def test_the_scenario_everything_changes_every_default() -> None:
         "podDisruptionBudget.enabled",
         "serviceAccount.create",
         "tests.enabled",
+        *(f"prometheusRule.alerts.{alert}.enabled" for alert in load("values.yaml")["prometheusRule"]["alerts"]),
         # Each would take the place of another that is set.
         "ingress.selfSigned",
         "ingress.tls",
@@ -97,7 +98,7 @@ def test_the_scenario_everything_changes_every_default() -> None:
         "keda.enabled",
         "externalSecret.enabled",
         "podDisruptionBudget.minAvailable",
-    }
+    } - {"prometheusRule.alerts.ServiceNoTraffic.enabled"}
 
 
 def test_the_readme_has_todays_values() -> None:

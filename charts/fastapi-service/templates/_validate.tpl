@@ -19,6 +19,7 @@
 {{ include "fastapi-service.routeMistakes" . }}
 {{ include "fastapi-service.networkPolicyMistakes" . }}
 {{ include "fastapi-service.monitoringMistakes" . }}
+{{ include "fastapi-service.ruleMistakes" . }}
 {{ include "fastapi-service.testMistakes" . }}
 {{- end -}}
 

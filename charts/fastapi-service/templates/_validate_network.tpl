@@ -121,9 +121,6 @@ serviceMonitor.enabled and podMonitor.enabled are both true, so each pod would b
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and .Values.prometheusRule.enabled (not .Values.prometheusRule.groups) }}
-prometheusRule.groups is empty: write groups of rules, or set prometheusRule.enabled to false
-{{- end }}
 {{- if and .Values.dashboards.operator.enabled (not .Values.dashboards.enabled) }}
 dashboards.operator.enabled needs the ConfigMaps of dashboards.enabled: set both
 {{- end }}

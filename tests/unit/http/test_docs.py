@@ -1,8 +1,6 @@
 """The page of the API's documentation, over HTTP and in a real browser."""
 
 import gzip
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from app.http import docs
 from app.http.docs import MEDIA_TYPES
 from app.main import create_service
 from app.settings import Settings
-from tests.unit.browsers import BROWSERS
+from grafana.draw import browser as system
 
 pytestmark = pytest.mark.anyio
 
@@ -70,13 +68,11 @@ async def test_the_policy_is_of_this_page_alone(client: httpx.AsyncClient) -> No
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
+    chromium = system.program()
     if chromium is None:
-        pytest.fail("This test needs Chromium on the PATH: install it, as with apt-get install chromium.")
+        pytest.fail(system.MISSING)
     async with async_playwright() as playwright:
-        # The sandbox needs privileges that containers and root's processes lack.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=system.arguments())
         yield browser
         await browser.close()
 

@@ -1,0 +1,115 @@
+{{/*
+The groups of rules made from the files in rules/. Those are plain rules but for their `<<name>>`: Prometheus's own
+braces would have to be escaped in a template.
+*/}}
+{{- define "fastapi-service.ruleGroups" -}}
+{{- $values := .Values.prometheusRule -}}
+{{- $words := include "fastapi-service.ruleWords" . | fromYaml -}}
+- name: {{ include "fastapi-service.fullname" . }}-slo
+  interval: {{ $values.interval }}
+  rules:
+    {{- range $window := include "fastapi-service.sloWindows" . | fromJsonArray }}
+    {{- $file := le (include "fastapi-service.seconds" $window | int) 300 | ternary "rates" "ratios" }}
+    {{- include "fastapi-service.rules" (list $ $file (merge (dict "window" $window) $words)) | nindent 4 }}
+    {{- end }}
+    {{- include "fastapi-service.rules" (list . "summary" $words) | nindent 4 }}
+    {{- range $window := $values.slo.windows }}
+    {{- range $rule := include "fastapi-service.rules" (list $ "burn" (merge (deepCopy $window) $words)) | fromYamlArray }}
+    {{- if get (get $values.alerts $rule.alert) "enabled" }}
+    {{- include "fastapi-service.alert" (list $rule $window $words) | nindent 4 }}
+    {{- end }}
+    {{- end }}
+    {{- end }}
+- name: {{ include "fastapi-service.fullname" . }}-alerts
+  interval: {{ $values.interval }}
+  rules:
+    {{- range $rule := include "fastapi-service.rules" (list . "alerts" $words) | fromYamlArray }}
+    {{- $own := get $values.alerts $rule.alert }}
+    {{- if and $own.enabled (or $words.hosts (not (hasPrefix "ServiceCertificate" $rule.alert))) }}
+    {{- include "fastapi-service.alert" (list $rule $own $words) | nindent 4 }}
+    {{- end }}
+    {{- end }}
+{{- end -}}
+
+{{/* A file of rules, filled in, without its comments. Takes (list $ name words). */}}
+{{- define "fastapi-service.rules" -}}
+{{- $text := (first .).Files.Get (printf "rules/%s.yaml" (index . 1)) -}}
+{{- include "fastapi-service.fillIn" (list (regexReplaceAll "(?m)^#.*\n" $text "" | trim) (last .)) -}}
+{{- end -}}
+
+{{/* An alert with what all alerts have. Takes (list rule own words), of which own holds its severity and `for`. */}}
+{{- define "fastapi-service.alert" -}}
+{{- $own := index . 1 -}}
+{{- $words := last . -}}
+{{- $rule := include "fastapi-service.fillIn" (list (first . | toYaml) $own) | fromYaml -}}
+{{- $labels := dict "namespace" $words.namespace "job" $words.job "severity" $own.severity -}}
+{{- $runbook := dict "runbook_url" (printf "%s/%s.md" $words.runbooks $rule.alert) -}}
+{{- $_ := set $rule "for" (get $own "for") -}}
+{{- $_ := set $rule "labels" (merge $labels (get $rule "labels" | default dict)) -}}
+{{- $_ := set $rule "annotations" (merge $runbook $rule.annotations) -}}
+{{- list $rule | toYaml -}}
+{{- end -}}
+
+{{/* A text with each `<<name>>` replaced by the word of that name. Takes (list text words). */}}
+{{- define "fastapi-service.fillIn" -}}
+{{- $text := first . -}}
+{{- range $name, $word := last . -}}
+{{- $text = replace (printf "<<%s>>" $name) (toString $word) $text -}}
+{{- end -}}
+{{- $text -}}
+{{- end -}}
+
+{{/* The words that all rules share. Series are chosen so that no two releases share one. */}}
+{{- define "fastapi-service.ruleWords" -}}
+{{- $values := .Values.prometheusRule -}}
+{{- $name := include "fastapi-service.fullname" . -}}
+{{- $namespace := printf "namespace=%q" .Release.Namespace -}}
+{{- /* Kubernetes cuts the names of pods, and with them the hash of the ReplicaSet. */ -}}
+{{- $pods := gt (len $name) 46 | ternary (printf "%s.*" (trunc 46 $name)) (printf "%s-[^-]+-[^-]+" $name) -}}
+{{- $hosts := list -}}
+{{- range include "fastapi-service.hosts" . | fromJsonArray -}}
+{{- $wildcard := regexReplaceAll "^[^.]+" . "*" -}}
+{{- $hosts = append $hosts . | concat (contains "." . | ternary (list $wildcard) list) -}}
+{{- end -}}
+{{- $anyHost := $hosts | uniq | sortAlpha | join "|" | replace "." "[.]" | replace "*" "[*]" -}}
+{{- $threshold := toString $values.slo.latency.threshold -}}
+{{- $words := dict
+  "namespace" .Release.Namespace
+  "job" .Release.Name
+  "service" (printf "%s,job=%q" $namespace .Release.Name)
+  "deployment" (printf "%s,deployment=%q" $namespace $name)
+  "containers" (printf "%s,container=\"app\",pod=~%q" $namespace $pods)
+  "autoscaler" (printf "%s,horizontalpodautoscaler=%q" $namespace (.Values.keda.enabled | ternary (printf "keda-hpa-%s" $name) $name))
+  "migrations" (printf "%s,job_name=%q" $namespace (include "fastapi-service.suffixedName" (list . "migrations")))
+  "certificate" $name
+  "hosts" ($hosts | empty | ternary "" (printf "(.*,)?(%s)(,.*)?" $anyHost))
+  "names" (include "fastapi-service.hosts" . | fromJsonArray | join ", ")
+  "availability" $values.slo.availability.objective
+  "availabilityRatio" (divf $values.slo.availability.objective 100)
+  "availabilityBudget" (subf 1 (divf $values.slo.availability.objective 100))
+  "latency" $values.slo.latency.objective
+  "latencyRatio" (divf $values.slo.latency.objective 100)
+  "latencyBudget" (subf 1 (divf $values.slo.latency.objective 100))
+  "threshold" $threshold
+  "bucket" (contains "." $threshold | ternary (replace "." "[.]" $threshold) (printf "%s([.]0)?" $threshold))
+  "period" $values.slo.period
+  "minimumErrors" $values.slo.minimumErrors
+  "intervalSeconds" (include "fastapi-service.seconds" $values.interval)
+  "runbooks" (trimSuffix "/" $values.runbookUrl)
+  "dashboards" (printf "%s/d" (trimSuffix "/" $values.dashboardUrl))
+  "query" (printf "?var-namespace=%s&var-job=%s" .Release.Namespace .Release.Name) -}}
+{{- toJson $words -}}
+{{- end -}}
+
+{{/* The windows over which the errors are recorded, as JSON: those of the dashboards, and of the alerts. */}}
+{{- define "fastapi-service.sloWindows" -}}
+{{- $windows := list "5m" "1h" "6h" -}}
+{{- range .Values.prometheusRule.slo.windows }}{{ $windows = concat $windows (list .short .long) }}{{ end -}}
+{{- $windows | uniq | toJson -}}
+{{- end -}}
+
+{{/* Seconds of a duration with one unit, such as 30s or 3d. */}}
+{{- define "fastapi-service.seconds" -}}
+{{- $units := dict "s" 1 "m" 60 "h" 3600 "d" 86400 "w" 604800 -}}
+{{- mul (regexFind "^[0-9]+" . | int) (get $units (regexFind "[a-z]$" .)) -}}
+{{- end -}}

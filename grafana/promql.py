@@ -1,0 +1,70 @@
+"""Parts of queries. None of them divides by zero, and none is empty while an idle service is scraped."""
+
+# Labels of the service's own series.
+SERVICE = 'namespace="$namespace", job="$job"'
+ROUTES = f'{SERVICE}, route=~"$route"'
+
+# Labels of what others measure of it. A pod is called after its Deployment, the hash of the pod's template and its own,
+# both of letters without vowels; so a migration's pod is none of them.
+HASH = "[bcdfghjklmnpqrstvwxz2456789]+"
+DEPLOYMENT = 'namespace="$namespace", deployment="$deployment"'
+AUTOSCALER = 'namespace="$namespace", horizontalpodautoscaler=~"(keda-hpa-)?$deployment"'
+REPLICASETS = f'namespace="$namespace", replicaset=~"$deployment-{HASH}"'
+PODS = f'namespace="$namespace", pod=~"$deployment-{HASH}-{HASH}"'
+CONTAINERS = f'{PODS}, container="app"'
+
+REQUESTS = "http_request_duration_seconds"
+
+# Zero while at least one pod answers Prometheus: what was never counted did not happen. Without any there is nothing.
+ZERO = f"max(up{{{SERVICE}}} == 1) * 0"
+
+
+def rate(metric: str, labels: str = SERVICE) -> str:
+    """Per second."""
+    return f"rate({metric}{{{labels}}}[$__rate_interval])"
+
+
+def per_second(metric: str, labels: str = SERVICE) -> str:
+    """Of all series together, 0 when there are none."""
+    return f"sum({rate(metric, labels)}) or {ZERO}"
+
+
+def increase(metric: str, labels: str = SERVICE) -> str:
+    """Of all series together over the time shown, 0 when there are none."""
+    return f"sum(increase({metric}{{{labels}}}[$__range])) or {ZERO}"
+
+
+def per_second_by(label: str, metric: str, labels: str = SERVICE, also: str = "") -> str:
+    """By a label, and by another."""
+    by = f"{label}, {also}" if also else label
+    return or_none(f"sum by ({by}) ({rate(metric, labels)})", label)
+
+
+def or_zero(expression: str) -> str:
+    """Of an expression without labels."""
+    return f"({expression}) or {ZERO}"
+
+
+def or_none(expression: str, label: str, none: str = "none", value: str = ZERO) -> str:
+    """Where there is no series at all, one of this value, called so."""
+    return f'({expression}) or on() label_replace({value}, "{label}", "{none}", "", "")'
+
+
+def or_zero_for_every_pod(expression: str) -> str:
+    """Of an expression with label pod."""
+    return f"({expression}) or on (pod) max by (pod) (up{{{SERVICE}}}) * 0"
+
+
+def share(part: str, whole: str) -> str:
+    """Part of a whole, both without labels; 0 where there is no whole."""
+    return f"(({part}) or {ZERO}) / (({whole}) > 0) or {ZERO}"
+
+
+def quantile(q: float, metric: str, labels: str = SERVICE) -> str:
+    """Of a histogram; 0 where nothing was observed."""
+    return f"(histogram_quantile({q}, sum by (le) ({rate(metric + '_bucket', labels)})) >= 0) or {ZERO}"
+
+
+def quantile_by(label: str, q: float, metric: str, labels: str = SERVICE) -> str:
+    """The same by a label."""
+    return or_none(f"histogram_quantile({q}, sum by (le, {label}) ({rate(metric + '_bucket', labels)})) >= 0", label)

@@ -1,0 +1,48 @@
+"""Each alert that is not an SLO's fires when it must, and is silent when it only just must not."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.rules.causes import CAUSES
+from tests.rules.rendered import EVERY_ALERT, Rule, alerts_of, groups, only
+from tests.rules.unit import Firing, Series, check
+
+QUIET = [(alert, why) for alert, cause in CAUSES.items() for why in cause.quiet]
+
+
+def rules(alert: str) -> list[Rule]:
+    return only(groups(EVERY_ALERT), alert)
+
+
+@pytest.mark.parametrize("alert", CAUSES)
+def test_it_fires_after_its_time_and_not_before(alert: str, tmp_path: Path) -> None:
+    cause = CAUSES[alert]
+    alerts = [(cause.before, alert, []), (cause.at, alert, [cause.firing])]
+    check(tmp_path, rules(alert), cause.series, alerts=alerts)
+
+
+@pytest.mark.parametrize(("alert", "why"), QUIET)
+def test_it_is_silent_when(alert: str, why: str, tmp_path: Path) -> None:
+    series: Series = CAUSES[alert].quiet[why]
+    times = [f"{minutes}m" for minutes in range(90 if alert == "ServiceCertificateExpiring" else 40)]
+    check(tmp_path, rules(alert), series, alerts=[(at, alert, []) for at in times])
+
+
+def test_cert_managers_own_metric_is_read_too(tmp_path: Path) -> None:
+    firing = CAUSES["ServiceCertificateExpired"].firing
+    for namespace in ("namespace", "exported_namespace"):
+        series = {f'certmanager_certificate_expiration_timestamp_seconds{{name="links",{namespace}="links"}}': "600x60"}
+        check(
+            tmp_path,
+            rules("ServiceCertificateExpired"),
+            series,
+            alerts=[("11m", "ServiceCertificateExpired", [firing])],
+        )
+
+
+def test_without_any_series_nothing_fires_but_that_there_is_none(tmp_path: Path) -> None:
+    """As with an image, or a cluster, that has none of these metrics."""
+    names = {rule["alert"] for rule in alerts_of(groups(EVERY_ALERT))} - {"ServiceTargetsMissing"}
+    alerts: list[tuple[str, str, list[Firing]]] = [(at, alert, []) for at in ("5m", "20m") for alert in sorted(names)]
+    check(tmp_path, groups(EVERY_ALERT), {"other": "1x50"}, alerts=alerts)
