@@ -8,13 +8,14 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Tests print what they do as they do it.
 PYTEST := $(RUN) -m pytest
-PATHS := app bench k8s tests charts
+PATHS := app bench grafana k8s tests charts
 
-.PHONY: help up down doctor images image test lint unit chart judges e2e bench profile docs format lock clean tools
+.PHONY: help up down doctor load dashboards images image test lint unit chart rules grafana judges e2e bench profile docs format lock clean tools
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# WITHOUT="logs traces" leaves out Loki and its collectors, and Jaeger.
 up: $(VENV) ## From a bare machine to a served request over TLS; run it again after a change
 	@$(RUN) -m k8s up
 
@@ -23,6 +24,12 @@ down: $(VENV) ## Remove everything that `make up` made, and nothing else
 
 doctor: $(VENV) ## Say what this machine lacks, and the command that mends it
 	@$(RUN) -m k8s doctor
+
+load: $(VENV) ## Send a realistic load to the running cluster, so that there is something to see (RATE=50 SECONDS=120)
+	@$(RUN) -m k8s load $(if $(RATE),--rate=$(RATE)) $(if $(SECONDS),--seconds=$(SECONDS))
+
+dashboards: $(VENV) ## Say where to look at what the running service does, and open it on a desktop
+	@$(RUN) -m k8s dashboards
 
 images: $(VENV) ## Only build what is missing of the cluster's images and tools
 	@$(RUN) -m k8s images
@@ -36,16 +43,24 @@ lint: $(VENV) ## Linters, formatter, types
 	$(VENV)/bin/mypy
 	$(VENV)/bin/yamllint --strict .
 	$(RUN) charts/docs.py --check charts/fastapi-service
+	$(RUN) -m grafana --check
 	@$(RUN) -m app config --reference | diff docs/configuration.md - || { echo "docs/configuration.md is out of date: make docs" >&2; exit 1; }
 
-docs: $(VENV) ## Write what is generated from the code: the table of settings
+docs: $(VENV) ## Write what is generated from the code: the table of settings, the dashboards
 	$(RUN) -m app config --reference > docs/configuration.md
+	$(RUN) -m grafana
 
 unit: $(VENV) ## Unit and integration tests of app and tools
 	$(PYTEST) tests/unit --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 chart: $(VENV) tools ## Tests of the chart, by rendering it
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/chart
+
+rules: $(VENV) tools ## Tests of the rules, alerts and runbooks, by promtool and Alertmanager
+	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/rules
+
+grafana: $(VENV) tools ## Tests of the dashboards: every query of theirs, against a real Prometheus
+	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/grafana
 
 judges: $(VENV) tools ## What the field's judges say of the chart and the images (build/report/judges.json)
 	@$(RUN) -m tests.judges.tools

@@ -1,23 +1,38 @@
-"""Command line of the local cluster: `make up`, `make down`, `make doctor`, `make images` call this."""
+"""Command line of the local cluster: `make up`, `make down`, `make load` and others call this."""
 
 import argparse
+import math
 import os
 import re
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from rich.markup import escape
 
-from k8s import up
+from k8s import dashboards, facts, up
 from k8s.kind import host, lock, sources
 from k8s.kind.cluster import NODE_PORTS
 from k8s.kind.paths import LOGS, TOOLS
 from k8s.kind.process import Failure
 from k8s.kind.progress import Progress, spell
+from k8s.load import command as load
+from k8s.load.open_loop import MAX_RATE
+from k8s.platform.apply import OPTIONAL
 from k8s.up import Stack
 
-DEFAULT_PORTS = {"http": 8080, "https": 8443, "prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
+DEFAULT_PORTS = {
+    "http": 8080,
+    "https": 8443,
+    "prometheus": 9090,
+    "alertmanager": 9093,
+    "grafana": 3000,
+    "loki": 3100,
+    "jaeger": 16686,
+}
 REGISTRY_PORT = 5001
+MAX_LOAD_SECONDS = 3600.0
 
 
 def number(name: str, default: int) -> int:
@@ -50,6 +65,14 @@ def cluster_name(name: str) -> str:
     return name
 
 
+def without() -> list[str]:
+    """The components of the platform that are not wanted, from the environment."""
+    names = os.environ.get("WITHOUT", "").split()
+    if unknown := [n for n in names if n not in OPTIONAL]:
+        raise Failure(f"WITHOUT names '{unknown[0]}': what can be left out is {' and '.join(OPTIONAL)}.")
+    return names
+
+
 def doctor(progress: Progress) -> int:
     """Print what was looked at; 1 if something is missing."""
     wanted = lock.load()
@@ -57,7 +80,7 @@ def doctor(progress: Progress) -> int:
     how = (
         "an image registry answers: images are pulled"
         if source is sources.Source.PULL
-        else ("no image registry answers: images are built from package registries (about 25 minutes, once)")
+        else ("no image registry answers: images are built from package registries (about 35 minutes, once)")
     )
     progress.say(f"[dim]{how}[/]")
     findings = host.examine(wanted, source)
@@ -75,7 +98,7 @@ def doctor(progress: Progress) -> int:
 def bring_up(progress: Progress, cluster: str) -> int:
     started = time.monotonic()
     with up.alone():
-        stack = up.up(cluster, *ports(), progress)
+        stack = up.up(cluster, *ports(), progress, without=without())
         up.write_facts(stack)
     progress.say(f"[bold green]Up[/] after {spell(time.monotonic() - started)}.")
     print(next_steps(stack))
@@ -86,12 +109,17 @@ def next_steps(stack: Stack) -> str:
     """What to do with a running service."""
     facts = stack.service.facts()
     url, ca = facts["url"], facts["ca"]
-    grafana = f"  Grafana         {facts['grafana']}\n" if "grafana" in facts else ""
+    shown = {
+        "grafana": f"  Grafana         {facts.get('grafana')}\n",
+        "loki": f"  Loki            {facts.get('loki')}   (an API: Grafana and logcli ask it)\n",
+        "jaeger": f"  Jaeger          {facts.get('jaeger')}\n",
+    }
+    more = "".join(line for name, line in shown.items() if name in facts)
     return f"""
   The service     {url}
-  Prometheus      {facts["prometheus"]}   (Status > Targets shows the service's pods)
+  Prometheus      {facts["prometheus"]}   (`make dashboards` says what to look at)
   Alertmanager    {facts["alertmanager"]}
-{grafana}  kubectl         kubectl --context {facts["context"]} -n {facts["namespace"]} get pods
+{more}  kubectl         kubectl --context {facts["context"]} -n {facts["namespace"]} get pods
 
 Trust the demo authority: curl takes it by --cacert; a browser imports {ca}
 (Firefox: Settings > Certificates > Authorities; Chrome: Settings > Security > Manage certificates).
@@ -106,6 +134,35 @@ The same facts for scripts: build/up.json.   `make down` removes everything.
 """
 
 
+def between(least: float, most: float) -> Callable[[str], float]:
+    """A type of argparse's."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        return value
+
+    return parse
+
+
+def look(args: argparse.Namespace) -> int:
+    """The commands that use a running cluster and change nothing about it."""
+    try:
+        if args.command == "load":
+            return load.command(args.facts, args.rate, args.seconds)
+        return dashboards.command(args.facts)
+    except Failure as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m k8s", description=__doc__)
     parser.add_argument("--cluster", default=os.environ.get("CLUSTER") or "shipshape", help="name of the kind cluster")
@@ -115,8 +172,20 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("tools", help="provide kind, kubectl and helm in build/bin")
     commands.add_parser("up", help="bring up cluster, platform and service")
     commands.add_parser("down", help="remove what `up` made")
+    sending = commands.add_parser(
+        "load", help="send a bounded load to the running cluster, so that there is something to see"
+    )
+    sending.add_argument("--rate", type=between(1, MAX_RATE), default=50.0, help="requests a second (default: 50)")
+    sending.add_argument(
+        "--seconds", type=between(1, MAX_LOAD_SECONDS), default=120.0, help="for how long (default: 120)"
+    )
+    looking = commands.add_parser("dashboards", help="say where to look at what the running service does")
+    for command in (sending, looking):
+        command.add_argument("--facts", type=Path, default=facts.FILE, help="what `up` wrote (default: build/up.json)")
     args = parser.parse_args(argv)
 
+    if args.command in ("load", "dashboards"):
+        return look(args)
     os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
     with Progress() as progress:
         try:
@@ -129,9 +198,9 @@ def main(argv: list[str] | None = None) -> int:
                 if args.command == "tools":
                     up.tools(progress)
                 elif args.command == "images":
-                    port = number("REGISTRY_PORT", REGISTRY_PORT)
+                    port, left_out = number("REGISTRY_PORT", REGISTRY_PORT), without()
                     wanted, source = up.survey(progress)
-                    up.provide(wanted, source, port, progress)
+                    up.provide(wanted.without(left_out), source, port, progress)
                 else:
                     up.down(cluster, progress)
         except Failure as error:

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from grafana.draw import browser
 from k8s.kind.apt import install
 from k8s.kind.engine import may_install
 from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
 from k8s.kind.process import Failure
 from k8s.kind.progress import spell
+from tests.rules import programs
 from tests.unit import valkey_programs
-from tests.unit.browsers import BROWSERS
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
 COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]
@@ -73,10 +74,17 @@ def provide_valkey() -> None:
         valkey_programs.obtain()
 
 
+def provide_prometheus() -> None:
+    """Likewise, and Alertmanager."""
+    if not programs.there() and may_install():
+        say("\n=== Fetch Prometheus and Alertmanager, which judge the rules")
+        programs.obtain()
+
+
 def provide_chromium() -> None:
     """Likewise."""
-    if not any(map(shutil.which, BROWSERS)) and may_install():
-        say("\n=== Install Chromium, in which the unit tests look at the page of the API's documentation")
+    if not browser.program() and may_install():
+        say("\n=== Install Chromium, in which the tests look at the API's documentation and the drawn dashboards")
         install(["chromium"])
 
 
@@ -105,6 +113,7 @@ def main() -> None:
     try:
         provide_postgresql()
         provide_valkey()
+        provide_prometheus()
         provide_chromium()
     except Failure as error:
         sys.exit(str(error))
@@ -113,6 +122,8 @@ def main() -> None:
         step("Unit and integration tests", [*PYTEST, "tests/unit", "--ignore=tests/unit/kind", *COVERAGE])
         wait_for_images(images)
     step("Tests of the cluster's tools, and of the chart", [*PYTEST, "tests/unit/kind", "tests/chart"])
+    step("Tests of the rules, alerts and runbooks", [*PYTEST, "tests/rules"])
+    step("Tests of the dashboards, with a real Prometheus", [*PYTEST, "tests/grafana"])
     step("What the judges say of the chart", [*PYTEST, "tests/judges"])
     say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 15 minutes")
     step_last = [*PYTEST, "--verbose", "tests/e2e"]

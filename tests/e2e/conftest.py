@@ -35,6 +35,11 @@ from tests.e2e.load import Load, Result
 CLUSTER = f"shipshape-test-{digest(str(ROOT))[:4]}"
 REPORT = BUILD / "report" / "e2e.json"
 RECORDS: list["Record"] = []
+OBSERVED = BUILD / "report" / "observability.json"
+ALERTS: list[dict[str, object]] = []
+PANELS: list[dict[str, object]] = []
+# When a test of the operations ran, in seconds since 1970.
+OPERATIONS: list[tuple[str, float, float]] = []
 
 
 @dataclass
@@ -96,14 +101,25 @@ def token(stack: up.Stack) -> str:
     return output(["sh", "-c", stack.service.facts()["token"]]).strip()
 
 
+@pytest.fixture(scope="session")
+def make_link(stack: up.Stack, token: str) -> Callable[[], str]:
+    """Makes a short link, and gives its path."""
+    trust = _trust(stack.service.authority.certificate)
+
+    def make() -> str:
+        authorization = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=stack.service.url, timeout=10, transport=Loopback(trust)) as web:
+            answer = web.post("/api/v1/links", json={"url": "https://example.com/"}, headers=authorization)
+        assert answer.status_code == 201, answer.text
+        return f"/{answer.json()['slug']}"
+
+    return make
+
+
 @pytest.fixture
-def link(web: httpx.Client, token: str) -> str:
+def link(make_link: Callable[[], str]) -> str:
     """The path of a fresh short link."""
-    answer = web.post(
-        "/api/v1/links", json={"url": "https://example.com/"}, headers={"Authorization": f"Bearer {token}"}
-    )
-    assert answer.status_code == 201, answer.text
-    return f"/{answer.json()['slug']}"
+    return make_link()
 
 
 @pytest.fixture
@@ -135,9 +151,12 @@ def report(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
         RECORDS.append(Record(**{**asdict(record), "passed": record.passed and not failed}))
 
 
+# After what they look back at, and last what brings many resource definitions: they keep the API server busy.
+LAST = ["test_quiet", "test_dashboards", "test_alerts", "test_admission"]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Last comes what brings many resource definitions: they keep the API server busy for a while."""
-    items.sort(key=lambda item: "test_admission" in item.nodeid)
+    items.sort(key=lambda item: next((n for n, name in enumerate(LAST) if f"{name}.py" in item.nodeid), -1))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -145,6 +164,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     outcome: Any = yield
     if call.when == "call":
         item.failed = outcome.get_result().failed  # type: ignore[attr-defined]
+        if "test_zero_downtime.py" in item.nodeid or "test_autoscaling.py" in item.nodeid:
+            OPERATIONS.append((item.name, call.start, call.stop))
 
 
 @pytest.fixture(scope="session")
@@ -182,6 +203,18 @@ def images(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 def foreign(stack: up.Stack) -> Built:
     """An image that is not ours and keeps the chart's contract."""
     return build_image(stack.registry, ROOT / "tests" / "e2e" / "foreign", name="foreign")
+
+
+@pytest.fixture(scope="session")
+def observed() -> list[dict[str, object]]:
+    """The alerts of build/report/observability.json."""
+    return ALERTS
+
+
+@pytest.fixture(scope="session")
+def panels() -> list[dict[str, object]]:
+    """The panels there."""
+    return PANELS
 
 
 def _newer(context: Path) -> None:
@@ -226,6 +259,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     rows = [{("pass" if k == "passed" else k): v for k, v in asdict(r).items()} for r in RECORDS]
     REPORT.write_text(json.dumps(rows, indent=2) + "\n")
+    if ALERTS or PANELS:
+        OBSERVED.write_text(json.dumps({"alerts": ALERTS, "panels": PANELS}, indent=2) + "\n")
     table = Table(title="End to end", title_justify="left")
     for column in ("scenario", "sent", "failed", "seconds", "", "note"):
         table.add_column(column, justify="right" if column in {"sent", "failed", "seconds"} else "left")

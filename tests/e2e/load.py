@@ -1,15 +1,13 @@
-"""An open-loop load: requests leave on a fixed schedule whatever becomes of those before, as users' do.
+"""An open-loop load on one URL (k8s/load/open_loop.py): half of the requests on fresh connections, half on kept ones.
 
-A closed loop would wait for slow answers and so send least when things are worst ("coordinated omission"). Half of the
-requests come on fresh connections, half on kept-alive ones. It sends to 127.0.0.1 alone, bounded in count and time, and
-from a process of its own, so that nothing the tests do delays it: `python -m tests.e2e.load --help`.
+Bounded in count and time, and from a process of its own, so that nothing the tests do delays it:
+`python -m tests.e2e.load --help`.
 """
 
 import argparse
 import asyncio
 import json
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -19,15 +17,12 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
-LOOPBACK = "127.0.0.1"
-TIMEOUT = 10.0  # seconds; a request that takes longer has failed
+from k8s.load.open_loop import MAX_RATE, TIMEOUT, OpenLoop, session
+
 MAX_SECONDS = 300.0
-MAX_RATE = 1000.0
 
 
 @dataclass
@@ -62,53 +57,23 @@ class Result:
         return f"{self.failed} of {self.sent} failed between {min(times):.1f} s and {max(times):.1f} s: {counted}"
 
 
-class Loopback(AbstractResolver):
-    """Every name is this machine."""
-
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        entry = {
-            "hostname": host,
-            "host": LOOPBACK,
-            "port": port,
-            "family": family or socket.AF_INET,
-            "proto": 0,
-            "flags": 0,
-        }
-        return [entry]  # type: ignore[list-item]
-
-    async def close(self) -> None:
-        pass
-
-
 class Sender:
     """GETs a URL at a fixed rate until it is told to stop, or MAX_SECONDS are over."""
 
     def __init__(self, url: str, authority: Path, rate: float, expected: int) -> None:
         self.url = url
-        self.rate = rate
         self.expected = expected
         self.result = Result()
-        self.stop = False
+        self.loop = OpenLoop(rate, MAX_SECONDS)
         self._trust = ssl.create_default_context(cafile=authority)
-        self._begin = time.monotonic()
 
     async def run(self) -> None:
-        fresh = aiohttp.TCPConnector(resolver=Loopback(), ssl=self._trust, force_close=True, limit=0)
-        kept = aiohttp.TCPConnector(resolver=Loopback(), ssl=self._trust, limit=0, keepalive_timeout=60)
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
         async with (
-            aiohttp.ClientSession(connector=fresh, timeout=timeout) as first,
-            aiohttp.ClientSession(connector=kept, timeout=timeout) as second,
-            asyncio.TaskGroup() as tasks,
+            session(self.url, self._trust, fresh=True) as fresh,
+            session(self.url, self._trust, fresh=False) as kept,
         ):
-            self._begin = time.monotonic()
-            while not self.stop and time.monotonic() - self._begin < MAX_SECONDS:
-                tasks.create_task(self._get(first if self.result.sent % 2 else second))
-                self.result.sent += 1
-                pause = self._begin + self.result.sent / self.rate - time.monotonic()
-                if pause > 0:
-                    await asyncio.sleep(pause)
-            self.result.seconds = time.monotonic() - self._begin
+            await self.loop.run(lambda number: self._get(fresh if number % 2 else kept))
+        self.result.sent, self.result.seconds = self.loop.sent, self.loop.seconds
 
     async def _get(self, session: aiohttp.ClientSession) -> None:
         began = time.monotonic()
@@ -125,7 +90,7 @@ class Sender:
             self._failed(began, type(error).__name__)
 
     def _failed(self, began: float, reason: str) -> None:
-        self.result.failures.append((round(began - self._begin, 2), reason))
+        self.result.failures.append((round(began - self.loop.begin, 2), reason))
 
 
 class Load:
@@ -177,14 +142,10 @@ class Load:
 
 
 async def _main(sender: Sender) -> None:
-    def stop() -> None:
-        sender.stop = True
-
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sender.loop.stop)
     running = asyncio.create_task(sender.run())
     while not running.done():
-        print(json.dumps({"sent": sender.result.sent}), flush=True)  # noqa: T201
+        print(json.dumps({"sent": sender.loop.sent}), flush=True)  # noqa: T201
         await asyncio.wait([running], timeout=0.2)
     running.result()
     print(json.dumps(asdict(sender.result)), flush=True)  # noqa: T201

@@ -1,0 +1,243 @@
+"""What goes wrong on a cluster, for real: each begins when its block does and is mended when it ends."""
+
+import datetime as dt
+import json
+import ssl
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from kubernetes import client
+
+from k8s import up
+from k8s.kind.process import CommandFailed, output, run
+from k8s.service import NAMESPACE, RELEASE, Built
+from tests.e2e.cluster import wait_for
+from tests.e2e.conftest import Loopback
+from tests.e2e.load import Load
+from tests.e2e.test_monitoring import PODS
+
+LOG = "e2e-causes"
+END_HOLDERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE query LIKE '%pg_sleep(60)' AND pid <> pg_backend_pid()"
+)
+VALUES = Path(__file__).with_name("alerts-values.yaml")
+
+
+@dataclass
+class World:
+    """The service's release with the values of alerts-values.yaml, and the means to harm it."""
+
+    stack: up.Stack
+    broken: Built
+    link: str
+    token: str
+
+    @property
+    def kubectl(self) -> list[str]:
+        return [*self.stack.cluster.kubectl, "--namespace", NAMESPACE]
+
+    def do(self, *arguments: str, stdin: str | None = None) -> None:
+        run([*self.kubectl, *arguments], log=LOG, stdin=stdin)
+
+    def pods(self) -> list[client.V1Pod]:
+        """Those that are ready."""
+        found = client.CoreV1Api().list_namespaced_pod(NAMESPACE, label_selector=PODS).items
+        return [p for p in found if all(s.ready for s in p.status.container_statuses or []) and not _leaving(p)]
+
+    def upgrade(self, *options: str, image: Built | None = None) -> None:
+        """Back to the values of alerts-values.yaml, but for these options."""
+        run(self.stack.service.upgrade_command(image or self.stack.image, "--values", str(VALUES), *options), log=LOG)
+
+    def settle(self) -> None:
+        self.do("rollout", "status", f"deployment/{RELEASE}", "--timeout=120s")
+
+    @contextmanager
+    def visited(self) -> Iterator[None]:
+        """Fifty visits a second; what becomes of them is not the question."""
+        with Load(self.stack.service.url + self.link, self.stack.service.authority.certificate, rate=50):
+            yield
+
+    @contextmanager
+    def values(self, *options: str) -> Iterator[None]:
+        """The release with other values."""
+        self.upgrade(*options)
+        try:
+            yield
+        finally:
+            self.upgrade()
+
+    def fault(self, pod: client.V1Pod, fault: dict[str, float]) -> None:
+        """Have a pod do wrong on demand, as the management port offers it (app/http/faults.py)."""
+        self.do("replace", "--raw", _faults(pod), "--filename=-", stdin=json.dumps(fault))
+
+
+def _leaving(pod: client.V1Pod) -> bool:
+    return pod.metadata.deletion_timestamp is not None
+
+
+def _faults(pod: client.V1Pod) -> str:
+    return f"/api/v1/namespaces/{NAMESPACE}/pods/{pod.metadata.name}:9000/proxy/faults"
+
+
+@contextmanager
+def faults(world: World, *each: dict[str, float]) -> Iterator[None]:
+    """Visitors meet these faults: of the first pod, of the second and so on; the last holds for all that are left."""
+    pods = world.pods()
+    with world.visited():
+        for number, pod in enumerate(pods):
+            world.fault(pod, each[min(number, len(each) - 1)])
+        try:
+            yield
+        finally:
+            for pod in pods:
+                world.do("delete", "--raw", _faults(pod))
+    # Only clean answers show that it is over.
+
+
+@contextmanager
+def certificate(world: World, host: str, days: float) -> Iterator[list[str]]:
+    """A certificate that ends in so many days, below zero for one that has ended. Gives the values that serve it."""
+    now = dt.datetime.now(dt.UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=90))
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": host, "namespace": NAMESPACE},
+        "stringData": {"tls.crt": made.public_bytes(pem).decode(), "tls.key": private.decode()},
+    }
+    world.stack.cluster.apply(json.dumps(secret), LOG)
+    try:
+        yield [
+            f"--set=ingress.hosts[1].host={host}",
+            f"--set=ingress.tls[1].secretName={host},ingress.tls[1].hosts[0]={host}",
+        ]
+    finally:
+        world.do("delete", "secret", host)
+
+
+@contextmanager
+def stopped(world: World, namespace: str, workload: str) -> Iterator[None]:
+    """A server that is not there."""
+    kubectl = [*world.stack.cluster.kubectl, "--namespace", namespace]
+    run([*kubectl, "scale", workload, "--replicas=0"], log=LOG)
+    try:
+        yield
+    finally:
+        run([*kubectl, "scale", workload, "--replicas=1"], log=LOG)
+        run([*kubectl, "rollout", "status", workload, "--timeout=120s"], log=LOG)
+
+
+@contextmanager
+def locked_table(world: World) -> Iterator[None]:
+    """Somebody holds the table of links, and people go on making links."""
+    held = "BEGIN; LOCK TABLE links IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)"
+    psql = ["exec", "statefulset/postgresql", "--", "psql", "--username=links", "--command", held]
+    holder = subprocess.Popen(
+        [*world.stack.cluster.kubectl, "--namespace", "data", *psql],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def ask(_: int) -> None:
+        with suppress(httpx.HTTPError):
+            web.post("/api/v1/links", json={"url": "https://example.com/"}, headers=token)
+
+    token = {"Authorization": f"Bearer {world.token}"}
+    trust = ssl.create_default_context(cafile=world.stack.service.authority.certificate)
+    try:
+        with (
+            httpx.Client(transport=Loopback(trust), base_url=world.stack.service.url, timeout=20) as web,
+            ThreadPoolExecutor(30) as people,
+        ):
+            list(people.map(ask, range(120)))
+        yield
+    finally:
+        ended = ["exec", "statefulset/postgresql", "--", "psql", "--username=links", "--command", END_HOLDERS]
+        output([*world.stack.cluster.kubectl, "--namespace", "data", *ended])
+        holder.wait(30)
+
+
+def signal_pod(pod: client.V1Pod, signal: str) -> None:
+    """Send a signal to all processes of a pod's container, from its node."""
+    (status,) = pod.status.container_statuses
+    identity = status.container_id.rpartition("/")[2]
+    all_of_it = f"$(grep -ls {identity} /proc/[0-9]*/cgroup | cut -d/ -f3)"
+    run(["docker", "exec", pod.spec.node_name, "sh", "-c", f"kill -{signal} {all_of_it}"], log=LOG)
+
+
+@contextmanager
+def no_room(world: World, pod: client.V1Pod) -> Iterator[None]:
+    """The workers take no more pods, and one pod is gone."""
+    workers = [node for node in world.stack.cluster.nodes if node != world.stack.cluster.control_plane]
+    try:
+        for worker in workers:
+            world.do("cordon", worker)
+        world.do("delete", "pod", pod.metadata.name, "--wait=false")
+        yield
+    finally:
+        for worker in workers:
+            world.do("uncordon", worker)
+        world.settle()
+
+
+@contextmanager
+def no_metrics(world: World) -> Iterator[None]:
+    """Prometheus asks for metrics where there are none."""
+    path = "/spec/endpoints/0/path"
+    patch = ["patch", "servicemonitor", RELEASE, "--type=json", "--patch"]
+    world.do(*patch, json.dumps([{"op": "replace", "path": path, "value": "/nothing"}]))
+    try:
+        yield
+    finally:
+        world.do(*patch, json.dumps([{"op": "replace", "path": path, "value": "/metrics"}]))
+
+
+@contextmanager
+def broken_rollout(world: World) -> Iterator[None]:
+    """A release that crashes as soon as it is to serve, and that nobody takes back."""
+    with suppress(CommandFailed):
+        world.upgrade("--set=progressDeadlineSeconds=20", "--timeout=25s", image=world.broken)
+    try:
+        yield
+    finally:
+        world.upgrade()
+        world.settle()
+
+
+@contextmanager
+def failing_migration(world: World) -> Iterator[None]:
+    """A release that never gets as far as its pods."""
+    wrong = "config.APP_DATABASE_URL=postgresql://nobody:wrong@postgresql.data.svc:5432/none"
+    quick = ["--set=migrations.backoffLimit=0", "--set-string=config.APP_MIGRATE_WAIT_SECONDS=1"]
+    with suppress(CommandFailed):
+        world.upgrade("--set-string", wrong, *quick)
+    try:
+        yield
+    finally:
+        world.upgrade()
+        wait_for("all pods", lambda: len(world.pods()) >= 3, seconds=60)

@@ -1,0 +1,325 @@
+"""Every alert of the chart: fired by a real cause, told to a receiver with links that lead somewhere, and resolved.
+
+The windows and waits are those of alerts-values.yaml, seconds instead of minutes and hours; the expressions, the
+routing and what silences what are as they are shipped. While an alert fires, its runbook's first commands are run.
+"""
+
+import base64
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from k8s import up
+from k8s.kind.paths import CHART, PLATFORM, ROOT
+from k8s.kind.process import run
+from k8s.service import NAMESPACE, RELEASE, Built
+from tests.e2e import causes, receiver
+from tests.e2e.causes import World
+from tests.e2e.cluster import wait_for
+from tests.e2e.test_monitoring import query
+from tests.rules import runbooks
+
+pytestmark = pytest.mark.timeout(420)
+LOG = "e2e-alerts"
+# Fires by itself whenever no test visits the service.
+IDLE = "ServiceNoTraffic"
+CRITICAL, WARNING = {"severity": "critical"}, {"severity": "warning"}
+
+
+@dataclass
+class Trouble:
+    """Something that goes wrong, and the alerts that must say so. `lingers` names those that look minutes back: when
+    these are over is seen at the end."""
+
+    what: str
+    happen: Callable[[World], AbstractContextManager[None]]
+    alerts: dict[str, dict[str, str]]
+    consequences: set[str] = field(default_factory=set)
+    lingers: set[str] = field(default_factory=set)
+
+
+@contextmanager
+def too_little(world: World) -> Iterator[None]:
+    """CPU, memory and pods that do not suffice, and a certificate that nobody has renewed."""
+    with ExitStack() as stack:
+        served = stack.enter_context(causes.certificate(world, "expiring.localhost", days=2))
+        stack.enter_context(
+            world.values(
+                *served,
+                "--set-string=resources.limits.cpu=200m",
+                "--set=autoscaling.maxReplicas=4,autoscaling.targetCPUUtilizationPercentage=1",
+                # What a pod uses of its limit without doing much.
+                "--set-json=prometheusRule.alerts.ServiceMemoryNearLimit.ratio=0.1",
+            )
+        )
+        stack.enter_context(world.visited())
+        yield
+
+
+@contextmanager
+def no_connections_left(world: World) -> Iterator[None]:
+    few = {"SIZE": 1, "OVERFLOW": 0, "TIMEOUT_SECONDS": 1}
+    options = [f"--set-string=config.APP_DATABASE_POOL_{name}={value}" for name, value in few.items()]
+    with world.values(*options), causes.locked_table(world):
+        yield
+
+
+@contextmanager
+def a_few_errors(world: World) -> Iterator[None]:
+    """One request in twenty fails, and one pod of three is slow: twice what is allowed, and not eight times."""
+    slow = {"error_ratio": 0.05, "delay_seconds": 0.8}
+    with causes.faults(world, slow, {"error_ratio": 0.05}):
+        yield
+
+
+@contextmanager
+def many_errors(world: World) -> Iterator[None]:
+    blocked = {"error_ratio": 0.5, "delay_seconds": 0.8, "block_seconds": 0.7}
+    with causes.faults(world, blocked, {"error_ratio": 0.5, "delay_seconds": 0.8}):
+        yield
+
+
+@contextmanager
+def nobody_there(world: World) -> Iterator[None]:
+    """Neither Valkey nor the issuer of tokens answers, and the certificate has ended."""
+    keys = "config.APP_JWKS_FILE=,config.APP_JWKS_URL=https://issuer.links.svc/jwks.json"
+    with (
+        causes.certificate(world, "expired.localhost", days=-1) as served,
+        world.values(*served, "--set-string", keys),
+        causes.stopped(world, "data", "deployment/valkey"),
+    ):
+        yield
+
+
+@contextmanager
+def no_database(world: World) -> Iterator[None]:
+    with causes.stopped(world, "data", "statefulset/postgresql"):
+        yield
+    world.settle()
+
+
+@contextmanager
+def a_hung_pod(world: World) -> Iterator[None]:
+    """Of three pods one hangs, and another is gone with no room for a new one."""
+    gone, hung, *_ = world.pods()
+    with causes.no_room(world, gone):
+        causes.signal_pod(hung, "STOP")
+        yield
+
+
+TROUBLES = [
+    Trouble(
+        "200 millicores at 50 requests a second, 4 pods at most, a certificate that ends in two days",
+        too_little,
+        {
+            "ServiceCPUThrottled": {},
+            "ServiceMemoryNearLimit": {},
+            "ServiceAutoscalerAtLimit": {},
+            "ServiceCertificateExpiring": {},
+        },
+        consequences={"ServiceLatencyBurn", "ServiceEventLoopBlocked", "ServiceReplicasShort"},
+        lingers={"ServiceCPUThrottled"},
+    ),
+    Trouble(
+        "one connection for each pod, and a locked table",
+        no_connections_left,
+        {"ServiceDatabasePoolExhausted": {}},
+        consequences={"ServiceAvailabilityBurn", "ServiceLatencyBurn", "ServiceDatabaseUnavailable", "ServiceDown"},
+        lingers={"ServiceDatabasePoolExhausted"},
+    ),
+    Trouble(
+        "5 % errors, and one pod of three slow",
+        a_few_errors,
+        {"ServiceAvailabilityBurn": WARNING, "ServiceLatencyBurn": WARNING},
+    ),
+    Trouble(
+        "50 % errors, all pods slow, one with a blocked event loop",
+        many_errors,
+        {"ServiceAvailabilityBurn": CRITICAL, "ServiceLatencyBurn": CRITICAL, "ServiceEventLoopBlocked": {}},
+    ),
+    Trouble(
+        "Valkey stopped, no issuer at the key set's address, an expired certificate",
+        nobody_there,
+        {"ServiceCacheDown": {}, "ServiceTokenKeysStale": {}, "ServiceCertificateExpired": {}},
+    ),
+    Trouble(
+        "the database stopped",
+        no_database,
+        {"ServiceDatabaseUnavailable": {}, "ServiceDown": {}},
+        consequences={"ServiceReplicasShort"},
+    ),
+    Trouble(
+        "one pod hangs, another is gone and there is no room for it",
+        a_hung_pod,
+        {"ServiceTargetDown": {}, "ServiceReplicasShort": {}},
+    ),
+    Trouble(
+        "metrics asked for where there are none",
+        causes.no_metrics,
+        {"ServiceTargetsMissing": {}},
+        consequences={"ServiceTargetDown"},
+    ),
+    Trouble(
+        "a release that crashes at its start",
+        causes.broken_rollout,
+        {"ServiceCrashLoop": {}, "ServiceRolloutStuck": {}},
+        consequences={"ServiceTargetDown", "ServiceReplicasShort"},
+    ),
+    Trouble("a release whose migration fails", causes.failing_migration, {"ServiceMigrationFailed": {}}),
+]
+
+
+@pytest.fixture(scope="module")
+def world(stack: up.Stack, images: Callable[[str], Built], token: str, make_link: Callable[[], str]) -> Iterator[World]:
+    """The release with alerts that fire in seconds, an Alertmanager that tells at once, and somebody to be told."""
+    found = World(stack, images("broken"), make_link(), token)
+    with receiver.installed(stack), prompt_alertmanager(stack):
+        found.upgrade()
+        yield found
+        run(stack.service.upgrade_command(stack.image), log=LOG)
+
+
+@contextmanager
+def prompt_alertmanager(stack: up.Stack) -> Iterator[None]:
+    """The platform's routing, with seconds between two messages."""
+    as_shipped = (PLATFORM / "monitoring" / "alertmanager-config.yaml").read_text()
+    prompt = yaml.safe_load(as_shipped)
+    prompt["route"] |= {"group_wait": "1s", "group_interval": "3s"}
+    _configure(stack, yaml.safe_dump(prompt))
+    try:
+        yield
+    finally:
+        _configure(stack, as_shipped)
+
+
+@pytest.fixture
+def calm(world: World) -> None:
+    """Nothing is wrong but what only looks as if it were, for minutes."""
+    others = "|".join([IDLE, *LINGERING])
+    selector = f'ALERTS{{namespace="{NAMESPACE}",job="{RELEASE}",alertname!~"{others}"}}'
+    wait_for("no alert, nor one that is about to fire", lambda: not query(world.stack, selector), seconds=330, every=1)
+
+
+def test_every_alert_has_its_trouble() -> None:
+    rules = yaml.safe_load((CHART / "values.yaml").read_text())["prometheusRule"]["alerts"]
+    assert {name for trouble in TROUBLES for name in trouble.alerts} | {IDLE} == rules.keys()
+
+
+@pytest.mark.usefixtures("calm")
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.what)
+def test_trouble_is_told_and_its_end_too(trouble: Trouble, world: World, observed: list[dict[str, object]]) -> None:
+    began = time.time()
+    rows = {name: row(name, trouble.what) for name in trouble.alerts}
+    observed.extend(rows.values())
+    with trouble.happen(world):
+        for name, labels in trouble.alerts.items():
+            told = wait_told(name, "firing", began, labels)
+            rows[name] |= {"fired": True, "seconds_to_fire": round(told.received - began, 1)}
+            assert_leads_somewhere(told)
+            assert_runbook_commands_work(name, world)
+    expected = trouble.alerts.keys() | trouble.consequences | {IDLE} | LINGERING.keys()
+    assert {each.name for each in told_since(began) if begun(each, began)} <= expected
+    for name, labels in trouble.alerts.items():
+        if name in trouble.lingers:
+            LINGERING[name] = (began, rows[name])
+        else:
+            wait_told(name, "resolved", began, labels)
+            rows[name]["resolved"] = True
+
+
+def test_a_service_without_visitors_says_so(world: World, observed: list[dict[str, object]]) -> None:
+    began = time.time()
+    own = row(IDLE, "nobody visits")
+    observed.append(own)
+    # It may have begun long before, while other troubles had no visitors either.
+    told = wait_for(f"{IDLE} firing", lambda: last_told(IDLE, "firing"), seconds=330, every=1)
+    own |= {"fired": True, "seconds_to_fire": max(0.0, round(told.received - began, 1))}
+    assert_leads_somewhere(told)
+    assert_runbook_commands_work(IDLE, world)
+    with world.visited():
+        wait_for(f"{IDLE} resolved", lambda: last_told(IDLE, "resolved"), seconds=150, every=1)
+    own["resolved"] = True
+
+
+@pytest.mark.usefixtures("world")
+def test_what_looks_minutes_back_is_over_too() -> None:
+    assert LINGERING
+    for name, (began, own) in LINGERING.items():
+        wait_told(name, "resolved", began, seconds=330)
+        own["resolved"] = True
+
+
+# Alerts whose cause is mended, and which are not over yet: since when, and their row of the report.
+LINGERING: dict[str, tuple[float, dict[str, object]]] = {}
+
+
+def row(name: str, cause: str) -> dict[str, object]:
+    return {"name": name, "cause": cause, "fired": False, "resolved": False, "seconds_to_fire": None}
+
+
+def told_since(began: float) -> list[receiver.Alert]:
+    """What the receiver was told of this release since then."""
+    own = {"namespace": NAMESPACE, "job": RELEASE}.items()
+    return [each for each in receiver.alerts() if each.received >= began and own <= each.labels.items()]
+
+
+def last_told(name: str, status: str) -> receiver.Alert | None:
+    """The last that was told of an alert, if it is this."""
+    of_it = [each for each in told_since(0) if each.name == name]
+    return of_it[-1] if of_it and of_it[-1].status == status else None
+
+
+def wait_told(
+    name: str, status: str, began: float, labels: dict[str, str] | None = None, *, seconds: float = 150
+) -> receiver.Alert:
+    wanted = (labels or {}).items()
+
+    def look() -> receiver.Alert | None:
+        found = (each for each in told_since(began) if (each.name, each.status) == (name, status))
+        return next((each for each in found if wanted <= each.labels.items() and begun(each, began)), None)
+
+    return wait_for(f"{name} {status} {labels or ''}", look, seconds=seconds, every=1)
+
+
+def begun(alert: receiver.Alert, since: float) -> bool:
+    """Whether it is of this time. A message names all alerts of the service, those from before too."""
+    return datetime.fromisoformat(alert.starts_at).timestamp() >= since
+
+
+def assert_leads_somewhere(alert: receiver.Alert) -> None:
+    """Its words have numbers, and its links lead to a page and a dashboard that there are."""
+    assert (ROOT / urlsplit(alert.annotations["runbook_url"]).path.lstrip("/")).is_file()
+    dashboard = urlsplit(alert.annotations["dashboard_url"]).path.split("/d/")[-1].strip("/")
+    assert dashboard in {json.loads(file.read_text())["uid"] for file in (CHART / "dashboards").glob("*.json")}
+    assert re.search(r"\d", alert.annotations["description"]), alert.annotations
+    assert "<no value>" not in "".join(alert.annotations.values())
+
+
+def assert_runbook_commands_work(name: str, world: World) -> None:
+    variables = {
+        "NAMESPACE": NAMESPACE,
+        "RELEASE": RELEASE,
+        "PROMETHEUS": world.stack.service.facts()["prometheus"],
+    }
+    for command in runbooks.read(name).commands:
+        done = command.execute(variables)
+        assert done.returncode == 0, f"{command.line}: {done.stderr}"
+        assert not command.unseen(done.stdout), f"{command.line} does not print {command.unseen(done.stdout)!r}"
+
+
+def _configure(stack: up.Stack, text: str) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "alertmanager-config", "namespace": "monitoring"},
+        "data": {"alertmanager.yaml": base64.b64encode(text.encode()).decode()},
+    }
+    stack.cluster.apply(json.dumps(secret), LOG)

@@ -1,0 +1,47 @@
+"""Every query of every panel, asked of the cluster's own Prometheus and Loki once the service has been in use."""
+
+import time
+
+import httpx
+import pytest
+
+from grafana import queries
+from grafana.dashboards import FOLDER
+from grafana.queries import Query
+from k8s import up
+from tests.e2e.cluster import wait_for
+from tests.e2e.test_monitoring import query
+from tests.grafana.prometheus import wrong
+
+pytestmark = pytest.mark.timeout(420)
+
+VARIABLES = {"namespace": "links", "job": "links", "deployment": "links"}
+ASKED = [each for dashboard in queries.load(FOLDER) for each in queries.queries(dashboard, VARIABLES)]
+PROMETHEUS = [each for each in ASKED if each.source == "prometheus"]
+LOKI = [each for each in ASKED if each.source == "loki"]
+
+
+@pytest.mark.parametrize("asked", PROMETHEUS, ids=lambda asked: asked.where)
+def test_a_panel_has_data_in_its_unit(asked: Query, stack: up.Stack, panels: list[dict[str, object]]) -> None:
+    row = {"dashboard": asked.dashboard, "panel": asked.panel, "query": asked.expression, "pass": False}
+    panels.append(row)
+    found = query(stack, asked.expression)
+    assert found or asked.absent, "no data"
+    assert not wrong([float(each["value"][1]) for each in found], asked)  # type: ignore[index]
+    row["pass"] = True
+
+
+@pytest.mark.parametrize("asked", LOKI, ids=lambda asked: asked.where)
+def test_a_panel_has_log_lines(asked: Query, stack: up.Stack, panels: list[dict[str, object]]) -> None:
+    row = {"dashboard": asked.dashboard, "panel": asked.panel, "query": asked.expression, "pass": False}
+    panels.append(row)
+    address = f"{stack.service.facts()['loki']}/loki/api/v1/query_range"
+    window = {"start": f"{time.time() - 3600:.0f}", "limit": "20"}
+
+    def lines() -> bool:
+        answer = httpx.get(address, params={"query": asked.expression, **window}, timeout=20)
+        assert answer.status_code == 200, answer.text
+        return bool(answer.json()["data"]["result"])
+
+    wait_for(f"lines of {asked.where}", lines, seconds=30)
+    row["pass"] = True
