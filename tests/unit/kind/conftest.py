@@ -113,7 +113,8 @@ def progress(said: io.StringIO) -> Iterator[Progress]:
 def checkout(tmp_path: Path) -> Path:
     """A checkout with nothing but the toolchain in it."""
     target = tmp_path / "checkout"
-    shutil.copytree(paths.ROOT / "k8s", target / "k8s", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("grafana", "k8s"):
+        shutil.copytree(paths.ROOT / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
     return target
 
 
