@@ -75,7 +75,8 @@ def places(known: dict[str, str]) -> list[Place]:
         lines = urlencode({"query": selector, "limit": 100})
         found.append(Place("Loki: the service's last log lines, as JSON", f"{loki}/loki/api/v1/query_range?{lines}"))
     if jaeger := known.get("jaeger"):
-        found.append(Place("Jaeger: traces", f"{jaeger}/search"))
+        last = f"{jaeger}/api/traces?service=shipshape&limit=20"
+        found.append(Place("Jaeger: the last traces, as JSON; its pages, where the image has them, at /search", last))
     return found
 
 
