@@ -251,7 +251,7 @@ def test_a_service_without_visitors_says_so(world: World, observed: list[dict[st
 
 @pytest.mark.usefixtures("world")
 def test_what_looks_minutes_back_is_over_too() -> None:
-    assert LINGERING
+    assert LINGERING, "the troubles that linger were not part of this run"
     for name, (began, own) in LINGERING.items():
         wait_told(name, "resolved", began, seconds=330)
         own["resolved"] = True
