@@ -27,8 +27,12 @@ PATHS = (
 # WebDAV's are known to HTTP parsers; the others are not, but may be sent.
 METHODS = ("GET", "ODD{0}", "DELETE", "get{0}", "PROPFIND", "M-{0}")
 HOSTS = ("{1}", "host-{0}.example.com", "{1}:{2}", "10.{0}.example")
-KINDS = len(PATHS) * len(METHODS) * len(HOSTS)
+# One request in so many carries a token.
+TOKENS = 7
+KINDS = len(PATHS) * len(METHODS) * len(HOSTS) * TOKENS
 """After so many requests each kind was there once."""
+# Numbers of one length, long enough to be a slug: the first requests take the same way through the service as the last.
+FIRST = 10_000
 
 
 @dataclass
@@ -130,7 +134,7 @@ def _ask(connection: _Connection, number: int, host: str) -> http.client.HTTPRes
             connection.putheader("User-Agent", f"stranger-{number}")
             connection.putheader("X-Request-ID", f"stranger-{number}")
             connection.putheader("Referer", f"https://example.com/{number}")
-            if number % 7 == 0:
+            if number % TOKENS == 0:
                 connection.putheader("Authorization", f"Bearer stranger-{number}")
             connection.endheaders()
             return connection.getresponse()
@@ -147,8 +151,9 @@ def spelled(number: int, host: str) -> tuple[str, str, str]:
     rest, method = divmod(rest, len(METHODS))
     name = rest % len(HOSTS)
     port = 1024 + number
+    unlike = FIRST + number
     return (
-        PATHS[path].format(number),
-        METHODS[method].format(number),
-        HOSTS[name].format(number, host, port),
+        PATHS[path].format(unlike),
+        METHODS[method].format(unlike),
+        HOSTS[name].format(unlike, host, port),
     )
