@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# Packages of somewhere else must not be taken for installed here.
+unexport PYTHONPATH
 
 PYTHON ?= python3
 VENV := .venv
