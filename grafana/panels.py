@@ -19,6 +19,7 @@ PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 LOKI = model.DataSourceRef(type_val="loki", uid="${loki}")
 
 GREEN, ORANGE, RED, BLUE, PURPLE, GREY = "green", "orange", "red", "blue", "purple", "text"
+CLEAR = "transparent"
 
 # Shown in place of an empty panel.
 NOT_SCRAPED = "no pod answers"
@@ -80,9 +81,10 @@ def stat(
 def graph(
     text: Text, queries: Sequence[Query], unit: str, steps: Steps = (), *, width: int = 8, absent: str = NOT_SCRAPED,
     stacked: bool = False, bars: bool = False, zero: bool = True, most: float | None = None,
-    colors: dict[str, str] | None = None,
+    colors: dict[str, str] | None = None, base: str = CLEAR,
 ) -> Panel:  # fmt: skip
-    """Lines over time. `steps` are dashed limits; `colors` are by regular expression of the legend."""
+    """Lines over time. `steps` are dashed limits, and what is below all of them is `base`; `colors` are by regular
+    expression of the legend."""
     panel = (
         timeseries_panel.Panel()
         .title(text.title)
@@ -91,7 +93,7 @@ def graph(
         .targets([_target(query, ref).range() for query, ref in zip(queries, "ABCDEFGH", strict=False)])
         .unit(unit)
         .no_value(absent)
-        .thresholds(_thresholds(steps, "transparent"))
+        .thresholds(_thresholds(steps, base))
         .thresholds_style(
             common.GraphThresholdsStyleConfig().mode(
                 looks.GraphThresholdsStyleMode.DASHED if steps else looks.GraphThresholdsStyleMode.OFF
@@ -255,7 +257,7 @@ def _cell(column: Column) -> list[model.DynamicConfigValue]:
     properties = [model.DynamicConfigValue("unit", column.unit)]
     if column.steps:
         properties += [
-            model.DynamicConfigValue("thresholds", _thresholds(column.steps, "transparent").build().to_json()),
+            model.DynamicConfigValue("thresholds", _thresholds(column.steps, CLEAR).build().to_json()),
             model.DynamicConfigValue("custom.cellOptions", {"type": "color-background", "mode": "basic"}),
         ]
     if column.texts:

@@ -12,6 +12,8 @@ AUTOSCALER = 'namespace="$namespace", horizontalpodautoscaler=~"(keda-hpa-)?$dep
 REPLICASETS = f'namespace="$namespace", replicaset=~"$deployment-{HASH}"'
 PODS = f'namespace="$namespace", pod=~"$deployment-{HASH}-{HASH}"'
 CONTAINERS = f'{PODS}, container="app"'
+# Whose lines are logs of it: its pods', and those of the Job that migrates its database.
+LOGGED = f'namespace="$namespace", pod=~"$deployment-({HASH}|migrations)-{HASH}"'
 
 REQUESTS = "http_request_duration_seconds"
 

@@ -22,6 +22,7 @@ from grafana.panels import (
 
 COUNT = f"{q.REQUESTS}_count"
 FAILED = f'{q.SERVICE}, status=~"5.."'
+FAILED_PROBE = f'{q.CONTAINERS}, result!="successful"'
 WANTED = f"max(kube_deployment_spec_replicas{{{q.DEPLOYMENT}}})"
 
 
@@ -42,7 +43,7 @@ HEALTH = Section("", [
     stat(
         Text("Pods ready", "Share of the wanted pods that are ready.", "Less than all for longer than a rollout takes.",
              "Find the pod in the table; `kubectl describe pod` tells what it waits for."),
-        f"max(kube_deployment_status_replicas_ready{{{q.DEPLOYMENT}}}) / ({WANTED} > 0)"
+        f"clamp_max(max(kube_deployment_status_replicas_ready{{{q.DEPLOYMENT}}}) / ({WANTED} > 0), 1)"
         f" or count(up{{{q.SERVICE}}} == 1) / count(up{{{q.SERVICE}}})",
         "percentunit", [(0.5, ORANGE), (1, GREEN)], fine=RED, decimals=0,
     ),
@@ -50,7 +51,7 @@ HEALTH = Section("", [
         Text("Pods of the newest version", "Share of the wanted pods that have the newest template.",
              "Less than all for long: the rollout is stuck.",
              "`kubectl rollout status` tells why; `helm rollback` undoes it."),
-        f"max(kube_deployment_status_replicas_updated{{{q.DEPLOYMENT}}}) / ({WANTED} > 0)"
+        f"clamp_max(max(kube_deployment_status_replicas_updated{{{q.DEPLOYMENT}}}) / ({WANTED} > 0), 1)"
         f" or max(up{{{q.SERVICE}}} == 1)",
         "percentunit", [(0.5, ORANGE), (1, GREEN)], fine=RED, decimals=0,
     ),
@@ -67,10 +68,10 @@ HEALTH = Section("", [
         "none", [(1, ORANGE), (3, RED)], decimals=0,
     ),
     stat(
-        Text("Failed probes", "Probes that the kubelet saw fail in the time shown.",
-             "Liveness: the pod is restarted. Readiness, but for starting and draining pods: a dependency is away.",
+        Text("Failed probes", "Probes of liveness and readiness that the kubelet saw fail in the time shown.",
+             "Liveness: the pod is restarted. Readiness, but for draining pods: a dependency is away.",
              "See which probe it is below, then the pod's log."),
-        "round(" + q.increase("prober_probe_total", f'{q.CONTAINERS}, result!="successful"') + ")",
+        "round(" + q.increase("prober_probe_total", f'{FAILED_PROBE}, probe_type!="Startup"') + ")",
         "none", [(10, ORANGE), (100, RED)], decimals=0,
     ),
     stat(
@@ -137,7 +138,8 @@ ROLLOUT = Section("Rollout", [
         "none", stacked=True,
     ),
     graph(
-        Text("Start-up", "From the start of a pod to its being ready, and until its process began.",
+        Text("Start-up", "From the start of a pod to its being ready, and until its process began; of one that was "
+             "restarted, or not ready for a while, until it was again.",
              "Longer than before: a larger image, slow migrations, a database that answers late.",
              "What comes before the process is the node's; what comes after it the service's."),
         [
@@ -151,7 +153,7 @@ ROLLOUT = Section("Rollout", [
     graph(
         Text("Drain: time left", "Seconds that each ending pod has left before it is killed. Where a line ends, "
              "the pod had ended by itself: what was left is the margin.",
-             "A line that reaches 0: requests were cut off.",
+             "A pod's line that reaches 0: requests were cut off. The line `none is ending` is no pod's.",
              "Raise the drain's time-out, or find the requests that take so long."),
         [Query(q.or_none(f"{of_pods('kube_pod_deletion_timestamp', q.PODS)} - time()", "pod", "none is ending"),
                "{{pod}}")],
@@ -161,7 +163,7 @@ ROLLOUT = Section("Rollout", [
         Text("Failed probes by kind", "Probes per second that the kubelet saw fail, by kind.",
              "Liveness at all; readiness of a pod that neither starts nor drains.",
              "The pod's log says which check fails; its readiness address tells the same."),
-        [Query(q.per_second_by("probe_type", "prober_probe_total", f'{q.CONTAINERS}, result!="successful"'),
+        [Query(q.per_second_by("probe_type", "prober_probe_total", FAILED_PROBE),
                "{{probe_type}}")],
         "ops", colors={"^Liveness$": RED, "^Readiness$": ORANGE, "^Startup$": BLUE},
     ),

@@ -6,6 +6,7 @@ from grafana import promql as q
 from grafana.frame import OVERVIEW, Section, frame
 from grafana.panels import (
     BLUE,
+    CLEAR,
     GREEN,
     NO_KUBERNETES,
     NO_RULES,
@@ -25,6 +26,8 @@ from grafana.panels import (
 COUNT = f"{q.REQUESTS}_count"
 FAILED = 'status=~"5.."'
 FIRING = f'ALERTS{{alertstate="firing", {q.SERVICE}}}'
+# Zero where there are rules that could fire: without them, that nothing fires is no good news.
+NO_ALERT = f"max(job:slo_objective:ratio{{{q.SERVICE}}}) * 0"
 
 
 def build() -> Dashboard:
@@ -41,8 +44,8 @@ HEALTH = Section("", [
     stat(
         Text("Alerts firing", "Alerts of this service that fire now, critical and warning.", "Any.",
              "Read the table below; each alert's name leads to its runbook."),
-        f'count(ALERTS{{alertstate="firing", severity=~"critical|warning", {q.SERVICE}}}) or vector(0)',
-        "none", [(1, RED)], decimals=0,
+        f'count(ALERTS{{alertstate="firing", severity=~"critical|warning", {q.SERVICE}}}) or {NO_ALERT}',
+        "none", [(1, RED)], decimals=0, absent=NO_RULES,
     ),
     stat(
         Text("Failing requests", "Share of requests that were answered with a 5xx status in the last minutes.",
@@ -93,20 +96,20 @@ PROMISES = Section("Alerts and objectives", [
             Column("Since", "dateTimeFromNow", expression=q.or_none(
                 f"1000 * max by (alertname, severity) (ALERTS_FOR_STATE{{{q.SERVICE}}}"
                 f" and ignoring (alertstate) {FIRING})",
-                "alertname", "README", "vector(1000 * time())")),
+                "alertname", "README", f"1000 * (time() + {NO_ALERT})")),
         ],
-        width=8, sort="Since",
+        width=8, sort="Since", absent=NO_RULES,
     ),
     graph(
         Text("Error budgets left", "What is left of each error budget of the objective's period; below 0 it is missed.",
              "A steep fall: at that slope it will not last.",
              "Look at what changed when it began: marks show versions and rollouts."),
         [Query(f"max by (slo) (job:slo_error_budget_remaining:ratio{{{q.SERVICE}}})", "{{slo}}")],
-        "percentunit", [(0, RED), (0.25, ORANGE)], zero=False, most=1, absent=NO_RULES,
+        "percentunit", [(0, ORANGE), (0.25, CLEAR)], base=RED, zero=False, most=1, absent=NO_RULES,
     ),
     graph(
         Text("Burn rate", "How many times faster than allowed the error budget is spent, over an hour and over six.",
-             "Above 14.4 in an hour or 6 in six hours somebody is called; 1 just lasts for the period.",
+             "By default above 14.4 in an hour or 6 in six somebody is called; 1 just lasts for the period.",
              "Find the route that fails or is slow below, and undo what changed."),
         [
             Query(f"max by (slo) (job:slo_errors:ratio_rate{window}{{{q.SERVICE}}}"
@@ -248,7 +251,8 @@ FAILURES = Section("What fails", [
             Column("Method", label="method"),
             Column("Status", label="status"),
             Column("Answers", "short", steps=[(1, ORANGE), (100, RED)], expression=q.or_none(
-                f"topk(10, sum by (route, method, status) (increase({COUNT}{{{q.ROUTES}, {FAILED}}}[$__range]))) > 0",
+                f"topk(10, round(sum by (route, method, status)"
+                f" (increase({COUNT}{{{q.ROUTES}, {FAILED}}}[$__range])))) > 0",
                 "route")),
         ],
         width=8, height=12, sort="Answers", descending=True,
@@ -257,7 +261,7 @@ FAILURES = Section("What fails", [
         Text("Logs", "Lines of the service's pods; with an id above, those of one request or trace.",
              "Lines of level error.",
              "Open a line: its fields tell the route, the request and the trace, which opens from there."),
-        '{namespace="$namespace", pod=~"$deployment-.+"} |= "$request_id" | json'
+        f'{{{q.LOGGED}}} |= "$request_id" | json'
         ' | line_format "{{if .message}}{{.log_level}} {{.message}} {{.error_message}}{{else}}{{__line__}}{{end}}"',
         width=16, height=12,
     ),

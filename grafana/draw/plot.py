@@ -18,6 +18,7 @@ SIZE = 1000
 TIMES_A_COLUMN = 0.75
 # One further right would be cut.
 LAST_TIME = 0.96
+LEAST_ROOM = 3  # letters
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def frame(
         for time, text in times
         if window.share(time) <= LAST_TIME
     ]
-    # As wide as the widest text.
-    room = max((len(text) for _, text in labels), default=0)
+    # As wide as the widest text, and no less than the half of a time that is beyond the left end.
+    room = max([LEAST_ROOM, *(len(text) for _, text in labels)])
     return tag(
         "div",
         tag("div", *beside, class_="y", style=f"width:{room + 1}ch"),

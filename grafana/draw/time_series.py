@@ -118,7 +118,7 @@ def _limits(panel: Json, axis: Axis) -> list[Markup]:
     return [
         path(f"M0 {y(axis.share(step['value']))}H{SIZE}", class_="limit", stroke=colors.NAMED[step["color"]])
         for step in steps
-        if step["value"] is not None and 0 <= axis.share(step["value"]) <= 1
+        if step["value"] is not None and colors.NAMED[step["color"]] and 0 <= axis.share(step["value"]) <= 1
     ]
 
 

@@ -101,7 +101,6 @@ def faults(world: World, *each: dict[str, float]) -> Iterator[None]:
         finally:
             for pod in pods:
                 world.do("delete", "--raw", _faults(pod))
-    # Only clean answers show that it is over.
 
 
 @contextmanager

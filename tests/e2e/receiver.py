@@ -34,7 +34,6 @@ class Alert:
     labels: dict[str, str]
     annotations: dict[str, str]
     starts_at: str
-    ends_at: str
     received: float
 
 
@@ -85,22 +84,11 @@ def alerts(received: Any = None) -> list[Alert]:
             labels=alert["labels"],
             annotations=alert["annotations"],
             starts_at=alert["startsAt"],
-            ends_at=alert["endsAt"],
             received=each["received"],
         )
         for each in (notifications() if received is None else received)
         for alert in each["notification"]["alerts"]
     ]
-
-
-def wait_for_alert(name: str, status: str = "firing", *, seconds: float = 120.0, **labels: str) -> Alert:
-    """The first notification of the alert in this state with these labels. Raises AssertionError if there is none."""
-
-    def look() -> Alert | None:
-        found = (a for a in alerts() if (a.name, a.status) == (name, status) and labels.items() <= a.labels.items())
-        return next(found, None)
-
-    return wait_for(f"alert {name} {status}", look, seconds=seconds, every=1.0)
 
 
 def _ask(call: Any) -> Any:

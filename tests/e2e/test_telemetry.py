@@ -58,7 +58,7 @@ def test_a_request_is_found_as_a_trace(
     report("a request as a trace, by its id", seconds=time.monotonic() - started)
 
 
-def test_every_node_sends_its_logs(core: client.CoreV1Api, apps: client.AppsV1Api) -> None:
+def test_a_collector_of_logs_runs_on_every_node(core: client.CoreV1Api, apps: client.AppsV1Api) -> None:
     (collector,) = apps.list_namespaced_daemon_set("log-collector").items
     assert collector.status.number_ready == len(core.list_node().items)
 

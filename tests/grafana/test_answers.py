@@ -106,7 +106,7 @@ def test_a_foreign_image_is_shown_as_far_as_it_is_measured(prometheus: Prometheu
 def test_a_service_that_is_down_does_not_look_healthy(prometheus: Prometheus) -> None:
     answers = [Answer(query, prometheus.series(query.expression)) for query in of(GONE)]
     assert not bad(answers)
-    for panel in ("Failing requests", "Slowest 1 %", "Requests"):
+    for panel in ("Failing requests", "Slowest 1 %", "Requests", "Alerts firing", "Firing alerts"):
         assert not one(answers, panel).series, panel
     assert one(answers, "Pods missing").values == [1]
 

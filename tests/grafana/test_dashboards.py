@@ -17,7 +17,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana import dashboards, frame, queries
 from grafana.queries import Json, Query
 from tests.grafana import known
-from tests.grafana.conftest import DASHBOARDS, LINKS, of
+from tests.grafana.conftest import DASHBOARDS, LINKS, POD, of
 from tests.grafana.prometheus import Prometheus
 from tests.rules.rendered import groups, rules_of
 from tests.unit.processes import App
@@ -255,7 +255,12 @@ def test_every_metric_exists(busy: object, prometheus: Prometheus, service: App)
 def test_logs_are_those_of_the_service_and_of_one_request() -> None:
     found = [query for dashboard in DASHBOARDS for query in queries.queries(dashboard, {**LINKS, "request_id": "0af7"})]
     (query,) = [query for query in found if query.source == "loki"]
-    assert query.expression.startswith('{namespace="links", pod=~"links-.+"} |= "0af7" | json')
+    selector, _, rest = query.expression.partition('"} |= ')
+    namespace, pods = selector.split(', pod=~"')
+    assert namespace == '{namespace="links"'
+    assert rest.startswith('"0af7" | json')
+    assert all(re.fullmatch(pods, pod) for pod in (POD, "links-migrations-x2k4q"))
+    assert not re.fullmatch(pods, POD.replace("links-", "links-2-"))  # of another release
 
 
 def test_what_is_not_a_variable_is_said() -> None:

@@ -14,6 +14,8 @@ from grafana import queries
 from grafana.dashboards import DASHBOARDS, FOLDER
 from grafana.draw import axes, colors, page, pages, plot, source, units
 from grafana.draw.__main__ import main
+from grafana.draw.markup import Markup, tag
+from grafana.draw.page import STYLE
 from grafana.draw.source import Window
 from grafana.draw.view import View
 from grafana.queries import Json
@@ -114,6 +116,17 @@ def test_nothing_spills_over_and_nothing_overlaps(drawn: Pages) -> None:
                 assert beside or below, (name, one["title"], other["title"])
 
 
+def test_a_time_at_the_very_left_fits_beside_narrow_values(tmp_path: Path) -> None:
+    window = Window(end=120, seconds=60, step=1, scrape=1)
+    body = plot.frame(Markup(), window, [(0, "0"), (1, "1")], 6, [])
+    panel = tag("section", tag("h3", "A"), body, class_="panel", style="grid-area:1/1/span 8/span 6")
+    file = tmp_path / "a.html"
+    file.write_text(tag("style", Markup(STYLE.read_text())) + tag("main", panel))
+    shown = Pages([file]).one("A")
+    assert shown["times"][0].endswith(":00")
+    assert not shown["spills"] + shown["sticksOut"]
+
+
 def test_a_page_needs_nothing_but_itself(drawn: Pages) -> None:
     assert drawn.complaints == []
     assert set(drawn.foreign.values()) == {0}
@@ -192,6 +205,9 @@ def test_thresholds_have_their_colours(drawn: Pages) -> None:
     assert (requests["color"], requests["filled"]) == (colors.NAMED["blue"], False)
     shares = {name: color for name, _, color in drawn.one("Failing requests by route")["legend"]}
     assert shares["/{slug}"] == "rgb(242, 73, 92)"
+    for name, left, color in drawn.one("Error budgets left")["legend"]:
+        share = float(left.removesuffix("%")) / 100  # the less, the worse
+        assert color == ("rgb(242, 73, 92)" if share < 0 else "rgb(255, 152, 48)" if share < 0.25 else ""), name
 
 
 def test_the_heat_map_has_a_cell_for_each_bucket_with_requests(
@@ -271,6 +287,8 @@ def test_what_has_no_data_says_why(prometheus: Prometheus, tmp_path: Path) -> No
         drawn = Pages([overview(view, tmp_path)])
     assert drawn.one("Failing requests")["nothing"] == "no pod answers"
     assert drawn.one("Requests")["value"] is None
+    for panel in ("Alerts firing", "Firing alerts"):
+        assert drawn.one(panel)["nothing"] == "needs the chart's prometheusRule"  # and not that nothing fires
     assert drawn.one("Error budgets left")["nothing"] == "needs the chart's prometheusRule"
     assert drawn.one("Answer times")["nothing"] == "no pod answers"
     assert drawn.one("Top errors")["nothing"] == "no pod answers"

@@ -61,6 +61,7 @@ class Cause:
 
 WANTED, READY, UPDATED = "spec_replicas", "status_replicas_ready", "status_replicas_updated"
 RESTARTS = "kube_pod_container_status_restarts_total"
+WAITING = "kube_pod_container_status_waiting_reason"
 LIMIT = "kube_pod_container_resource_limits"
 USED = "container_memory_working_set_bytes"
 THROTTLED, PERIODS = "container_cpu_cfs_throttled_periods_total", "container_cpu_cfs_periods_total"
@@ -118,6 +119,7 @@ CAUSES: dict[str, Cause] = {
         firing=Firing({"$value | humanizeDuration": "1m 0s"}),
         quiet={
             "it is valid": {traefik("links.example.com"): "6000x60"},
+            "it has not been issued yet": {cert_manager(namespace="links"): "0x60"},
             "it was renewed": {traefik("links.example.com"): "60x60", traefik("links.example.com", "2"): "6000x60"},
             "it is somebody else's": {traefik("links-example.com,other.example.org"): "60x60"},
         },
@@ -155,6 +157,11 @@ CAUSES: dict[str, Cause] = {
             "twice": {container(RESTARTS): "0x5 1x5 2x40"},
             "slowly": {container(RESTARTS): "0 1x20 2x20 3x20 4x20"},
             "it had been restarted often": {container(RESTARTS): "57x40"},
+            "it had been, and is once more": {container(RESTARTS): "57x20 58x20"},
+            "it waits for its image": {
+                container(RESTARTS): "57x20 58x20",
+                container(WAITING, reason="ImagePullBackOff"): "1x40",
+            },
             "the pod is gone": {container(RESTARTS): "0 1 2 3 stale"},
             "it is the migrations'": {
                 container(RESTARTS, pod="links-migrations-x2x5k").replace("app", "migrations"): "0+1x40"

@@ -122,6 +122,15 @@ def test_what_silences_what(
     assert inhibited(alertmanager, others) is False, "another release's is not silenced"
 
 
+def test_a_pod_that_crashes_silences_only_that_itself_does_not_answer(alertmanager: str) -> None:
+    crashing = alert("ServiceCrashLoop", "", "crashing") | {"pod": "a"}
+    own, others = (alert("ServiceTargetDown", "", "crashing") | {"pod": pod} for pod in ("a", "b"))
+    sent = [{"labels": labels} for labels in (crashing, own, others)]
+    assert httpx.post(f"{alertmanager}/api/v2/alerts", json=sent).status_code == 200
+    assert inhibited(alertmanager, own) is True
+    assert inhibited(alertmanager, others) is False
+
+
 def inhibited(alertmanager: str, labels: Labels) -> bool:
     """Whether an alert is silenced by another one, once Alertmanager has looked at it."""
     wanted = {"filter": [f'{name}="{value}"' for name, value in labels.items()]}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules.causes import CAUSES
+from tests.rules.causes import CAUSES, RESTARTS, WAITING, container
 from tests.rules.rendered import EVERY_ALERT, Rule, alerts_of, groups, only
 from tests.rules.unit import Firing, Series, check
 
@@ -39,6 +39,21 @@ def test_cert_managers_own_metric_is_read_too(tmp_path: Path) -> None:
             series,
             alerts=[("11m", "ServiceCertificateExpired", [firing])],
         )
+
+
+@pytest.mark.parametrize("minutes", [6, 8])
+def test_a_crash_loop_is_one_until_it_ends(minutes: int, tmp_path: Path) -> None:
+    """By then Kubernetes waits for five minutes before a restart: often fewer than three happen in 15 minutes."""
+    every = 2 * minutes
+    series = {
+        container(RESTARTS): " ".join(f"{10 + number}x{every - 1}" for number in range(8)) + " 17x60",
+        container(WAITING, reason="CrashLoopBackOff"): " ".join([f"1x9 _x{every - 10}"] * 8),
+    }
+    name = "ServiceCrashLoop"
+    firing = f'count(ALERTS{{alertname="{name}",alertstate="firing"}})'
+    end = 8 * minutes
+    during: list[tuple[str, str, dict[str, float]]] = [(f"{at}m", firing, {"{}": 1}) for at in range(10, end)]
+    check(tmp_path, rules(name), series, alerts=[(f"{end + 12}m", name, [])], queries=during)
 
 
 def test_without_any_series_nothing_fires_but_that_there_is_none(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ OTHERS = {
     "kube_job_status_start_time": {"namespace", "job_name"},
     "kube_pod_container_resource_limits": {"namespace", "pod", "container", "resource"},
     "kube_pod_container_status_restarts_total": {"namespace", "pod", "container"},
+    "kube_pod_container_status_waiting_reason": {"namespace", "pod", "container", "reason"},
     "traefik_tls_certs_not_after": {"cn", "sans", "serial"},
     "up": set(),
 }
