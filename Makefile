@@ -10,9 +10,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Tests print what they do as they do it.
 PYTEST := $(RUN) -m pytest
-PATHS := app bench grafana k8s tests charts
+PATHS := app bench delivery grafana k8s tests charts
 
-.PHONY: help up down doctor load dashboards images image test lint unit chart rules grafana judges e2e bench profile docs format lock clean tools
+.PHONY: help up down doctor load dashboards images image test lint unit chart rules grafana judges e2e bench profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests workflows sign verify pin version release-notes package outputs summary
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ unit: $(VENV) ## Unit and integration tests of app and tools
 chart: $(VENV) tools ## Tests of the chart, by rendering it
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/chart
 
+supply: $(VENV) ## Tests of what judges an image (SBOM, weaknesses, licences), of `make dev` and of the editor's files
+	$(PYTEST) tests/supply
+
 rules: $(VENV) tools ## Tests of the rules, alerts and runbooks, by promtool and Alertmanager
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/rules
 
@@ -68,8 +71,66 @@ judges: $(VENV) tools ## What the field's judges say of the chart and the images
 	@$(RUN) -m tests.judges.tools
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/judges
 
+# What is given here reaches the program by its environment, and no shell reads it: ENV, IMAGE, DRY_RUN, BAKE, WAIT.
+deploy: $(VENV) tools ## Bring an image to an environment, watch it, take it back if it is not good (ENV= IMAGE=…@sha256:…)
+	@$(RUN) -m delivery deploy
+
+diff: $(VENV) tools ## Say what that would change, and what was changed by hand (ENV= IMAGE=…@sha256:…)
+	@$(RUN) -m delivery diff
+
+rollback: $(VENV) tools ## Go back to the last good revision, or to another one (ENV= [REVISION=])
+	@$(RUN) -m delivery rollback
+
+deploy-tests: $(VENV) tools ## Tests of the deploy, without a cluster
+	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/deploy
+
 e2e: $(VENV) ## End to end on a cluster that is made and removed; E2E_KEEP=1 leaves it for the next run
+	@$(RUN) -m delivery tools
 	$(PYTEST) tests/e2e
+
+workflows: $(VENV) ## What actionlint and zizmor say of the pipelines, and whether they and the locks are covered
+	@$(RUN) -m delivery tools actionlint
+	$(PYTEST) tests/workflows
+
+# Without KEY by the identity of the job that runs it, as releases are; the key's password is in COSIGN_PASSWORD.
+sign: $(VENV) ## Sign an image or a chart (IMAGE=repository@sha256:... [KEY=cosign.key] [SBOM=file])
+	@$(RUN) -m delivery sign
+
+verify: $(VENV) ## Refuse what is not signed as it must be (IMAGE= KEY=cosign.pub, or IMAGE= IDENTITY= ISSUER=)
+	@$(RUN) -m delivery verify
+
+pin: $(VENV) ## Write an image into what Argo CD and Flux read, to be committed (IMAGE=repository@sha256:...)
+	@$(RUN) -m delivery pin
+
+version: $(VENV) ## The one version of app, chart, image and changelog, if they agree (TAG=v1.2.3: and if it is that)
+	@$(RUN) -m delivery version
+
+release-notes: $(VENV) ## What the changelog says of a version (TAG=v1.2.3)
+	@$(RUN) -m delivery release-notes
+
+package: $(VENV) tools ## Package the chart in build/charts ([CHART_REGISTRY=oci://...] pushes it)
+	@$(RUN) -m delivery package
+
+outputs: $(VENV) ## What `make image` and `make package` have pushed, one name=value a line
+	@$(RUN) -m delivery outputs
+
+summary: $(VENV) ## What the reports in build/report say, as Markdown
+	@$(RUN) -m delivery summary
+
+dev: $(VENV) ## The service with reload, on a real PostgreSQL and Valkey of its own; no cluster, no Docker
+	@$(RUN) -m delivery dev
+
+image: $(VENV) ## Build the service's image, the same digest for the same commit, and push it ([REPOSITORY= TAG= PLATFORMS=])
+	@$(RUN) -m delivery image
+
+sbom: $(VENV) ## List what an image is made of, as CycloneDX and SPDX (IMAGE=repository@sha256:..., or a file)
+	@$(RUN) -m delivery sbom
+
+scan: $(VENV) ## Fail on known weaknesses of an image that an upgrade would mend (IMAGE= [PARTIAL=1])
+	@$(RUN) -m delivery scan
+
+licences: $(VENV) ## Fail on a licence in an image that is not on the list (IMAGE=)
+	@$(RUN) -m delivery licences
 
 bench: $(VENV) build/bench-venv/.made ## Measure the service beside bare FastAPI and two stacks of libraries (6 minutes)
 	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -q wrk; } || { \

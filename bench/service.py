@@ -13,7 +13,7 @@ from app.links.models import Link
 from app.security import dev_token
 from app.settings import Settings
 from bench.candidates import MANAGEMENT_PORT, PORT, Candidate
-from tests.unit import valkey_programs
+from delivery import valkey_programs
 from tests.unit.servers import PostgreSQL, Valkey
 
 TARGET = "https://example.com/page"

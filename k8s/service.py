@@ -21,6 +21,7 @@ from k8s.kind.process import CommandFailed, Failure, output, run, succeeds
 from k8s.kind.progress import Progress
 from k8s.kind.registry import Registry
 from k8s.platform.apply import Platform
+from k8s.release import Release
 
 RELEASE = NAMESPACE = "links"
 HOST = "links.localhost"
@@ -47,6 +48,12 @@ def build_image(
     options: Sequence[str] = (),
 ) -> Built:
     """Build a folder's Dockerfile, push it, and return its digest, which depends on nothing but the inputs."""
+    digest = build_and_push(f"{registry.host}/{name}:{tag}", context, name=name, options=options)
+    return Built(f"shipshape.local/{name}", digest)
+
+
+def build_and_push(target: str, context: Path, *, name: str, options: Sequence[str] = ()) -> str:
+    """The same for any registry; `name` is that of the build's own files. Returns the digest, of all platforms."""
     metadata = BUILD / f"image-{name}.json"
     metadata.parent.mkdir(parents=True, exist_ok=True)
     argv: list[str | Path] = [*buildx(), "build", "--provenance=false", "--build-arg", "SOURCE_DATE_EPOCH=0"]
@@ -54,10 +61,9 @@ def build_image(
     bundle = next((a for a in AUTHORITIES if Path(a).exists()), None)
     if bundle:
         argv += ["--secret", f"id=ca,src={bundle}"]
-    target = f"{registry.host}/{name}:{tag}"
     argv += ["--output", f"{push_options()},name={target}"]
     run([*argv, *options, context], log=f"image-{name}")
-    return Built(f"shipshape.local/{name}", json.loads(metadata.read_text())["containerimage.digest"])
+    return str(json.loads(metadata.read_text())["containerimage.digest"])
 
 
 class Service:
@@ -70,6 +76,7 @@ class Service:
         self.log = f"service-{cluster.name}"
         self.url = f"https://{HOST}:{cluster.ports['https']}"
         self.dev_key = cluster.folder / "dev-key.json"
+        self.release = Release([*cluster.helm, "--namespace", NAMESPACE], RELEASE, self.log)
 
     @property
     def authority(self) -> Pair:
@@ -110,7 +117,7 @@ class Service:
     def deploy(self, image: Built) -> None:
         """Install or upgrade the release and wait until it is ready. Raises CommandFailed, with the pods' own words."""
         with self.progress.step("install the service", 30):
-            self._mend_interrupted()
+            self.release.mend_interrupted()
             try:
                 run(self.upgrade_command(image, "--rollback-on-failure"), log=self.log)
             except CommandFailed as error:
@@ -118,23 +125,7 @@ class Service:
 
     def history(self) -> list[dict[str, Any]]:
         """The release's revisions as Helm has them, the latest last; empty where there is no release."""
-        helm = [*self.cluster.helm, "--namespace", NAMESPACE]
-        if not succeeds([*helm, "status", RELEASE]):
-            return []
-        found: list[dict[str, Any]] = json.loads(output([*helm, "history", RELEASE, "--output", "json"]))
-        return found
-
-    def _mend_interrupted(self) -> None:
-        """An upgrade that was interrupted stays "pending", and Helm refuses the next: take it back first."""
-        history = self.history()
-        if not history or not history[-1]["status"].startswith("pending"):
-            return
-        helm = [*self.cluster.helm, "--namespace", NAMESPACE]
-        good = [r["revision"] for r in history if r["status"] in {"deployed", "superseded"}]
-        if good:
-            run([*helm, "rollback", RELEASE, str(good[-1]), "--wait", "--timeout", "180s"], log=self.log)
-        else:
-            run([*helm, "uninstall", RELEASE, "--wait"], log=self.log)
+        return self.release.history()
 
     def wait_served(self) -> None:
         """Wait until the public address answers over TLS that the demo authority vouches for."""
@@ -189,6 +180,7 @@ class Service:
         there = [name for name, component in optional.items() if component in self.platform.components]
         return {
             "url": self.url,
+            "plain": f"http://{HOST}:{ports['http']}",
             "ca": str(self.authority.certificate),
             "context": self.cluster.context,
             "namespace": NAMESPACE,

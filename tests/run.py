@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from delivery import valkey_programs
 from grafana.draw import browser
 from k8s.kind.apt import install
 from k8s.kind.engine import may_install
@@ -20,7 +21,6 @@ from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
 from k8s.kind.process import Failure
 from k8s.kind.progress import spell
 from tests.rules import programs
-from tests.unit import valkey_programs
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
 COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]
@@ -33,14 +33,15 @@ def say(line: str) -> None:
 
 @contextmanager
 def images_in_the_background() -> Iterator["subprocess.Popen[bytes]"]:
-    """Build what is missing of the images, and then of the chart's judges, while the tests run that need none.
+    """Build what is missing of the images, then of the chart's judges and of the delivery's tools, while the tests run
+    that need none.
 
     Ended with us, whatever happens.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
-    both = '"$0" -m k8s images && exec "$0" -m tests.judges.tools'
+    all_of_them = '"$0" -m k8s images && "$0" -m tests.judges.tools && exec "$0" -m delivery tools'
     with IMAGES_LOG.open("wb") as log:
-        argv = ["nice", "sh", "-c", both, sys.executable]  # the tests measure time: they go first
+        argv = ["nice", "sh", "-c", all_of_them, sys.executable]  # the tests measure time: they go first
         process = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
     try:
         yield process
@@ -119,9 +120,12 @@ def main() -> None:
         sys.exit(str(error))
     with images_in_the_background() as images:
         step("Linters, formatter, types", ["make", "--no-print-directory", "lint"])
+        step("Pipelines, versions and locks", ["make", "--no-print-directory", "workflows"])
         step("Unit and integration tests", [*PYTEST, "tests/unit", "--ignore=tests/unit/kind", *COVERAGE])
         wait_for_images(images)
-    step("Tests of the cluster's tools, and of the chart", [*PYTEST, "tests/unit/kind", "tests/chart"])
+    tools_and_chart = ["tests/unit/kind", "tests/chart", "tests/deploy"]
+    step("Tests of the cluster's tools, of the chart and of deploys", [*PYTEST, *tools_and_chart])
+    step("Tests of what judges an image, and of make dev", [*PYTEST, "tests/supply"])
     step("Tests of the rules, alerts and runbooks", [*PYTEST, "tests/rules"])
     step("Tests of the dashboards, with a real Prometheus", [*PYTEST, "tests/grafana"])
     step("What the judges say of the chart", [*PYTEST, "tests/judges"])

@@ -1,6 +1,7 @@
 """The container engine. Where none answers, on Debian as root, one is unpacked beside the system and started."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -87,11 +88,16 @@ def buildx() -> list[str]:
 
 @once
 def push_options() -> str:
-    """How a build leaves for a registry. Only with containerd's image store can the engine rewrite time stamps, and so
-    give the same digest twice."""
-    if "io.containerd" in output(["docker", "info", "--format", "{{.DriverStatus}}"]):
+    """How a build leaves for a registry. Only with containerd's image store, or with a builder in a container, can time
+    stamps be rewritten, and so the same digest come out twice."""
+    if "io.containerd" in output(["docker", "info", "--format", "{{.DriverStatus}}"]) or _builds_in_container():
         return "type=image,push=true,store=false,rewrite-timestamp=true"
     return "type=image,push=true"
+
+
+def _builds_in_container() -> bool:
+    """Whether the chosen builder is one of BuildKit's own, as pipelines make for several platforms."""
+    return bool(re.search(r"(?m)^Driver:\s+docker-container$", output([*buildx(), "inspect"])))
 
 
 def _folder() -> Path:

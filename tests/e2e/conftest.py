@@ -38,13 +38,15 @@ RECORDS: list["Record"] = []
 OBSERVED = BUILD / "report" / "observability.json"
 ALERTS: list[dict[str, object]] = []
 PANELS: list[dict[str, object]] = []
+DELIVERY = BUILD / "report" / "delivery.json"
+DELIVERED: list["Record"] = []
 # When a test of the operations ran, in seconds since 1970.
 OPERATIONS: list[tuple[str, float, float]] = []
 
 
 @dataclass
 class Record:
-    """One scenario, as build/report/e2e.json has it."""
+    """One scenario, as build/report/e2e.json and delivery.json have it."""
 
     name: str
     sent: int
@@ -78,7 +80,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[up.Stack]:
 def web(stack: up.Stack) -> Iterator[httpx.Client]:
     """A client that trusts the demo authority alone, for paths of the service's public address."""
     port = stack.cluster.ports["https"]
-    trust = _trust(stack.service.authority.certificate)
+    trust = trust_of(stack.service.authority.certificate)
     with httpx.Client(verify=trust, base_url=f"https://{HOST}:{port}", timeout=10, transport=Loopback(trust)) as found:
         yield found
 
@@ -104,7 +106,7 @@ def token(stack: up.Stack) -> str:
 @pytest.fixture(scope="session")
 def make_link(stack: up.Stack, token: str) -> Callable[[], str]:
     """Makes a short link, and gives its path."""
-    trust = _trust(stack.service.authority.certificate)
+    trust = trust_of(stack.service.authority.certificate)
 
     def make() -> str:
         authorization = {"Authorization": f"Bearer {token}"}
@@ -144,11 +146,30 @@ def report(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
         own.append(Record(name, sent, failed, round(took, 1), passed=failed == 0, note=note))
 
     yield put
-    if not own:
-        own.append(Record(request.node.name, 0, 0, _since(started), passed=False))
-    for record in own:
-        failed = getattr(request.node, "failed", False)
-        RECORDS.append(Record(**{**asdict(record), "passed": record.passed and not failed}))
+    RECORDS.extend(_judged(request.node, own, started))
+
+
+@pytest.fixture
+def delivered(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+    """The same for build/report/delivery.json, where requests may have failed that a bad version itself answered: the
+    test looks that there are no others."""
+    started = time.monotonic()
+    own: list[Record] = []
+
+    def put(name: str, result: Result | None = None, *, seconds: float | None = None, note: str = "") -> None:
+        sent, failed = (result.sent, result.failed) if result else (0, 0)
+        took = seconds if seconds is not None else _since(started)
+        own.append(Record(name, sent, failed, round(took, 1), passed=True, note=note))
+
+    yield put
+    DELIVERED.extend(_judged(request.node, own, started))
+
+
+def _judged(node: Any, own: list[Record], started: float) -> list[Record]:
+    """What a test has put, all of it failed if the test was; a test that came to nothing is there as well."""
+    failed = getattr(node, "failed", False)
+    own = own or [Record(node.name, 0, 0, _since(started), passed=False)]
+    return [Record(**{**asdict(record), "passed": record.passed and not failed}) for record in own]
 
 
 # After what they look back at, and last what brings many resource definitions: they keep the API server busy.
@@ -186,12 +207,7 @@ def images(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def build(variant: str) -> Built:
         if variant not in made:
             context = tmp_path_factory.mktemp(variant)
-            for name in ("app", "requirements", "Dockerfile", ".dockerignore"):
-                source = ROOT / name
-                if source.is_dir():
-                    shutil.copytree(source, context / name, ignore=shutil.ignore_patterns("__pycache__"))
-                else:
-                    shutil.copy(source, context / name)
+            copy_source(context)
             VARIANTS[variant](context)
             made[variant] = build_image(stack.registry, context, tag=variant)
         return made[variant]
@@ -215,6 +231,16 @@ def observed() -> list[dict[str, object]]:
 def panels() -> list[dict[str, object]]:
     """The panels there."""
     return PANELS
+
+
+def copy_source(context: Path) -> None:
+    """What the service's image is built from."""
+    for name in ("app", "requirements", "Dockerfile", ".dockerignore"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, context / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, context / name)
 
 
 def _newer(context: Path) -> None:
@@ -244,7 +270,7 @@ def _ports(folder: Path) -> dict[str, int]:
     return free_ports()
 
 
-def _trust(authority: Path) -> Any:
+def trust_of(authority: Path) -> Any:
     return ssl.create_default_context(cafile=authority)
 
 
@@ -253,18 +279,22 @@ def _since(started: float) -> float:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Write the report, and show it as a table."""
-    if not RECORDS:
-        return
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    rows = [{("pass" if k == "passed" else k): v for k, v in asdict(r).items()} for r in RECORDS]
-    REPORT.write_text(json.dumps(rows, indent=2) + "\n")
+    """Write the reports, and show them as tables."""
+    for title, records, file in (("End to end", RECORDS, REPORT), ("Delivery", DELIVERED, DELIVERY)):
+        if records:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            rows = [{("pass" if k == "passed" else k): v for k, v in asdict(r).items()} for r in records]
+            file.write_text(json.dumps(rows, indent=2) + "\n")
+            terminalreporter.write_line(_table(title, records))
     if ALERTS or PANELS:
         OBSERVED.write_text(json.dumps({"alerts": ALERTS, "panels": PANELS}, indent=2) + "\n")
-    table = Table(title="End to end", title_justify="left")
+
+
+def _table(title: str, records: list[Record]) -> str:
+    table = Table(title=title, title_justify="left")
     for column in ("scenario", "sent", "failed", "seconds", "", "note"):
         table.add_column(column, justify="right" if column in {"sent", "failed", "seconds"} else "left")
-    for r in RECORDS:
+    for r in records:
         table.add_row(
             r.name,
             str(r.sent or ""),
@@ -275,4 +305,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(table)
-    terminalreporter.write_line(console.export_text())
+    return console.export_text()

@@ -1,10 +1,13 @@
 """The judges' programs, built or fetched when the cache lacks them: `python -m tests.judges.tools`."""
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache as once
 from pathlib import Path
@@ -12,11 +15,12 @@ from typing import Any
 
 import yaml
 
+from delivery import tools as delivery
 from k8s.kind import lock as cluster
 from k8s.kind.lock import Lock, Module, Program
 from k8s.kind.paths import ROOT, cache
 from k8s.kind.process import Failure, run
-from k8s.kind.programs import Programs, digest, module_dir
+from k8s.kind.programs import GO_ENV, Programs, digest, module_dir
 from k8s.kind.progress import Progress
 from tests.chart.helm import helm_program
 
@@ -47,6 +51,26 @@ def definitions() -> list[Path]:
     """Files with the definitions of custom resources."""
     modules = {**cluster.load().modules, **lock().modules}
     return [module_dir(modules[path]) / file for path, files in raw()["definitions"].items() for file in files]
+
+
+def examples() -> Iterator[bytes]:
+    """Definitions of the custom resources in the examples of GitOps and of policies."""
+    for path, files in raw()["examples"].items():
+        with zipfile.ZipFile(archive(lock().modules[path])) as content:
+            for file in files:
+                yield content.read(f"{path}@{lock().modules[path].version}/{file}")
+
+
+def archive(module: Module) -> Path:
+    """A module's archive, downloaded and verified as `module_dir` does; one that wants a newer Go is there, too."""
+    download = ["go", "mod", "download", "-json", f"{module.path}@{module.version}"]
+    done = subprocess.run(download, capture_output=True, text=True, check=False, env={**os.environ, **GO_ENV})
+    about = json.loads(done.stdout or "{}")
+    if "Zip" not in about:
+        raise Failure(f"{module.path} {module.version} could not be downloaded: {about.get('Error') or done.stderr}")
+    if about["Sum"] != module.sum:
+        raise Failure(f"{module.path} {module.version} has the checksum {about['Sum']}, not that of the lock file.")
+    return Path(about["Zip"])
 
 
 @once
@@ -82,12 +106,15 @@ class Tools:
                 fetched = pool.submit(self._fetch)
                 for made in [pool.submit(self.programs.ensure, each) for each in wanted]:
                     made.result()
+                delivery.program("trivy", self.progress)
                 fetched.result()
 
     def run(self, program: str, *arguments: str | Path, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a judge to its end, whatever it says. It knows nothing of this machine's clusters and settings."""
         if program == "checkov":
             argv: list[str | Path] = [self._venv() / "bin" / "python", "-m", "checkov.main"]
+        elif program == "trivy":
+            argv = [delivery.program("trivy", self.progress)]
         else:
             argv = [helm_program() if program == "helm" else self.programs.path(program)]
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8", "NO_COLOR": "1"}
@@ -108,6 +135,8 @@ class Tools:
             for version in versions():
                 kubernetes(version)
             definitions()
+            for path in raw()["examples"]:
+                archive(lock().modules[path])
 
     def _venv(self) -> Path:
         """checkov's environment: its hundred dependencies must not mix with ours."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.debian_programs import Unpacked
+from k8s.kind.unpacked import Unpacked
 
 # The suite, and so the versions, of the local cluster's images.
 PACKAGES = Unpacked("prometheus", "forky", ("prometheus", "promtool", "prometheus-alertmanager", "libc6", "libgcc-s1"))

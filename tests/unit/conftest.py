@@ -26,7 +26,7 @@ from app.main import Service, create_service
 from app.observability import logs
 from app.server import Server, listen
 from app.settings import Settings
-from tests.unit import valkey_programs
+from delivery import valkey_programs
 from tests.unit.clock import Clock
 from tests.unit.processes import App
 from tests.unit.servers import PostgreSQL, Valkey

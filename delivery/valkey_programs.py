@@ -1,6 +1,6 @@
-"""Where the tests' valkey-server comes from: the PATH, or else Debian, unpacked beside the system."""
+"""Where a valkey-server for tests and development comes from: the PATH, or else Debian, unpacked beside the system."""
 
-from tests.debian_programs import Unpacked
+from k8s.kind.unpacked import Unpacked
 
 # Debian 12 has no Valkey. That of 13 wants 13's C library, hence the libraries with it.
 _VALKEY = Unpacked(

@@ -33,7 +33,7 @@ class Unpacked:
             try:
                 apt.unpack(list(self.packages), self.suite, self.folder)
             except OSError:
-                if self.command(program) is None:  # else another run of the tests was quicker
+                if self.command(program) is None:  # else another run was quicker
                     raise
         return self.command(program)
 

@@ -1,0 +1,192 @@
+"""The bake time: the new version serves everybody, and what it answers is judged by the release's own objectives.
+
+Judged are the raw counters of the new version's pods. They began at zero with the pods, so there is no rate to take, no
+window to fill, and no old pod's answers to mistake for theirs.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from delivery.deploy.prometheus import Prometheus
+from delivery.deploy.rollout import State
+from delivery.deploy.values import Objectives
+from k8s.kind.process import Failure
+
+FAST = "fast"  # in the label `status`: answers within the threshold, of those that are no errors
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a pod, or all of them, have answered."""
+
+    requests: int = 0
+    errors: int = 0
+    fast: int = 0
+
+    @property
+    def slow(self) -> int:
+        return max(0, self.requests - self.errors - self.fast)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.requests + other.requests, self.errors + other.errors, self.fast + other.fast)
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(self.requests - other.requests, self.errors - other.errors, self.fast - other.fast)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many times as fast as it may be each error budget may be spent, and how many bad answers prove that."""
+
+    objectives: Objectives
+    burn_rate: float
+    minimum_bad: int
+    minimum_requests: int
+
+    def crossed(self, seen: Counts) -> str:
+        """The limit that is crossed, as a sentence; empty where none is."""
+        for what, bad, of, budget in (
+            ("errors", seen.errors, seen.requests, self.objectives.errors),
+            (
+                f"slower than {self.objectives.threshold} s",
+                seen.slow,
+                seen.requests - seen.errors,
+                self.objectives.slow,
+            ),
+        ):
+            # With many requests a few bad answers are within the budget, and with few requests chance.
+            if bad >= self.minimum_bad and budget > 0 and bad / of > budget * self.burn_rate:
+                return (
+                    f"{bad} of {of} answers of the new version were {what}: the error budget of {budget * 100:g} % is "
+                    f"spent {bad / of / budget:.1f} times as fast as it may be, and {self.burn_rate:g} is the limit"
+                )
+        return ""
+
+
+@dataclass
+class Tally:
+    """Adds up what pods have answered, and keeps what a pod that is gone had answered."""
+
+    first: dict[str, Counts] = field(default_factory=dict)
+    last: dict[str, Counts] = field(default_factory=dict)
+
+    def add(self, sample: dict[str, Counts], older: set[str]) -> None:
+        """`older` are the pods that served before this deploy began: of theirs only what comes on top counts."""
+        for name, counts in sample.items():
+            self.first.setdefault(name, counts if name in older else Counts())
+            if counts.requests >= self.last.get(name, Counts()).requests:
+                self.last[name] = counts
+
+    @property
+    def total(self) -> Counts:
+        return sum((now - self.first[name] for name, now in self.last.items()), Counts())
+
+
+def query(namespace: str, release: str, pods: list[str], threshold: str) -> str:
+    """PromQL for each pod's answers by status, and for its fast ones."""
+    names = "|".join(sorted(pods))
+    service = f'namespace="{namespace}",job="{release}",pod=~"{names}"'
+    # As a bucket of Prometheus 3 is written, and as one of 2.
+    bucket = threshold.replace(".", "[.]") if "." in threshold else f"{threshold}([.]0)?"
+    fast = f'http_request_duration_seconds_bucket{{{service},status!~"5..",le=~"{bucket}"}}'
+    return (
+        f"sum by (pod, status) (http_request_duration_seconds_count{{{service}}})"
+        f' or label_replace(sum by (pod) ({fast}), "status", "{FAST}", "", "")'
+    )
+
+
+def sample(result: list[dict[str, Any]]) -> dict[str, Counts]:
+    """The counts of each pod, from that query's result."""
+    found: dict[str, Counts] = {}
+    for each in result:
+        status, count = each["metric"].get("status", ""), round(float(each["value"][1]))
+        one = Counts(fast=count) if status == FAST else Counts(count, count if status.startswith("5") else 0)
+        name = each["metric"]["pod"]
+        found[name] = found.get(name, Counts()) + one
+    return found
+
+
+@dataclass
+class Bake:
+    """Looks at the new version again and again, from its first pod on. Without `prometheus` only at its pods."""
+
+    prometheus: Prometheus | None
+    release: str
+    limits: Limits
+    every: float
+    older: set[str]
+    """The pods there were before the deploy began."""
+    tally: Tally = field(default_factory=Tally)
+    answered: bool = False
+    """Whether Prometheus has told anything."""
+    _asked: float = 0.0
+    _restarts: dict[str, int] = field(default_factory=dict)
+    _was_ready: set[str] = field(default_factory=set)
+    _unready: set[str] = field(default_factory=set)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to ask Prometheus again."""
+        return self.prometheus is not None and time.monotonic() >= self._asked + self.every
+
+    def look(self, state: State) -> None:
+        """Ask Prometheus if it is time to. Raises Failure when a limit is crossed."""
+        if self.prometheus is None or not self.due:
+            return
+        self._asked = time.monotonic()
+        pods = [each.name for each in state.pods if each.template == state.template]
+        if not pods or not state.observed:
+            return
+        try:
+            text = query(self.prometheus.access.namespace, self.release, pods, self.limits.objectives.threshold)
+            result = self.prometheus.query(text)
+        except Failure:
+            return  # away for a moment, it is no reason to go back; without any answer nothing is proven
+        self.answered = self.answered or bool(result)
+        self.tally.add(sample(result), self.older)
+        if crossed := self.limits.crossed(self.tally.total):
+            raise Failure(f"The new version is taken back: {crossed}.")
+
+    def pods(self, state: State) -> None:
+        """Raise Failure when a pod of the new version was restarted, or is not ready any more at two looks."""
+        for each in state.new:
+            if each.restarts > self._restarts.setdefault(each.name, each.restarts):
+                raise Failure(f"The new version is taken back: its pod {each.name} was restarted under load.")
+        lost = {each.name for each in state.new if not each.ready} & self._was_ready
+        if again := sorted(lost & self._unready):
+            raise Failure(f"The new version is taken back: its pod {again[0]} was ready and is not any more.")
+        self._unready = lost
+        self._was_ready |= {each.name for each in state.new if each.ready}
+
+    def run(self, seconds: float, state: Callable[[], State], say: Callable[[str], None]) -> None:
+        """Watch for that long."""
+        end = time.monotonic() + seconds
+        while True:
+            now = state()
+            self.pods(now)
+            self.look(now)
+            say(self.spelled())
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            time.sleep(min(1.5, left))
+        self._asked = 0.0
+        self.look(state())
+
+    @property
+    def proven(self) -> bool:
+        return self.tally.total.requests >= self.limits.minimum_requests
+
+    def spelled(self) -> str:
+        seen = self.tally.total
+        return f"{seen.requests} requests, {seen.errors} errors, {seen.slow} slow"
+
+    def unproven(self) -> str:
+        """Why nothing is proven."""
+        if self.prometheus is None:
+            return "no Prometheus was asked"
+        if not self.answered:
+            return "Prometheus knows no http_request_duration_seconds of its pods"
+        return f"{self.tally.total.requests} requests prove nothing: {self.limits.minimum_requests} would"

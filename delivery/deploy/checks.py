@@ -1,0 +1,69 @@
+"""What is looked at before anything is changed. Whatever is wrong is said at once, all of it where that is possible."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from delivery.deploy import values
+from delivery.deploy.access import Access
+from delivery.deploy.environment import Environment
+from delivery.deploy.values import Values
+from k8s.kind.paths import CHART, shown
+from k8s.kind.process import Failure
+
+
+def chart(environment: Environment, files: list[Path]) -> None:
+    """The values, by the chart's own schema and sentences. Raises Failure with one line a mistake."""
+    options = [f"--values={file}" for file in files]
+    argv = ["helm", "lint", "--strict", str(CHART), *options, "--namespace", environment.namespace]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return
+    said = done.stdout + done.stderr
+    mistakes = re.findall(r"(?:^|\] )(?:values\.yaml: )?\s*- (.+)$", said, flags=re.MULTILINE)
+    mistakes = mistakes or re.findall(r"^\[(?:ERROR|WARNING)\] (.+)$", said, flags=re.MULTILINE) or [said.strip()]
+    lines = "\n".join(f"  - {each}" for each in dict.fromkeys(mistakes))
+    names = ", ".join(shown(file) for file in environment.values)
+    raise Failure(f"The values of {environment.name} ({names}) are refused by the chart:\n{lines}")
+
+
+def rights(access: Access, environment: Environment, *, changing: bool) -> None:
+    """Raises Failure naming what this account may not do. The objects themselves are tried by the diff."""
+    namespace = environment.namespace
+    wanted = [
+        ("list", "", "secrets", namespace),  # Helm's own store
+        ("list", "", "pods", namespace),
+        ("list", "apps", "deployments", namespace),
+        ("list", "apps", "replicasets", namespace),
+        ("list", "coordination.k8s.io", "leases", namespace),
+    ]
+    if changing:
+        wanted += [
+            ("create", "", "secrets", namespace),
+            ("update", "", "secrets", namespace),
+            ("delete", "", "secrets", namespace),
+            ("get", "", "pods/log", namespace),
+            ("patch", "apps", "deployments", namespace),
+            ("create", "batch", "jobs", namespace),
+            ("delete", "batch", "jobs", namespace),
+            ("create", "", "pods", namespace),
+            ("create", "coordination.k8s.io", "leases", namespace),
+            ("update", "coordination.k8s.io", "leases", namespace),
+        ]
+    if missing := access.refused(wanted):
+        raise Failure(
+            f"The cluster's account may not {', '.join(missing)}: give it these rights, as "
+            "k8s/environments/access/deployer.yaml does."
+        )
+
+
+def secrets(access: Access, environment: Environment, merged: Values) -> None:
+    """Raises Failure naming the Secrets that the values speak of and that are not there."""
+    wanted = values.secrets(merged)
+    there = {each["metadata"]["name"] for each in access.get("secrets")} if wanted else set()
+    if missing := [each for each in wanted if each not in there]:
+        raise Failure(
+            f"There is no Secret {', no Secret '.join(missing)} in the namespace {environment.namespace}, and the "
+            f"values of {environment.name} name it: make it first (`kubectl --namespace {environment.namespace} create "
+            "secret generic NAME --from-file=KEY=FILE`), or have External Secrets make it (externalSecret.enabled)."
+        )

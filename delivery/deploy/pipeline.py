@@ -1,0 +1,409 @@
+"""The steps of a deploy, one after the other, and the one way back from every one of them."""
+
+import json
+import shlex
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+from rich.markup import escape
+
+from delivery import signing
+from delivery.deploy import changes, checks, records, signals, values
+from delivery.deploy.access import AS_IT_IS, Access
+from delivery.deploy.bake import Bake, Limits
+from delivery.deploy.changes import Changes
+from delivery.deploy.environment import Environment
+from delivery.deploy.exits import Exit, Stopped
+from delivery.deploy.lock import Lock
+from delivery.deploy.prometheus import Prometheus
+from delivery.deploy.reference import Image
+from delivery.deploy.release import Release
+from delivery.deploy.rollout import Rollout, State
+from delivery.deploy.signals import Interrupted
+from delivery.deploy.smoke import Smoke
+from delivery.deploy.summary import Step, Summary, Version
+from k8s.kind.paths import CHART
+from k8s.kind.process import CommandFailed, Failure, output
+from k8s.kind.progress import Progress
+from k8s.kind.progress import Step as Shown
+from k8s.release import GOOD, Revision
+
+INTERRUPTED = {2: Exit.INTERRUPTED, 15: Exit.TERMINATED}
+
+
+class Pipeline:
+    """One run against one environment. `summary` is filled in as it goes on."""
+
+    def __init__(self, environment: Environment, summary: Summary, progress: Progress) -> None:
+        self.environment = environment
+        self.summary = summary
+        self.progress = progress
+        self.started = time.monotonic()
+        self.access = Access(environment.context, environment.namespace)
+        log = f"deploy-{environment.name}"
+        self.release = Release(self.access.helm, environment.release, log, environment.timeout)
+        self.rollout = Rollout(self.access, environment.release, environment.timeout)
+        self.smoke = Smoke(environment)
+        self.lock = Lock(self.access, environment.release)
+        summary.who = self.lock.who
+        summary.links = self._links()
+
+    # --- the commands
+
+    def diff(self, image: Image) -> Changes:
+        """What a deploy would change. Changes nothing."""
+        with self._values(image) as files:
+            self._check(image, files, changing=False, bake=False)
+            return self._find(files)
+
+    def deploy(self, image: Image, *, bake: float, wait: float) -> None:
+        """Raises Stopped for every end but the good one, and Failure where nothing was begun."""
+        with self._values(image) as files, signals.heeded(self._loud), self._interrupted():
+            merged = self._check(image, files, changing=True, bake=bake > 0)
+            with self._locked(wait):
+                self._deploy(image, files, merged, bake)
+
+    def rollback(self, revision: int | None, *, wait: float) -> None:
+        """To the last good revision before the present one, or to the one that is named."""
+        with signals.heeded(self._loud), self._interrupted():
+            with self._step("check the cluster and the rights there"):
+                self.access.server()
+                checks.rights(self.access, self.environment, changing=True)
+            with self._locked(wait):
+                self._rollback(revision)
+
+    # --- before anything is changed
+
+    def _check(self, image: Image, files: list[Path], *, changing: bool, bake: bool) -> values.Values:
+        environment = self.environment
+        with self._step("check values, cluster and rights") as step:
+            checks.chart(environment, files)
+            merged = values.load(environment.values, _overrides(environment, image))
+            step.detail = self.access.server()
+            checks.rights(self.access, environment, changing=changing)
+            checks.secrets(self.access, environment, merged)
+            if bake and environment.prometheus:
+                Prometheus(self.access, environment.prometheus).require()
+        if environment.signature:
+            who = environment.signature
+            policy = signing.Policy(who.key, who.identity or "", who.issuer or "")
+            with self._step("verify the image's signature") as step:
+                step.detail = str(policy)
+                signing.verify(str(image), policy)
+        return merged
+
+    def _find(self, files: list[Path]) -> Changes:
+        with self._step("compare with the live cluster") as step:
+            found = changes.find(self.access, self.release, self.release.rendered(CHART, files))
+            step.detail = self.summary.changes = found.spelled()
+        return found
+
+    @contextmanager
+    def _values(self, image: Image) -> Iterator[list[Path]]:
+        """The files of values, the last of them with what this deploy sets."""
+        with tempfile.TemporaryDirectory() as folder:
+            own = Path(folder) / "deploy.yaml"
+            own.write_text(yaml.safe_dump(_overrides(self.environment, image)), encoding="utf-8")
+            yield [*self.environment.values, own]
+
+    @contextmanager
+    def _locked(self, wait: float) -> Iterator[None]:
+        with ExitStack() as stack:
+            with self._step("take the lock") as step:
+                if not self._namespace_there():
+                    self._make_namespace()
+                    step.detail = f"made the namespace {self.access.namespace}"
+                stack.enter_context(self.lock.held(wait, lambda line: self.progress.say(f"  {escape(line)}")))
+            yield
+
+    # --- the deploy
+
+    def _deploy(self, image: Image, files: list[Path], merged: values.Values, seconds: float) -> None:
+        history = self._mended()
+        back = records.before(self._records(history), history, _next(history))
+        older = self._present(history)
+        for line in self._find(files).lines():
+            self.progress.say(f"  [dim]{escape(line)}[/]")
+        bake = self._bake(merged, {each.name for each in older.pods})
+        try:
+            self._upgrade(image, files)
+            with self._step("wait until only the new version serves", 40) as step:
+                now = self.rollout.wait(lambda state: self._watch(state, bake, step))
+                step.detail = f"{now.wanted} pods"
+            self.summary.served_after = round(time.monotonic() - self.started, 1)
+            self._test(bake)
+            self._visit()
+            if seconds:
+                self._run_bake(bake, seconds)
+            self.lock.check()
+            self._record(image, proven=bool(seconds) and bake.proven)
+        except Stopped:
+            raise  # the lock was lost
+        except (Exception, Interrupted) as error:  # a mistake of ours is no reason to leave it there
+            self._take_back(error, back)
+
+    def _record(self, image: Image, *, proven: bool) -> None:
+        """That this revision went all the way."""
+        self.summary.proven = proven
+        history = self.release.history()
+        made = records.Record(history[-1]["revision"], history[-1]["updated"], str(image), proven)
+        self.lock.write(records.KEY, records.write([*self._records(history), made]))
+
+    def _upgrade(self, image: Image, files: list[Path]) -> None:
+        """Migrate, and apply what is new. A Job that has failed stays, to be looked at."""
+        known = {each.uid for each in self.rollout.pods("migrations")}
+
+        def look() -> None:
+            self.lock.check()
+            for each in self.rollout.pods("migrations"):
+                if each.hopeless and each.uid not in known:
+                    words = self.rollout.last_words([each])
+                    raise Failure(f"The migrations fail: the pod {each.name} {each.hopeless}.\n{words}".rstrip())
+
+        description = f"{records.OURS}{image.short} by {self.lock.who}"
+        with self._step("migrate and upgrade", 30):
+            try:
+                self.release.upgrade(CHART, files, keep=self.environment.history, description=description, look=look)
+            except CommandFailed as error:
+                words = self.rollout.last_words([p for p in self.rollout.pods("migrations") if p.uid not in known])
+                if "hooks failed" not in error.said or not words:
+                    raise
+                raise Failure(f"The migrations fail, and no pod was replaced.\n{words}") from None
+            except Stopped:
+                raise  # the lock was lost: the Job may be somebody else's
+            except BaseException:
+                with suppress(CommandFailed):
+                    self._stop_migrations()
+                raise
+
+    def _watch(self, state: State, bake: Bake, step: Shown) -> None:
+        """Once the new version has a pod it answers users, and is judged."""
+        self.lock.check()
+        step.detail = state.spelled()
+        bake.look(state)
+
+    def _test(self, bake: Bake) -> None:
+        def look() -> None:
+            self.lock.check()
+            if bake.due:
+                bake.look(self.rollout.look())
+
+        with self._step("helm test", 20):
+            try:
+                self.release.test(look)
+            except CommandFailed as error:
+                # Only those that failed are still there; Helm itself says no word of theirs.
+                raise Failure(f"{error}\n{self.rollout.last_words(self.rollout.pods('test'))}".rstrip()) from None
+
+    def _visit(self) -> None:
+        with self._step(f"visit {self.environment.url}") as step:
+            answer = self.smoke.run(lambda: {each.name for each in self.rollout.look().new})
+            self._now(answer.version)
+            told = answer.version or "the image does not say which version answers"
+            step.detail = f"{self.environment.smoke.answers} answers in a row, {told}"
+
+    def _bake(self, merged: values.Values, older: set[str]) -> Bake:
+        wanted, objectives = self.environment.bake, values.objectives(merged)
+        prometheus = self.environment.prometheus
+        limits = Limits(
+            objectives,
+            wanted.burn_rate or objectives.burn_rate,
+            wanted.minimum_bad or objectives.minimum,
+            wanted.minimum_requests,
+        )
+        asked = Prometheus(self.access, prometheus) if prometheus else None
+        return Bake(asked, self.environment.release, limits, wanted.every, older)
+
+    def _run_bake(self, bake: Bake, seconds: float) -> None:
+        def state() -> State:
+            self.lock.check()
+            return self.rollout.look()
+
+        with self._step("watch what the new version answers", seconds) as step:
+
+            def say(line: str) -> None:
+                step.detail = line
+
+            bake.run(seconds, state, say)
+            step.detail = bake.spelled()
+        told = bake.spelled() if bake.proven else f"proves nothing: {bake.unproven()}"
+        self.summary.baked = f"{seconds:g} s: {told}"
+
+    # --- the way back
+
+    def _take_back(self, error: BaseException, back: int | None) -> None:
+        """Raises Stopped, whatever comes of it."""
+        why = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+        if isinstance(error, Interrupted):
+            why = f"{error} came."
+        self.summary.failure = why
+        self.progress.say(f"[red]{escape(why)}[/]")
+        try:
+            if back is None:
+                with self._step("remove what was installed: nothing was there before"):
+                    if self.release.history():
+                        self.release.uninstall()
+                self.summary.after = Version()
+            else:
+                self._go_back(back)
+        except Exception as failure:
+            helm = shlex.join(self.access.helm)
+            name = self.release.name
+            run = (
+                f"{helm} rollback {name} {back} --force-conflicts --wait" if back else f"{helm} uninstall {name} --wait"
+            )
+            raise Stopped(
+                Exit.STUCK,
+                f"The way back failed, too, and a person is needed: {failure}\n"
+                f"See `{helm} history {name}` and `{shlex.join(self.access.kubectl)} get pods`; then run `{run}`.",
+            ) from failure
+        code = INTERRUPTED[error.number] if isinstance(error, Interrupted) else Exit.ROLLED_BACK
+        there = f"revision {back} serves again" if back else "nothing is left of it, and nothing serves, as before"
+        raise Stopped(code, f"The deploy was taken back: {there}.")
+
+    def _go_back(self, revision: int) -> None:
+        """To that revision, and see that it serves."""
+        with self._step(f"roll back to revision {revision}", 40) as step:
+            self.release.rollback(revision, keep=self.environment.history)
+
+            def watch(state: State) -> None:
+                step.detail = state.spelled()
+
+            now = self.rollout.wait(watch)
+            step.detail = f"{now.wanted} pods"
+        history = self.release.history()
+        before = self._records(history)
+        self._visit()
+        self.lock.write(records.KEY, records.write(records.gone_back(before, revision, history[-1])))
+
+    def _rollback(self, revision: int | None) -> None:
+        history = self._mended()
+        if not history:
+            raise Failure(f"There is no release {self.release.name} in {self.access.namespace}: nothing to roll back.")
+        present = history[-1]["revision"]
+        known = [each["revision"] for each in history if each["status"] in GOOD]
+        back = revision if revision is not None else records.before(self._records(history), history, present)
+        listed = f"`{shlex.join(self.access.helm)} history {self.release.name}` lists them"
+        if back is None:
+            raise Failure(
+                f"There is no good revision before the present one, {present}: name one, REVISION=... ({listed})."
+            )
+        if back not in known or back == present:
+            what = "the present one" if back == present else "none that can be gone back to"
+            raise Failure(f"REVISION is {back}, which is {what}: {listed}.")
+        self._present(history)
+        try:
+            self._go_back(back)
+        except Stopped:
+            raise
+        except (Exception, Interrupted) as error:
+            helm = shlex.join(self.access.helm)
+            raise Stopped(
+                Exit.STUCK,
+                f"The rollback to revision {back} failed, and a person is needed: {error}\n"
+                f"See `{helm} history {self.release.name}` and `{shlex.join(self.access.kubectl)} get pods`.",
+            ) from error
+
+    # --- what all of them need
+
+    def _mended(self) -> list[Revision]:
+        """The release's history, after an interrupted deploy was taken back."""
+        history = self.release.history()
+        if not history:
+            return history
+        with self._step("look for an interrupted deploy") as step:
+            back = records.before(self._records(history), history, history[-1]["revision"])
+            if not self.release.mend_interrupted(back):
+                return history
+            step.detail = "there was one, and it was taken back"
+        return self.release.history()
+
+    def _present(self, history: list[Revision]) -> State:
+        """What serves before the deploy."""
+        if not history:
+            return State()
+        try:
+            state = self.rollout.look()
+        except CommandFailed:
+            raise
+        except Failure:
+            state = State()
+        self.summary.before = Version(history[-1]["revision"], state.image, self.smoke.version())
+        self.summary.after = Version(**asdict(self.summary.before))
+        return state
+
+    def _now(self, version: str) -> None:
+        history = self.release.history()
+        self.summary.after = Version(history[-1]["revision"], self.rollout.look().image, version)
+
+    def _records(self, history: list[Revision]) -> list[records.Record]:
+        return records.read(self.lock.note(records.KEY), history)
+
+    def _stop_migrations(self) -> None:
+        """Else they would go on while the release goes back."""
+        delete = ["delete", "jobs", self.rollout.selector("migrations"), "--ignore-not-found", "--wait=true"]
+        output([*self.access.kubectl, *delete, "--timeout=30s"])
+
+    def _namespace_there(self) -> bool:
+        try:
+            return self.access.exists("namespace", self.access.namespace)
+        except CommandFailed as error:
+            if "Forbidden" in error.said:
+                return True  # whoever may not look at namespaces works in one that is there
+            raise
+
+    def _make_namespace(self) -> None:
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        metadata = {"name": self.access.namespace, "labels": labels}
+        made = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        output([*self.access.kubectl, "create", *AS_IT_IS], stdin=json.dumps(made))
+
+    def _links(self) -> dict[str, str]:
+        environment = self.environment
+        rules = values.load(environment.values, environment.set)["prometheusRule"]
+        dashboards = environment.links.dashboards or rules["dashboardUrl"]
+        query = f"?var-namespace={environment.namespace}&var-job={environment.release}"
+        found = {"address": environment.url}
+        if dashboards:
+            found["dashboard"] = f"{dashboards.rstrip('/')}/d/fastapi-overview{query}"
+        found["runbooks"] = environment.links.runbooks or rules["runbookUrl"]
+        found["history"] = f"{shlex.join(self.access.helm)} history {environment.release}"
+        return found
+
+    @contextmanager
+    def _step(self, name: str, expected: float | None = None) -> Iterator[Shown]:
+        began = time.monotonic()
+        passed = False
+        shown: Shown | None = None
+        try:
+            with self.progress.step(name, expected) as shown:
+                yield shown
+            passed = True
+        finally:
+            note = shown.detail if shown else ""
+            self.summary.steps.append(Step(name, round(time.monotonic() - began, 1), passed, note))
+
+    @contextmanager
+    def _interrupted(self) -> Iterator[None]:
+        """A signal before anything was changed."""
+        try:
+            yield
+        except Interrupted as signal:
+            raise Stopped(INTERRUPTED[signal.number], f"{signal} came before anything was changed.") from None
+
+    def _loud(self, line: str) -> None:
+        self.progress.say(f"[yellow]{escape(line)}[/]")
+
+
+def _overrides(environment: Environment, image: Image) -> values.Values:
+    own = {"image": {"repository": image.repository, "digest": image.digest}}
+    return values.merge(environment.set, own)
+
+
+def _next(history: list[Revision]) -> int:
+    return int(history[-1]["revision"]) + 1 if history else 1

@@ -1,0 +1,42 @@
+"""Prometheus, asked through the API server: whoever may deploy needs no other way in."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from delivery.deploy import environment
+from delivery.deploy.access import Access
+from k8s.kind.process import CommandFailed, Failure
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    access: Access
+    where: environment.Prometheus
+
+    @property
+    def _proxy(self) -> str:
+        where = self.where
+        return f"/api/v1/namespaces/{where.namespace}/services/{where.service}:{where.port}/proxy"
+
+    def require(self) -> None:
+        """Raise Failure where it does not answer."""
+        try:
+            self.query("vector(1)")
+        except Failure as error:
+            said = error.said.strip().splitlines() if isinstance(error, CommandFailed) else [str(error)]
+            raise Failure(
+                f"Prometheus does not answer at {self.where.service}.{self.where.namespace}:{self.where.port}, and the "
+                f"bake time needs it: mend it, or deploy with BAKE=0. It was asked through the API server, which needs "
+                f"the right to get services/proxy there. ({said[-1] if said else error})"
+            ) from None
+
+    def query(self, promql: str) -> list[dict[str, Any]]:
+        """The result of an instant query (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
+        text = self.access.raw(f"{self._proxy}/api/v1/query?query={quote(promql, safe='')}")
+        try:
+            found: list[dict[str, Any]] = json.loads(text)["data"]["result"]
+        except (ValueError, KeyError, TypeError):
+            raise Failure(f"what answers is no Prometheus: {text[:80]!r}") from None
+        return found

@@ -1,0 +1,68 @@
+"""A Helm release: what it was, what it becomes, and back."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from delivery.deploy.child import run_watched
+from k8s import release
+from k8s.kind.process import output
+
+
+def nothing() -> None:
+    """Nobody looks meanwhile."""
+
+
+@dataclass(frozen=True)
+class Release(release.Release):
+    """What a deploy does with one."""
+
+    def manifest(self) -> str:
+        """The objects of the present revision, without hooks; empty where there is no release."""
+        return output([*self.helm, "get", "manifest", self.name]) if self.history() else ""
+
+    def rendered(self, chart: Path, values: Sequence[Path]) -> "Rendered":
+        """What an upgrade would apply, as the chart renders it with a look at the live cluster. Changes nothing."""
+        argv = [*self.helm, "upgrade", "--install", self.name, str(chart), *_files(values), "--dry-run=server"]
+        found = json.loads(output([*argv, "--force-conflicts", "--output=json"]))
+        hooks = [each["manifest"] for each in found.get("hooks") or [] if "test" not in each["events"]]
+        return Rendered(found["manifest"], hooks)
+
+    def upgrade(
+        self, chart: Path, values: Sequence[Path], *, keep: int, description: str, look: Callable[[], None] = nothing
+    ) -> str:
+        """Run the hooks and apply the objects, without waiting for the rollout. Returns what Helm said.
+
+        A field that somebody has changed by hand is the release's again (docs/decisions/0008-replicas.md).
+        """
+        argv = [*self.helm, "upgrade", "--install", self.name, str(chart), *_files(values), "--force-conflicts"]
+        argv += [f"--history-max={keep}", f"--description={description}", f"--timeout={self.timeout}s"]
+        return run_watched([*argv, "--wait=hookOnly"], log=self.log, look=look)
+
+    def rollback(self, revision: int, *, keep: int, look: Callable[[], None] = nothing) -> None:
+        """Apply an earlier revision's objects, without waiting for the rollout."""
+        argv = [*self.helm, "rollback", self.name, str(revision), "--force-conflicts", f"--history-max={keep}"]
+        run_watched([*argv, f"--timeout={self.timeout}s", "--wait=hookOnly"], log=self.log, look=look)
+
+    def uninstall(self) -> None:
+        """Remove every object of it and wait until they are gone."""
+        argv = [*self.helm, "uninstall", self.name, "--wait", f"--timeout={self.timeout}s"]
+        run_watched(argv, log=self.log, look=nothing)
+
+    def test(self, look: Callable[[], None] = nothing) -> str:
+        """`helm test`, whose pods stay where they fail. Raises CommandFailed."""
+        argv = [*self.helm, "test", self.name, f"--timeout={self.timeout}s"]
+        return run_watched(argv, log=self.log, look=look)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Manifests as YAML."""
+
+    manifest: str
+    hooks: list[str]
+
+
+def _files(values: Sequence[Path]) -> list[str]:
+    return [f"--values={file}" for file in values]

@@ -1,0 +1,51 @@
+"""Write an image into what Argo CD and Flux read; committed, they deploy it. Comments and everything else stay."""
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from delivery.signing import BY_DIGEST
+from k8s.kind.paths import ROOT, shown
+from k8s.kind.process import Failure
+
+ENVIRONMENTS = ROOT / "k8s" / "environments"
+# Each file, with what stands before the repository and before the digest.
+FILES = {
+    "argocd/application.yaml": (r"- name: image\.repository\n +value: ", r"- name: image\.digest\n +value: "),
+    "flux/helmrelease.yaml": (r"image:\n +repository: ", r"image:\n +repository: \S+\n +digest: "),
+}
+
+
+def pin(image: str, folder: Path = ENVIRONMENTS) -> list[Path]:
+    """Write the image into each file; returns those that have changed. Raises Failure, with nothing written."""
+    if not BY_DIGEST.fullmatch(image):
+        raise Failure(f"'{image}' does not name one image: give its digest, repository@sha256:...")
+    repository, _, digest = image.partition("@")
+    written: dict[Path, str] = {}
+    for name, (before_repository, before_digest) in FILES.items():
+        file = folder / name
+        text = file.read_text(encoding="utf-8")
+        new = text
+        for before, value in ((before_repository, repository), (before_digest, digest)):
+            new, count = re.subn(rf"({before})\S+", rf"\g<1>{value}", new)
+            if count != 1:
+                raise Failure(f"{shown(file)} does not name its image as it did: write {image} there by hand.")
+        if new != text:
+            written[file] = new
+    for file, text in written.items():
+        file.write_text(text, encoding="utf-8")
+    return list(written)
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("pin", help="write an image into what Argo CD and Flux read, to be committed")
+    image = os.environ.get("IMAGE", "")  # make hands its variables on this way, past any shell
+    command.add_argument("image", nargs="?", default=image, help="repository@sha256:... (default: $IMAGE)")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    for file in pin(args.image):
+        print(f"{shown(file)}: commit it, and it is deployed.")
+    return 0

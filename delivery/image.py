@@ -1,0 +1,79 @@
+"""`make image`: the service's image, built from this checkout and pushed. The same commit gives the same digest."""
+
+import argparse
+import json
+import os
+import re
+import sys
+
+from k8s.kind import engine
+from k8s.kind.paths import BUILD, ROOT
+from k8s.kind.process import Failure, output, succeeds
+from k8s.kind.progress import Progress
+from k8s.kind.registry import NAME as LOCAL_REGISTRY
+from k8s.service import Built, build_and_push
+
+NAME = "links"
+# What the nodes of the local cluster call the registry that this host reaches at a port of 127.0.0.1.
+LOCAL = "shipshape.local"
+FACTS = BUILD / "image.json"
+PATH = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
+# As in the distribution specification: https://github.com/distribution/reference
+REPOSITORY = re.compile(rf"(?:[A-Za-z0-9.-]+(?::[0-9]{{1,5}})?/)?{PATH}(?:/{PATH})*")
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(?:/[a-z0-9]+)?")
+
+
+def local_registry() -> str:
+    """Where this host reaches the local registry: 127.0.0.1:PORT. Raises Failure where none runs."""
+    port = ["docker", "port", LOCAL_REGISTRY, "5000/tcp"]
+    if not succeeds(port):
+        raise Failure("No local registry runs: `make up` starts one. Name another registry with REPOSITORY=...")
+    return output(port).split()[0]
+
+
+def reachable(image: str) -> str:
+    """An image by the name under which this host reaches it; the nodes know the local registry by another."""
+    if image.startswith(f"{LOCAL}/"):
+        return f"{local_registry()}/{image.removeprefix(f'{LOCAL}/')}"
+    return image
+
+
+def build(repository: str, tag: str, platforms: str, progress: Progress) -> Built:
+    """Build and push; without a repository to the local registry. Raises Failure."""
+    if repository and not REPOSITORY.fullmatch(repository):
+        raise Failure(
+            f"REPOSITORY is '{repository}': give a registry and a name without tag, as registry.example.com/links."
+        )
+    if not TAG.fullmatch(tag):
+        raise Failure(f"TAG is '{tag}': a tag has letters, digits, dots, hyphens and underscores.")
+    if platforms and not all(PLATFORM.fullmatch(each) for each in platforms.split(",")):
+        raise Failure(f"PLATFORMS is '{platforms}': separate them by commas, as in linux/amd64,linux/arm64.")
+    engine.ensure(progress)
+    options = [f"--platform={platforms}"] if platforms else []
+    target = repository or f"{local_registry()}/{NAME}"
+    if "rewrite-timestamp" not in engine.push_options():
+        progress.say(
+            "This engine cannot rewrite time stamps, so the next build will have another digest: switch Docker to its "
+            "containerd image store, or `docker buildx create --use`."
+        )
+    with progress.step(f"build and push {target}:{tag}", 60):
+        digest = build_and_push(f"{target}:{tag}", ROOT, name=NAME, options=options)
+    return Built(repository or f"{LOCAL}/{NAME}", digest)
+
+
+def run(args: argparse.Namespace) -> int:
+    with Progress() as progress:
+        built = build(args.repository, args.tag, args.platforms, progress)
+    FACTS.write_text(json.dumps({"repository": built.repository, "digest": built.digest}) + "\n")
+    sys.stdout.write(f"{built.repository}@{built.digest}\n")
+    return 0
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("image", help="build the service's image and push it; prints repository@digest")
+    given = os.environ.get  # make hands its variables on this way, past any shell
+    parser.add_argument("--repository", default=given("REPOSITORY", ""), help="with registry (default: the local one)")
+    parser.add_argument("--tag", default=given("TAG") or "latest", help="(default: latest)")
+    parser.add_argument("--platforms", default=given("PLATFORMS", ""), help="comma separated (default: this machine's)")
+    parser.set_defaults(run=run)

@@ -1,0 +1,138 @@
+"""The judgement, over numbers as Prometheus gives them."""
+
+import pytest
+
+from delivery.deploy.bake import Bake, Counts, Limits, Tally, query, sample
+from delivery.deploy.rollout import Pod, State
+from delivery.deploy.values import Objectives
+from k8s.kind.process import Failure
+
+OBJECTIVES = Objectives(errors=0.001, slow=0.01, threshold="0.5", burn_rate=14.4, minimum=10)
+LIMITS = Limits(OBJECTIVES, burn_rate=14.4, minimum_bad=10, minimum_requests=100)
+
+
+def counts(requests: int, errors: int = 0, slow: int = 0) -> Counts:
+    return Counts(requests, errors, requests - errors - slow)
+
+
+@pytest.mark.parametrize(
+    ("seen", "crossed"),
+    [
+        (counts(0), False),
+        (counts(1000), False),
+        (counts(50, errors=9), False),  # chance
+        (counts(50, errors=10), True),
+        (counts(1000, errors=14), False),  # 14 times the budget
+        (counts(1000, errors=15), True),  # 15 times
+        (counts(100, slow=14), False),
+        (counts(100, slow=15), True),
+        (counts(20, slow=9), False),
+        (counts(10, errors=10), True),
+        (counts(100, errors=10, slow=9), True),
+    ],
+)
+def test_limits(seen: Counts, crossed: bool) -> None:
+    assert bool(LIMITS.crossed(seen)) is crossed
+
+
+def test_it_is_said_what_was_wrong() -> None:
+    assert LIMITS.crossed(counts(200, errors=40)) == (
+        "40 of 200 answers of the new version were errors: the error budget of 0.1 % is "
+        "spent 200.0 times as fast as it may be, and 14.4 is the limit"
+    )
+    assert LIMITS.crossed(counts(200, slow=100)).startswith(
+        "100 of 200 answers of the new version were slower than 0.5 s: the error budget of 1 %"
+    )
+
+
+def test_errors_are_not_counted_among_the_fast_ones() -> None:
+    """The latency objective is about the answers that are no errors."""
+    assert counts(100, errors=50).slow == 0
+
+
+def test_an_objective_of_all_requests_has_no_budget_to_burn() -> None:
+    strict = Limits(Objectives(0, 0, "0.5", 14.4, 10), 14.4, 10, 100)
+    assert strict.crossed(counts(100, errors=50)) == ""
+
+
+def test_pods_that_are_gone_still_count() -> None:
+    tally = Tally()
+    tally.add({"a": counts(100, errors=20), "b": counts(50)}, older=set())
+    tally.add({"b": counts(80)}, older=set())
+    assert tally.total == counts(180, errors=20)
+
+
+def test_of_pods_that_served_before_only_what_is_new_counts() -> None:
+    tally = Tally()
+    tally.add({"old": counts(1000, errors=500), "new": counts(10)}, older={"old"})
+    assert tally.total == counts(10)
+    tally.add({"old": counts(1100, errors=501), "new": counts(20)}, older={"old"})
+    assert tally.total == counts(120, errors=1)
+
+
+def test_a_look_at_an_older_scrape_takes_nothing_back() -> None:
+    tally = Tally()
+    tally.add({"a": counts(100)}, older=set())
+    tally.add({"a": counts(90)}, older=set())
+    assert tally.total == counts(100)
+
+
+def test_what_prometheus_says() -> None:
+    def series(pod: str, status: str, value: str) -> dict[str, object]:
+        return {"metric": {"pod": pod, "status": status}, "value": [1.0, value]}
+
+    result = [series("a", "307", "70"), series("a", "404", "10"), series("a", "500", "20"), series("a", "fast", "75")]
+    found = sample([*result, series("b", "200", "5"), series("b", "fast", "5")])
+    assert found == {"a": Counts(100, 20, 75), "b": Counts(5, 0, 5)}
+    assert found["a"].slow == 5
+    assert sample([]) == {}
+
+
+@pytest.mark.parametrize(("threshold", "le"), [("0.5", 'le=~"0[.]5"'), ("1", 'le=~"1([.]0)?"')])
+def test_the_query_names_the_pods_and_the_bucket(threshold: str, le: str) -> None:
+    text = query("links", "web", ["b", "a"], threshold)
+    assert 'namespace="links",job="web",pod=~"a|b"' in text
+    assert le in text
+
+
+def pod(name: str, *, ready: bool = True, restarts: int = 0, template: str = "new", leaving: bool = False) -> Pod:
+    return Pod(name, name, template, ready, leaving, restarts)
+
+
+def bake() -> Bake:
+    return Bake(None, "links", LIMITS, 5, set())
+
+
+def test_a_restart_ends_it() -> None:
+    subject = bake()
+    subject.pods(State(template="new", pods=[pod("a", restarts=1)]))
+    subject.pods(State(template="new", pods=[pod("a", restarts=1), pod("b")]))
+    with pytest.raises(Failure, match="its pod a was restarted under load"):
+        subject.pods(State(template="new", pods=[pod("a", restarts=2), pod("b")]))
+
+
+def test_a_pod_that_is_not_ready_any_more_ends_it() -> None:
+    subject = bake()
+    subject.pods(State(template="new", pods=[pod("a"), pod("b", ready=False)]))
+    subject.pods(State(template="new", pods=[pod("a", ready=False), pod("b", ready=False)]))
+    subject.pods(State(template="new", pods=[pod("a"), pod("b", ready=False)]))
+    subject.pods(State(template="new", pods=[pod("a", ready=False)]))
+    with pytest.raises(Failure, match="its pod a was ready and is not any more"):
+        subject.pods(State(template="new", pods=[pod("a", ready=False)]))
+
+
+def test_what_leaves_or_is_older_is_nobody_s_fault() -> None:
+    subject = bake()
+    subject.pods(State(template="new", pods=[pod("a"), pod("old", template="old")]))
+    for _ in range(3):
+        gone = [pod("a", ready=False, leaving=True), pod("old", ready=False, restarts=3, template="old")]
+        subject.pods(State(template="new", pods=gone))
+
+
+def test_what_proves_nothing() -> None:
+    subject = bake()
+    assert subject.unproven() == "no Prometheus was asked"
+    subject.tally.add({"a": counts(99)}, older=set())
+    assert not subject.proven
+    subject.tally.add({"a": counts(100)}, older=set())
+    assert subject.proven

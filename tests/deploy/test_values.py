@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+
+from delivery.deploy import values
+from delivery.deploy.values import Objectives, merge
+from k8s.kind.paths import ROOT
+from k8s.kind.process import Failure
+
+ENVIRONMENTS = ROOT / "k8s" / "environments"
+
+
+def test_values_are_merged_as_helm_does() -> None:
+    under = {"a": {"b": 1, "c": [1, 2]}, "d": 1, "e": {"f": 1}}
+    over = {"a": {"b": 2, "c": [3]}, "d": None, "e": 2}
+    assert merge(under, over) == {"a": {"b": 2, "c": [3]}, "e": 2}
+    assert under == {"a": {"b": 1, "c": [1, 2]}, "d": 1, "e": {"f": 1}}
+
+
+def test_the_release_s_own_objectives() -> None:
+    found = values.objectives(values.load([ENVIRONMENTS / "production.yaml"], {}))
+    assert found == Objectives(errors=0.001, slow=0.01, threshold="0.5", burn_rate=14.4, minimum=10)
+
+
+def test_other_objectives() -> None:
+    slo = {
+        "availability": {"objective": 99},
+        "latency": {"objective": 95, "threshold": 1},
+        "minimumErrors": 3,
+        "windows": [{"severity": "critical", "burnRate": 5, "long": "1h", "short": "5m", "for": "2m"}],
+    }
+    found = values.objectives(values.load([], {"prometheusRule": {"slo": slo}}))
+    assert found == Objectives(errors=0.01, slow=0.05, threshold="1", burn_rate=5, minimum=3)
+
+
+def test_the_secrets_that_must_be_there() -> None:
+    local = values.load([ENVIRONMENTS / "local.yaml"], {"image": {"pullSecrets": [{"name": "registry"}]}})
+    assert values.secrets(local) == ["links-secrets", "links-tls", "registry"]
+    # cert-manager makes the certificate's.
+    assert values.secrets(values.load([ENVIRONMENTS / "production.yaml"], {})) == ["links-secrets"]
+    assert values.secrets(values.load([], {"externalSecret": {"enabled": True}})) == []
+
+
+def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text("- a\n")
+    with pytest.raises(Failure, match=r"values.yaml are no map: write `key: value`."):
+        values.load([file], {})
+    with pytest.raises(Failure, match=r"missing.yaml cannot be read: "):
+        values.load([tmp_path / "missing.yaml"], {})

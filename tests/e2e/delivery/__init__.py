@@ -1,0 +1,1 @@
+"""What test_delivery.py deploys, and where to."""

@@ -1,0 +1,69 @@
+"""Releases of the service, good and bad: each is the checkout with a change, as a merged mistake would be one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+BAD = "0.3.0"
+REDIRECT = 'slug = scope["path_params"]["slug"]\n'
+
+
+def next_version(context: Path) -> None:
+    """A good one."""
+    _version(context, "0.2.0")
+
+
+def migration(context: Path) -> None:
+    """Migrates what is not there."""
+    _version(context, BAD)
+    versions = context / "app" / "migrations" / "versions"
+    newest = max(versions.glob("[0-9]*.py")).name[:4]
+    number = f"{int(newest) + 1:04d}"
+    (versions / f"{number}_wrong.py").write_text(
+        f"""from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "{number}", "{newest}", None, None
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE no_such_table ADD COLUMN wrong integer")
+"""
+    )
+
+
+def crashing(context: Path) -> None:
+    """Migrates, but ends as soon as it is to serve."""
+    _version(context, BAD)
+    file = context / "app" / "server.py"
+    broken = 'async def serve(settings: Settings) -> int:\n    raise SystemExit("broken on purpose")\n'
+    file.write_text(f"{file.read_text()}\n\n{broken}")
+
+
+def failing(context: Path) -> None:
+    """Ready, and answers one redirect in five with a 500."""
+    _version(context, BAD)
+    _before_each_redirect(context, "import random; assert random.random() > 0.2")
+
+
+def slow(context: Path) -> None:
+    """Ready, and takes longer for each redirect than the release's objective allows."""
+    _version(context, BAD)
+    _before_each_redirect(context, "import asyncio; await asyncio.sleep(0.8)")
+
+
+VARIANTS: dict[str, Callable[[Path], None]] = {
+    each.__name__: each for each in (next_version, migration, crashing, failing, slow)
+}
+
+
+def _before_each_redirect(context: Path, statement: str) -> None:
+    _replace(context / "app" / "links" / "redirects.py", REDIRECT, f"{REDIRECT}        {statement}\n")
+
+
+def _version(context: Path, version: str) -> None:
+    _replace(context / "app" / "__init__.py", '"0.1.0"', f'"{version}"')
+
+
+def _replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text, f"{file.name} has no {old!r} any more"
+    file.write_text(text.replace(old, new))

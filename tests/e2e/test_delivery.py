@@ -1,0 +1,260 @@
+"""Releases, good and bad, brought to a cluster by the commands a pipeline runs, under 100 requests a second.
+
+In the order of the file: each scenario begins with what the one before has left.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from k8s import up
+from k8s.kind.process import output, succeeds
+from k8s.service import Built, build_image
+from tests.e2e.cluster import wait_for
+from tests.e2e.conftest import copy_source
+from tests.e2e.delivery.variants import VARIANTS
+from tests.e2e.delivery.world import NAMESPACE, RELEASE, Run, World
+from tests.e2e.load import Load
+from tests.e2e.release import ready_pods
+from tests.e2e.test_monitoring import query
+from tests.e2e.test_zero_downtime import assert_lost_nothing, note, under
+
+pytestmark = pytest.mark.timeout(420)
+FEWEST = 2  # pods, by delivery/values.yaml
+SECONDS = 60  # from the command to traffic on the new version
+PRESENT, NEXT, BAD = "0.1.0", "0.2.0", "0.3.0"
+
+
+@pytest.fixture(scope="module")
+def variants(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
+    def build(variant: str) -> Built:
+        context = tmp_path_factory.mktemp(variant)
+        copy_source(context)
+        VARIANTS[variant](context)
+        return build_image(stack.registry, context, name=f"delivery-{variant.replace('_', '-')}")
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(VARIANTS, pool.map(build, VARIANTS), strict=True))
+
+
+@pytest.fixture(scope="module")
+def world(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Without the namespace, at first."""
+    world = World(stack, tmp_path_factory.mktemp("delivery"))
+    world.remove()  # of a run that was ended
+    world.write_environments()
+    yield world
+    world.remove()
+
+
+@dataclass
+class Watched:
+    """What a scenario has met."""
+
+    load: Load
+    ready: list[int] = field(default_factory=list)
+
+
+@contextmanager
+def watched(world: World) -> Iterator[Watched]:
+    """Under load, with every number of ready pods that there was."""
+    with ready_pods(world.stack, NAMESPACE, RELEASE) as ready, under(world.load(world.link)) as load:
+        yield Watched(load, ready)
+
+
+def uids(world: World) -> set[str]:
+    pods = world.objects("pods", "--selector=app.kubernetes.io/component=app")
+    return {each["metadata"]["uid"] for each in pods if "deletionTimestamp" not in each["metadata"]}
+
+
+def assert_taken_back(world: World, run: Run, seen: Watched, image: Built) -> None:
+    """By itself, wholly, with no pod fewer than wanted and every answer that the version before has to give."""
+    assert run.process.returncode == 3, run.said
+    assert run.summary["exit"] == 3
+    assert world.versions() == {PRESENT}
+    assert min(seen.ready) >= FEWEST, seen.ready
+    last = world.history()[-1]
+    assert (last["status"], last["description"][:8]) == ("deployed", "Rollback")
+    # What the ingress or a connection had to say would be none of the bad version's own answers.
+    assert {reason for _, reason in seen.load.result.failures} <= {"status 500 of the service"}
+    bad = {
+        each["metadata"]["name"]
+        for each in world.objects("replicasets")
+        if each["spec"]["template"]["spec"]["containers"][0]["image"].endswith(image.digest)
+    }
+    names = "|".join(f"{name}-.*" for name in bad) or "none"
+    errors = f'http_request_duration_seconds_count{{namespace="{NAMESPACE}",status=~"5..",pod!~"{names}"}}'
+    assert query(world.stack, f"{errors} > 0") == [], "the version before has answered with errors"
+
+
+def test_what_is_wrong_is_said_before_anything_is_changed(
+    world: World, stack: up.Stack, variants: dict[str, Built], delivered: Callable[..., None]
+) -> None:
+    image = f"{stack.image.repository}:latest"
+    tag = world.do("deploy", IMAGE=image)
+    assert (tag.process.returncode, "a tag can be moved" in tag.said) == (1, True), tag.said
+    without = world.do("deploy", stack.image)
+    assert without.process.returncode == 1, without.said
+    assert "There is no Secret delivery-secrets, no Secret delivery-tls in the namespace delivery" in without.said
+    showing = world.do("diff", stack.image)
+    assert showing.process.returncode == 1, showing.said
+    assert not succeeds([*stack.cluster.kubectl, "get", "namespace", NAMESPACE])
+    delivered("refused before anything is changed: a tag, a missing Secret")
+
+
+def test_first_deploy_of_a_bad_image_leaves_nothing(
+    world: World, variants: dict[str, Built], delivered: Callable[..., None]
+) -> None:
+    world.make_namespace()
+    world.make_secrets()
+    world.become_deployer()
+    run = world.do("deploy", variants["crashing"])
+    assert run.process.returncode == 3, run.said
+    assert "broken on purpose" in run.said
+    assert (
+        world.objects("deployments,services,ingresses,configmaps", f"--selector=app.kubernetes.io/instance={RELEASE}")
+        == []
+    )
+    assert world.holder() is None
+    delivered("first deploy, of a crashing image: removed again", seconds=run.seconds)
+
+
+def test_first_deploy(world: World, stack: up.Stack, token: str, delivered: Callable[..., None]) -> None:
+    showing = world.do("diff", stack.image)
+    assert showing.process.returncode == 10, showing.said
+    assert "+ Deployment delivery" in showing.said
+    assert "runs first: Job delivery-migrations" in showing.said
+    assert world.objects("deployments") == []
+    run = world.do("deploy", stack.image, BAKE="5")
+    assert run.process.returncode == 0, run.said
+    assert "proves nothing" in run.summary["baked"]
+    assert world.versions() == {PRESENT}
+    again = world.do("diff", stack.image)
+    assert (again.process.returncode, "Nothing would change." in again.said) == (0, True), again.said
+    world.link = world.make_link(token)
+    delivered("first deploy onto an empty namespace", seconds=run.seconds)
+
+
+def test_good_upgrade_while_others_want_to_deploy_and_back(
+    world: World, stack: up.Stack, variants: dict[str, Built], delivered: Callable[..., None]
+) -> None:
+    """Of two deploys at once the second is refused, and a rollback that may wait does so."""
+    wait_for("two pods", lambda: len(uids(world)) >= FEWEST, seconds=60)
+    with watched(world) as seen:
+        first = world.start("deploy", variants["next_version"])
+        wait_for("the lock to be taken", world.holder, seconds=30, every=0.2)
+        second = world.do("deploy", variants["slow"])
+        assert second.process.returncode == 4, second.said
+        assert "Another deploy is at work: " in second.said
+        third = world.start("rollback", WAIT="200")
+        assert first.process.poll() is None
+        assert first.end() == 0, first.said
+        assert world.history()[-1]["revision"] == first.summary["after"]["revision"] == 2
+        assert first.summary["after"]["version"] == NEXT
+        back = third.end()
+    assert (back, third.summary["after"]["version"]) == (0, PRESENT), third.said
+    assert "Another deploy is at work: " in third.said
+    assert world.versions() == {PRESENT}
+    assert_lost_nothing(seen.load)
+    assert min(seen.ready) >= FEWEST, seen.ready
+    assert first.summary["proven"], first.said
+    served = first.summary["served_after"]
+    delivered("good upgrade", seen.load.result, seconds=first.seconds, note=note(seen.load))
+    delivered("from make deploy to traffic on the new version alone", seconds=served, note=f"{SECONDS} s allowed")
+    delivered("of two deploys at once the second is refused", seconds=second.seconds, note="exit 4")
+    delivered("make rollback, which waited for the deploy", seen.load.result, seconds=third.seconds)
+    assert served < SECONDS
+
+
+def test_failing_migration(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
+    before = uids(world)
+    with watched(world) as seen:
+        run = world.do("deploy", variants["migration"])
+    assert_taken_back(world, run, seen, variants["migration"])
+    assert 'relation "no_such_table" does not exist' in run.said
+    assert before <= uids(world), "a working pod was taken down"
+    assert_lost_nothing(seen.load)
+    delivered(
+        "upgrade with a failing migration, rolled back", seen.load.result, seconds=run.seconds, note=note(seen.load)
+    )
+
+
+def test_crashing_image(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
+    before = uids(world)
+    with watched(world) as seen:
+        run = world.do("deploy", variants["crashing"])
+    assert_taken_back(world, run, seen, variants["crashing"])
+    assert "CrashLoopBackOff" in run.said
+    assert "broken on purpose" in run.said
+    assert before <= uids(world), "a working pod was taken down"
+    assert_lost_nothing(seen.load)
+    delivered("upgrade to a crashing image, rolled back", seen.load.result, seconds=run.seconds, note=note(seen.load))
+
+
+def test_image_that_answers_500_to_one_request_in_five(
+    world: World, variants: dict[str, Built], delivered: Callable[..., None]
+) -> None:
+    with watched(world) as seen:
+        run = world.do("deploy", variants["failing"])
+    assert_taken_back(world, run, seen, variants["failing"])
+    assert "answers of the new version were errors" in run.said
+    assert seen.load.result.failed > 0
+    told = f"{seen.load.result.failed} answers of the bad version itself; no other failed"
+    delivered(
+        "upgrade to an image that answers 500 to one in five, rolled back",
+        seen.load.result,
+        seconds=run.seconds,
+        note=told,
+    )
+
+
+def test_image_that_is_ready_but_slow(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
+    with watched(world) as seen:
+        run = world.do("deploy", variants["slow"])
+    assert_taken_back(world, run, seen, variants["slow"])
+    assert "slower than 0.5 s" in run.said
+    assert_lost_nothing(seen.load)
+    delivered("upgrade to a slow image, rolled back", seen.load.result, seconds=run.seconds, note=note(seen.load))
+
+
+def test_sigterm_in_the_middle(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
+    image = variants["next_version"]
+
+    def rolling() -> bool:
+        pods = world.objects("pods", "--selector=app.kubernetes.io/component=app")
+        return any(each["spec"]["containers"][0]["image"].endswith(image.digest) for each in pods)
+
+    with watched(world) as seen:
+        run = world.start("deploy", image)
+        wait_for("a pod of the new version", rolling, seconds=60, every=0.2)
+        run.terminate()
+        assert run.end() == 143, run.said
+    assert "SIGTERM came." in run.said
+    assert world.versions() == {PRESENT}
+    assert world.holder() is None
+    assert_lost_nothing(seen.load)
+    assert min(seen.ready) >= FEWEST, seen.ready
+    delivered(
+        "SIGTERM in the middle of an upgrade: rolled back", seen.load.result, seconds=run.seconds, note=note(seen.load)
+    )
+
+
+def test_drift_is_shown_and_a_dry_run_changes_nothing(
+    world: World, stack: up.Stack, delivered: Callable[..., None]
+) -> None:
+    patch = ["patch", "configmap", RELEASE, "--type=merge"]
+    output([*world.kubectl, *patch, '--patch={"data":{"APP_TRACE_SAMPLE_RATIO":"0.9"}}'])
+    before = world.history()
+    showing = world.do("diff", stack.image)
+    assert showing.process.returncode == 10, showing.said
+    assert "~ ConfigMap delivery   (changed by hand since the last release)" in showing.said
+    assert '-  APP_TRACE_SAMPLE_RATIO: "0.9"' in showing.said
+    dry = world.do("deploy", stack.image, DRY_RUN="1")
+    assert dry.process.returncode == 0, dry.said
+    assert world.history() == before
+    (config,) = world.objects("configmaps", f"--selector=app.kubernetes.io/instance={RELEASE}")
+    assert config["data"]["APP_TRACE_SAMPLE_RATIO"] == "0.9"
+    delivered("drift is shown by diff, and a dry run changes nothing")

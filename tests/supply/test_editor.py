@@ -1,0 +1,126 @@
+"""What a contributor's tools read: the pre-commit hooks, the editor's files, and the commands of CONTRIBUTING.md."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from k8s.kind.paths import ROOT
+
+CONFIG = ROOT / ".pre-commit-config.yaml"
+HOOKS: list[dict[str, Any]] = yaml.safe_load(CONFIG.read_text())["repos"][0]["hooks"]
+
+
+def pre_commit(folder: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PRE_COMMIT_HOME": str(folder / "home"), "PRE_COMMIT_COLOR": "never"}
+    return subprocess.run(
+        [sys.executable, "-m", "pre_commit", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A repository with our configuration, and our programs."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    subprocess.run(["git", "init", "--quiet", folder], check=True)
+    for name in (CONFIG.name, "pyproject.toml", ".yamllint"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(Path(sys.prefix))
+    return folder
+
+
+def test_pre_commit_takes_the_configuration(tmp_path: Path) -> None:
+    done = pre_commit(tmp_path, "validate-config", CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_hook_is_a_program_of_ours() -> None:
+    assert [repo["repo"] for repo in yaml.safe_load(CONFIG.read_text())["repos"]] == ["local"]
+    for hook in HOOKS:
+        assert hook["language"] == "system"
+        (program,) = re.findall(r"\.venv/bin/(\S+)", hook["entry"])
+        assert (Path(sys.executable).parent / program).exists()
+
+
+@pytest.mark.parametrize(
+    ("hook", "name", "bad", "good"),
+    [
+        ("ruff-check", "a.py", "print(x)\n", '"""A module."""\n'),
+        ("ruff-format", "a.py", "x = {  'a':1 }\n", 'x = {"a": 1}\n'),
+        ("yamllint", "a.yaml", "a: yes\n", "a: true\n"),
+    ],
+)
+def test_a_hook_refuses_what_is_bad_and_passes_what_is_good(
+    checkout: Path, hook: str, name: str, bad: str, good: str
+) -> None:
+    for text, code in ((bad, 1), (good, 0)):
+        (checkout / name).write_text(text)
+        subprocess.run(["git", "add", "--all"], cwd=checkout, check=True)
+        done = pre_commit(checkout, "run", hook, "--files", name)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert ("Failed" if code else "Passed") in done.stdout
+
+
+def test_the_hooks_are_what_lint_does() -> None:
+    """A hook whose command `make lint` does not run would find what nobody else finds."""
+    recipe = re.search(r"(?ms)^lint:.*?\n\n", (ROOT / "Makefile").read_text())
+    assert recipe
+    lint = recipe[0].replace("$(VENV)/bin/", "").replace("$(RUN)", "python")
+    for hook in HOOKS:
+        words = re.findall(r"\.venv/bin/([^|&']+)", hook["entry"])[0].replace(" --fix", "").strip()
+        assert words in lint, hook["id"]
+
+
+def test_the_editors_files_name_what_there_is() -> None:
+    settings = json.loads((ROOT / ".vscode/settings.json").read_text())
+    assert settings["python.defaultInterpreterPath"] == "${workspaceFolder}/.venv/bin/python"
+    for schema, files in settings["yaml.schemas"].items():
+        assert (ROOT / schema).is_file()
+        assert all(list(ROOT.glob(pattern)) for pattern in files)
+    assert all((ROOT / folder).is_dir() for folder in settings["python.testing.pytestArgs"])
+    launch = json.loads((ROOT / ".vscode/launch.json").read_text())
+    modules = {each["module"]: each["args"] for each in launch["configurations"]}
+    assert set(modules) == {"delivery", "app", "pytest"}
+    for module in ("delivery", "app"):
+        help_text = [sys.executable, "-m", module, *modules[module], "--help"]
+        subprocess.run(help_text, cwd=ROOT, check=True, capture_output=True)
+    extensions = json.loads((ROOT / ".vscode/extensions.json").read_text())
+    assert all(re.fullmatch(r"[a-z-]+\.[a-z-]+", name) for name in extensions["recommendations"])
+
+
+DOCUMENTS = ["CONTRIBUTING.md", "docs/supply-chain.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_and_file_that_is_named_exists(document: str) -> None:
+    text = (ROOT / document).read_text()
+    targets = set(re.findall(r"(?m)^([a-z0-9-]+):", (ROOT / "Makefile").read_text()))
+    named = set(re.findall(r"\bmake ([a-z0-9-]+)", "\n".join(re.findall(r"`[^`\n]+`|^ {4}.*$|^\$ .*$", text, re.M))))
+    assert named
+    assert named <= targets, named - targets
+    links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in link]
+    assert links
+    missing = [link for link in links if not ((ROOT / document).parent / link).exists()]
+    assert not missing
+
+
+def test_lines_end_as_the_editors_configuration_says() -> None:
+    files = subprocess.run(["git", "ls-files", "*.py", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
+    for name in files.stdout.split():
+        if (ROOT / name).is_file():
+            content = (ROOT / name).read_bytes()
+            assert b"\r\n" not in content, name
+            assert not content or content.endswith(b"\n"), name

@@ -1,0 +1,206 @@
+"""The pipelines: without a finding of the linters, with the least rights, of make targets alone."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from delivery import tools
+from tests.workflows.pipelines import ACTIONS, GITHUB, WORKFLOWS, Step, jobs, load, steps
+
+# Values that a pipeline is given come by the environment: make would expand what is in an argument of its own.
+MAKE = re.compile(
+    r'(TAG="\$(GITHUB_REF_NAME|\{GITHUB_REF_NAME#v\})" )?'
+    r"make (--silent )?(?P<target>[a-z0-9-]+)( [A-Z_]+=[\w./:,-]+)*"
+    r'( >>? "\$(GITHUB_OUTPUT|GITHUB_STEP_SUMMARY|RUNNER_TEMP/notes\.md)")?'
+)
+# What a runner runs besides, and why that is no target.
+SET_UP = {
+    "sudo apt-get update ": "what the owner of a laptop installs by hand: `make doctor` names it",
+    "go install ": "likewise",
+    "aws eks update-kubeconfig ": "which cluster, and by whose leave: a person has a kubeconfig",
+    "gh release create ": "the page of a release is GitHub's own",
+    "gh release view ": "likewise, and which is the newest",
+}
+PIN = re.compile(r"^\s*(?:- )?uses: (?P<action>[\w.-]+/[\w./-]+)@(?P<commit>[0-9a-f]{40}) # v\d+\.\d+\.\d+$")
+RUNS = [step for step in steps() if "run" in step.content]
+
+
+def actionlint(folder: Path) -> str:
+    """What actionlint says of the workflows in a repository; shellcheck is not everywhere, so nowhere."""
+    program = tools.program("actionlint")
+    files = sorted((folder / ".github" / "workflows").glob("*.yml"))
+    done = subprocess.run(
+        [program, "-shellcheck=", "-pyflakes=", *files], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
+
+
+def zizmor(folder: Path) -> list[str]:
+    """What zizmor's pedantic persona says, offline."""
+    beside = Path(sys.executable).with_name("zizmor")
+    program = str(beside) if beside.exists() else shutil.which("zizmor")
+    assert program, "zizmor is not installed: make .venv"
+    options = ["--offline", "--persona=pedantic", "--format=json", "--no-progress", "--quiet"]
+    done = subprocess.run([program, *options, folder], capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    return [finding["ident"] for finding in json.loads(done.stdout)]
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of the pipelines in which the release does this as well, in a step of its first job with steps."""
+
+    def make(step: str) -> Path:
+        shutil.copytree(GITHUB, tmp_path / ".github")
+        (tmp_path / ".git").mkdir()  # actionlint looks for the repository
+        file = tmp_path / ".github" / "workflows" / "release.yml"
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace("    steps:\n", f"    steps:\n{step}", 1), encoding="utf-8")
+        return tmp_path
+
+    return make
+
+
+def test_actionlint_has_no_finding() -> None:
+    assert actionlint(GITHUB.parent) == ""
+
+
+def test_actionlint_has_one_where_there_is_one(bad: Callable[[str], Path]) -> None:
+    assert "is not defined" in actionlint(bad("      - run: echo ${{ steps.nothing.outputs.x }}\n"))
+
+
+def test_zizmor_has_no_finding() -> None:
+    assert zizmor(GITHUB) == []
+
+
+def test_zizmor_has_one_where_there_is_one(bad: Callable[[str], Path]) -> None:
+    folder = bad("      - run: echo ${{ github.event.head_commit.message }}\n      - uses: actions/cache@v4\n")
+    assert {"template-injection", "unpinned-uses"} <= set(zizmor(folder / ".github"))
+
+
+def test_there_are_steps() -> None:
+    """The other tests would say nothing if nothing were found."""
+    assert len(WORKFLOWS) == 4
+    assert len(ACTIONS) == 2
+    assert len(RUNS) >= 20
+
+
+@pytest.mark.parametrize("step", RUNS, ids=lambda step: step.where)
+def test_a_step_is_a_make_target(step: Step) -> None:
+    for line in step.lines:
+        known = any(line.startswith(command) for command in SET_UP)
+        assert known or MAKE.fullmatch(line), f"{step.where}: `{line}` is neither a make target nor explained."
+
+
+def test_what_is_explained_is_there() -> None:
+    lines = [line for step in RUNS for line in step.lines]
+    assert [command for command in SET_UP if not any(line.startswith(command) for line in lines)] == []
+
+
+@pytest.mark.parametrize("step", RUNS, ids=lambda step: step.where)
+def test_no_expression_is_in_a_script(step: Step) -> None:
+    """What others can write, such as a branch's name, would be run: it comes in as an environment variable."""
+    assert "${{" not in step.content["run"]
+
+
+@pytest.mark.parametrize("file", [*WORKFLOWS, *ACTIONS], ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_actions_are_pinned_by_commit(file: Path) -> None:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if re.match(r"\s*(- )?uses:", line) and "uses: ./" not in line:
+            assert PIN.match(line), line
+
+
+def test_an_action_has_one_pin() -> None:
+    pins: dict[str, set[str]] = {}
+    for file in [*WORKFLOWS, *ACTIONS]:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if match := PIN.match(line):
+                pins.setdefault(match["action"], set()).add(line.rpartition("uses: ")[2])
+    assert [found for found in pins.values() if len(found) > 1] == []
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_rights_are_given_job_by_job(file: Path) -> None:
+    assert load(file)["permissions"] == {}
+    for name, job in jobs(file).items():
+        assert "permissions" in job, name
+        writes = {key for key, value in job["permissions"].items() if value == "write"}
+        assert writes <= WRITES.get((file.name, name), set()), name
+
+
+# Who may write what; a right that is not here is refused.
+WRITES = {
+    ("release.yml", "publish"): {"packages", "id-token", "attestations"},
+    ("release.yml", "notes"): {"contents"},
+    ("release.yml", "deploy"): {"id-token"},
+    ("deploy.yml", "staging"): {"id-token"},
+    ("deploy.yml", "production"): {"id-token"},
+    ("deploy.yml", "rollback"): {"id-token"},
+}
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_a_checkout_keeps_no_credentials_and_a_job_ends(file: Path) -> None:
+    for name, job in jobs(file).items():
+        assert "uses" in job or 0 < job["timeout-minutes"] <= 90, name
+        for step in job.get("steps", ()):
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False, name
+
+
+def of(file: str) -> dict[str, dict[str, Any]]:
+    return jobs(GITHUB / "workflows" / file)
+
+
+def commands(job: dict[str, Any]) -> list[str]:
+    """The targets that a job runs, in order."""
+    found = (MAKE.fullmatch(line) for step in job["steps"] for line in step.get("run", "").splitlines())
+    return [match["target"] for match in found if match]
+
+
+def test_nothing_is_signed_before_it_is_scanned() -> None:
+    order = commands(of("release.yml")["publish"])
+    assert order[0] == "version"
+    assert order.index("image") < order.index("sbom") < order.index("scan") < order.index("sign")
+    assert order.index("licences") < order.index("sign")
+    assert order.count("sign") == 2  # image and chart
+
+
+def test_a_release_is_tested_and_deployed_from_one_commit() -> None:
+    release = of("release.yml")
+    assert release["test"]["uses"] == "./.github/workflows/ci.yml"
+    assert release["publish"]["needs"] == "test"
+    assert release["deploy"]["uses"] == "./.github/workflows/deploy.yml"
+    assert release["deploy"]["with"] == {"image": "${{ needs.publish.outputs.image }}"}
+
+
+def test_production_comes_after_staging_and_both_after_the_signature() -> None:
+    deploy = of("deploy.yml")
+    assert commands(deploy["verify"]) == ["verify"]
+    assert deploy["staging"]["needs"] == "verify"
+    assert deploy["production"]["needs"] == "staging"
+    for name in ("staging", "production"):
+        assert commands(deploy[name])[-1] == "deploy"
+        assert deploy[name]["environment"] == name  # where the approval is asked for
+        assert deploy[name]["concurrency"] == {"group": f"deploy-{name}", "cancel-in-progress": False}
+    assert commands(deploy["rollback"]) == ["rollback"]
+    assert deploy["rollback"]["concurrency"]["cancel-in-progress"] is False
+
+
+def test_who_must_have_signed_is_the_workflow_that_signs() -> None:
+    (verify,) = (step for step in of("deploy.yml")["verify"]["steps"] if "verify" in step.get("run", ""))
+    assert verify["env"]["IDENTITY"].endswith("/.github/workflows/release.yml@refs/tags/v*")
+    assert load(GITHUB / "workflows" / "release.yml")["on"]["push"]["tags"] == ["v*"]
+
+
+def test_the_cloud_is_reached_without_a_stored_key() -> None:
+    """The one secret is the token that the pipeline's own host makes for each job."""
+    text = "".join(file.read_text(encoding="utf-8") for file in [*WORKFLOWS, *ACTIONS])
+    assert set(re.findall(r"secrets\.(\w+)", text)) == {"GITHUB_TOKEN"}
