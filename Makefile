@@ -72,13 +72,13 @@ judges: $(VENV) tools ## What the field's judges say of the chart and the images
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/judges
 
 # What is given here reaches the program by its environment, and no shell reads it: ENV, IMAGE, DRY_RUN, BAKE, WAIT.
-deploy: $(VENV) tools ## Bring an image to an environment, watch it, take it back if it is not good (ENV= IMAGE=…@sha256:…)
+deploy: $(VENV) ## Bring an image to an environment, watch it, take it back if it is not good (ENV= IMAGE=…@sha256:…)
 	@$(RUN) -m delivery deploy
 
-diff: $(VENV) tools ## Say what that would change, and what was changed by hand (ENV= IMAGE=…@sha256:…)
+diff: $(VENV) ## Say what that would change, and what was changed by hand (ENV= IMAGE=…@sha256:…)
 	@$(RUN) -m delivery diff
 
-rollback: $(VENV) tools ## Go back to the last good revision, or to another one (ENV= [REVISION=])
+rollback: $(VENV) ## Go back to the last good revision, or to another one (ENV= [REVISION=])
 	@$(RUN) -m delivery rollback
 
 deploy-tests: $(VENV) tools ## Tests of the deploy, without a cluster

@@ -1,6 +1,7 @@
 """What is looked at before anything is changed. Whatever is wrong is said at once, all of it where that is possible."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,16 @@ from delivery.deploy.access import Access
 from delivery.deploy.environment import Environment
 from delivery.deploy.values import Values
 from k8s.kind.paths import CHART, shown
-from k8s.kind.process import Failure
+from k8s.kind.process import Failure, output
+
+
+def programs() -> None:
+    """Raises Failure where kubectl is missing, or Helm in a version that knows how to wait for hooks alone."""
+    if missing := [name for name in ("kubectl", "helm") if shutil.which(name) is None]:
+        raise Failure(f"{' and '.join(missing)} cannot be found: `make tools` provides what is missing.")
+    version = output(["helm", "version", "--template={{.Version}}"]).strip()
+    if not version.startswith("v4."):
+        raise Failure(f"Helm is {version}, and version 4 is needed: `make tools` provides it, `make doctor` says more.")
 
 
 def chart(environment: Environment, files: list[Path]) -> None:

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from delivery.deploy import environment, reference
+from delivery.deploy import checks, environment, reference
 from delivery.deploy.exits import MEANINGS, Exit, Stopped
 from delivery.deploy.pipeline import Pipeline
 from delivery.deploy.reference import Image
@@ -110,6 +110,7 @@ def show(pipeline: Pipeline, image: Image) -> Exit:
 def start(args: argparse.Namespace, summary: Summary, progress: Progress) -> Exit:
     """Raises Failure and Stopped."""
     found = environment.load(args.env, args.environments)
+    checks.programs()
     if args.command == "rollback":
         to, wait = revision(args.revision), seconds("WAIT", args.wait, 0)
         Pipeline(found, summary, progress).rollback(to, wait=wait)

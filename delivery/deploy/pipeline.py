@@ -59,6 +59,12 @@ class Pipeline:
         """What a deploy would change. Changes nothing."""
         with self._values(image) as files:
             self._check(image, files, changing=False, bake=False)
+            history = self.release.history()
+            if history and history[-1]["status"].startswith("pending"):
+                raise Failure(
+                    f"The release is {history[-1]['status']}, and Helm renders nothing for it: a deploy is at work or "
+                    "was interrupted. Ask again when it has ended; the next deploy takes an interrupted one back."
+                )
             return self._find(files)
 
     def deploy(self, image: Image, *, bake: float, wait: float) -> None:

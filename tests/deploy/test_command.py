@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from delivery.deploy import command
+from delivery.deploy import checks, command
 from delivery.deploy.exits import MEANINGS
 from k8s.kind.paths import ROOT
 from k8s.kind.process import Failure
@@ -106,6 +106,22 @@ def test_a_mistake_in_the_values_is_said_in_the_chart_s_words(kubeconfig: Path) 
         "  - at '/autoscaling/minReplicas': got string, want integer",
         "  - at '': additional properties 'replcas' not allowed",
     ]
+
+
+def test_helm_must_be_there_and_new_enough(tmp_path: Path) -> None:
+    """Another program stands in for an old Helm."""
+    old = tmp_path / "bin" / "helm"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho v3.19.0\n")
+    old.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(old.parent))
+        with pytest.raises(Failure, match=r"^kubectl cannot be found: `make tools` provides what is missing"):
+            checks.programs()
+        (old.parent / "kubectl").symlink_to(old)
+        with pytest.raises(Failure, match=r"^Helm is v3\.19\.0, and version 4 is needed"):
+            checks.programs()
+    checks.programs()
 
 
 def test_help_lists_the_exit_codes(kubeconfig: Path) -> None:

@@ -36,8 +36,10 @@ def test_other_objectives() -> None:
 def test_the_secrets_that_must_be_there() -> None:
     local = values.load([ENVIRONMENTS / "local.yaml"], {"image": {"pullSecrets": [{"name": "registry"}]}})
     assert values.secrets(local) == ["links-secrets", "links-tls", "registry"]
-    # cert-manager makes the certificate's.
     assert values.secrets(values.load([ENVIRONMENTS / "production.yaml"], {})) == ["links-secrets"]
+    # cert-manager makes the certificate's.
+    issued = values.load([ENVIRONMENTS / "local.yaml"], {"certificate": {"enabled": True}})
+    assert values.secrets(issued) == ["links-secrets"]
     assert values.secrets(values.load([], {"externalSecret": {"enabled": True}})) == []
 
 
