@@ -183,8 +183,9 @@ class Pipeline:
             except Stopped:
                 raise  # the lock was lost: the Job may be somebody else's
             except BaseException:
+                # Else they would go on while the release goes back.
                 with suppress(CommandFailed):
-                    self._stop_migrations()
+                    self._delete("jobs", "migrations")
                 raise
 
     def _watch(self, state: State, bake: Bake, step: Shown) -> None:
@@ -205,6 +206,13 @@ class Pipeline:
             except CommandFailed as error:
                 # Only those that failed are still there; Helm itself says no word of theirs.
                 raise Failure(f"{error}\n{self.rollout.last_words(self.rollout.pods('test'))}".rstrip()) from None
+            except Stopped:
+                raise  # the lock was lost
+            except BaseException:
+                # Ended half-way, Helm leaves them all. The way back does not wait for them.
+                with suppress(CommandFailed):
+                    self._delete("pods,configmaps", "test", wait=False)
+                raise
 
     def _visit(self) -> None:
         with self._step(f"visit {self.environment.url}") as step:
@@ -350,10 +358,9 @@ class Pipeline:
     def _records(self, history: list[Revision]) -> list[records.Record]:
         return records.read(self.lock.note(records.KEY), history)
 
-    def _stop_migrations(self) -> None:
-        """Else they would go on while the release goes back."""
-        delete = ["delete", "jobs", self.rollout.selector("migrations"), "--ignore-not-found", "--wait=true"]
-        output([*self.access.kubectl, *delete, "--timeout=30s"])
+    def _delete(self, kinds: str, component: str, *, wait: bool = True) -> None:
+        options = ["--ignore-not-found", "--timeout=30s", *([] if wait else ["--wait=false"])]
+        output([*self.access.kubectl, "delete", kinds, self.rollout.selector(component), *options])
 
     def _namespace_there(self) -> bool:
         try:

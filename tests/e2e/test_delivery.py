@@ -78,6 +78,7 @@ def assert_taken_back(world: World, run: Run, seen: Watched, image: Built) -> No
     assert min(seen.ready) >= FEWEST, seen.ready
     last = world.history()[-1]
     assert (last["status"], last["description"][:8]) == ("deployed", "Rollback")
+    assert not world.objects("configmaps", "--selector=app.kubernetes.io/component=test"), "left by helm test"
     # What the ingress or a connection had to say would be none of the bad version's own answers.
     assert {reason for _, reason in seen.load.result.failures} <= {"status 500 of the service"}
     bad = {
