@@ -120,7 +120,8 @@ class Cluster:
             {"containerPort": inside, "hostPort": self.ports[name], "listenAddress": "127.0.0.1"}
             for name, inside in NODE_PORTS.items()
         ]
-        kubelet: dict[str, Any] = {"kind": "KubeletConfiguration"}
+        # A changed Secret or ConfigMap reaches the pods in seconds, not in a minute.
+        kubelet: dict[str, Any] = {"kind": "KubeletConfiguration", "syncFrequency": "10s"}
         if host.cgroup_v1():
             kubelet["failCgroupV1"] = False
         # A plugin's section is replaced only where it is named in the version of the base configuration.
@@ -184,8 +185,8 @@ class Cluster:
     def _check_same(self) -> None:
         if yaml.safe_load(self._finished.read_text()) != self.config():
             raise Failure(
-                f"The cluster {self.name} was made with other ports or another node image, and a cluster's cannot be "
-                f"changed: run `make down` first. ({shown(self._finished)} says what it has.)"
+                f"The cluster {self.name} was made with other ports, settings or another node image, and a "
+                f"cluster's cannot be changed: run `make down` first. ({shown(self._finished)} says what it has.)"
             )
 
     def _check_ports(self) -> None:

@@ -104,6 +104,7 @@ class Lock:
     base: dict[str, Any]
     images: tuple[Image, ...]
     manifests: dict[str, Manifest]
+    together: tuple[str, ...] = ()
 
     @property
     def registries(self) -> list[str]:
@@ -113,6 +114,10 @@ class Lock:
     def without(self, components: Collection[str]) -> "Lock":
         """The same without the images that these components of the platform alone need."""
         return replace(self, images=tuple(i for i in self.images if i.component not in components))
+
+    def resolved_with(self, module: str) -> list[Module]:
+        """The modules whose dependencies are resolved as one with this one's, itself among them."""
+        return [self.modules[path] for path in (self.together if module in self.together else (module,))]
 
     def program_of(self, executable: str) -> Program:
         return next(p for p in self.programs.values() if executable in p.executables)
@@ -137,4 +142,5 @@ def load(path: Path = LOCK_FILE) -> Lock:
         base=raw["base"],
         images=tuple(Image(**_tuples(v)) for v in raw["images"]),
         manifests={k: Manifest(**_tuples(v)) for k, v in raw["manifests"].items()},
+        together=tuple(raw["together"]),
     )

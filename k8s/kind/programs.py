@@ -53,7 +53,8 @@ class Programs:
         if program.wheel:
             return digest(program.wheel, program.sha256)
         self._go = self._go or output(["go", "env", "GOVERSION", "GOARCH"], env={"GOTOOLCHAIN": "local"})
-        module = self.lock.modules[program.module]
+        modules = self.lock.resolved_with(program.module)
+        module = modules[0] if len(modules) == 1 else (program.module, *modules)
         entry = (module, program.packages, program.set, program.staging, *(["replace"] if program.replace else []))
         return digest(repr(entry), json.dumps(GO_ENV), self._go)
 
@@ -84,24 +85,29 @@ class Programs:
 
     def _build_go(self, program: Program, work: Path, made: Path) -> None:
         # A module of our own that requires the program's: its versions are those of the program's own go.mod, and
-        # unlike `go install MODULE@VERSION` it works for modules of which the proxy lists no versions.
-        module = self.lock.modules[program.module]
-        source = module_dir(module)
-        lines = ["module wrapper", "", "go 1.26.0", "", f"require {module.path} {module.version}"]
-        if program.staging:
-            lines += ["", "godebug default=go1.26", *self._staging(module)]
-        if program.replace:
-            lines += ["", *self._replaced(source)]
+        # unlike `go install MODULE@VERSION` it works for modules of which the proxy lists no versions. Modules that are
+        # resolved together get the newest version that one of them asks for, and what they share is compiled once.
+        modules = self.lock.resolved_with(program.module)
+        lines = ["module wrapper", "", "go 1.26.0", "", *(f"require {m.path} {m.version}" for m in modules)]
+        sums: list[str] = []
+        for each in modules:
+            source = module_dir(each)
+            made_of = [p for p in self.lock.programs.values() if p.module == each.path]
+            if any(p.staging for p in made_of):
+                lines += ["", "godebug default=go1.26", *self._staging(each)]
+            if any(p.replace for p in made_of):
+                lines += ["", *self._replaced(source)]
+            if (source / "go.sum").exists():
+                sums += (source / "go.sum").read_text().splitlines()
         (work / "go.mod").write_text("\n".join(lines) + "\n")
-        # The checksums of its own go.sum; the checksum database is asked for the rest.
-        sums = source / "go.sum"
-        (work / "go.sum").write_text(sums.read_text() if sums.exists() else "")
+        # The checksums of their own go.sum; the checksum database is asked for the rest.
+        (work / "go.sum").write_text("".join(f"{line}\n" for line in sums))
         ldflags = " ".join(["-s", "-w", *(f"-X {s}" for s in program.set)])
         log = f"program-{program.name}"
         if list(program.executables.values()) == ["."]:
-            target, packages = str(made / program.name), [module.path]
+            target, packages = str(made / program.name), [program.module]
         else:
-            target, packages = f"{made}/", [f"{module.path}/{p}" for p in program.packages]
+            target, packages = f"{made}/", [f"{program.module}/{p}" for p in program.packages]
         run(["go", "build", "-ldflags", ldflags, "-o", target, *packages], log=log, cwd=work, env=GO_ENV)
 
     def _staging(self, module: Module) -> list[str]:

@@ -54,8 +54,13 @@ def test_kubelet_is_told_to_put_up_with_cgroup_v1_where_there_is_no_other(
 ) -> None:
     monkeypatch.setattr(host, "cgroup_v1", lambda: old)
     [patch] = cluster.config()["kubeadmConfigPatches"]
-    expected = {"kind": "KubeletConfiguration"} | ({"failCgroupV1": False} if old else {})
-    assert yaml.safe_load(patch) == expected
+    assert yaml.safe_load(patch).get("failCgroupV1") is (False if old else None)
+
+
+def test_a_changed_secret_reaches_pods_in_seconds(cluster: Cluster) -> None:
+    [patch] = cluster.config()["kubeadmConfigPatches"]
+    assert yaml.safe_load(patch)["kind"] == "KubeletConfiguration"
+    assert yaml.safe_load(patch)["syncFrequency"] == "10s"
 
 
 @pytest.mark.parametrize("may", [True, False])
@@ -221,7 +226,7 @@ def test_another_setting_is_refused(
     finished(cluster)
     ports = cluster.ports | {"http": cluster.ports["http"] + 1} if setting == "ports" else cluster.ports
     image = "kindest/node:v1.35.0" if setting == "node image" else cluster.node_image
-    with pytest.raises(Failure, match=r"other ports or another node image.*make down"):
+    with pytest.raises(Failure, match=r"other ports, settings or another node image.*make down"):
         Cluster("test", ports, image, kubeconfig=cluster.kubeconfig).ensure(progress)
     assert changes(calls()) == []
 

@@ -98,6 +98,28 @@ def test_a_module_that_is_replaced_by_another_stays_so(publish: Publish, progres
         assert says(programs.path("forker")) == f"{name} part\n"
 
 
+def test_modules_that_are_resolved_together_share_the_newest_of_what_they_need(
+    publish: Publish, progress: Progress
+) -> None:
+    for version in ("v1.0.0", "v1.1.0"):
+        publish("example.com/shared", version, {"shared.go": f'package shared\n\nconst Version = "{version}"\n'})
+    main = 'package main\n\nimport "example.com/shared"\n\nfunc main() { println(shared.Version) }\n'
+    modules, programs = {}, {}
+    for name, needs in (("older", "v1.0.0"), ("newer", "v1.1.0")):
+        about = f"module example.com/{name}\n\ngo 1.26.0\n\nrequire example.com/shared {needs}\n"
+        module = publish(f"example.com/{name}", "v1.0.0", {"go.mod": about, "main.go": main})
+        modules[module.path] = module
+        programs[name] = Program(name, 1, module=module.path, packages=(".",))
+    alone = Programs(Lock(modules, programs, {}, {}, (), {}), progress)
+    together = Programs(Lock(modules, programs, {}, {}, (), {}, together=tuple(modules)), progress)
+    for built, expected in ((alone, "v1.0.0"), (together, "v1.1.0")):
+        built.ensure(programs["older"])
+        assert says(built.path("older")) == f"{expected}\n"
+    newest = replace(modules["example.com/newer"], version="v1.0.1")
+    changed = Lock({**modules, newest.path: newest}, programs, {}, {}, (), {}, together=tuple(modules))
+    assert Programs(changed, progress).key(programs["older"]) != together.key(programs["older"])
+
+
 def test_a_dependency_is_held_to_the_program_s_own_checksums(publish: Publish, progress: Progress) -> None:
     publish("example.com/library", "v1.0.0", {"library.go": "package library\n"})
     module = publish(
