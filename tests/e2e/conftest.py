@@ -29,6 +29,7 @@ from k8s.kind.process import output
 from k8s.kind.programs import digest
 from k8s.kind.progress import Progress
 from k8s.service import HOST, Built, build_image
+from tests.e2e.delivery.variants import crashing, next_version
 from tests.e2e.load import Load, Result
 
 # Named by the checkout, so that two of them do not get in each other's way.
@@ -243,21 +244,7 @@ def copy_source(context: Path) -> None:
             shutil.copy(source, context / name)
 
 
-def _newer(context: Path) -> None:
-    file = context / "app" / "__init__.py"
-    text = file.read_text()
-    assert '"0.1.0"' in text
-    file.write_text(text.replace('"0.1.0"', '"0.2.0"'))
-
-
-def _broken(context: Path) -> None:
-    """Migrates, but ends as soon as it is to serve."""
-    file = context / "app" / "server.py"
-    broken = 'async def serve(settings: Settings) -> int:\n    raise SystemExit("broken on purpose")\n'
-    file.write_text(f"{file.read_text()}\n\n{broken}")
-
-
-VARIANTS: dict[str, Callable[[Path], None]] = {"next": _newer, "broken": _broken}
+VARIANTS: dict[str, Callable[[Path], None]] = {"next": next_version, "broken": crashing}
 
 
 def _ports(folder: Path) -> dict[str, int]:

@@ -37,13 +37,18 @@ CRITICAL, WARNING = {"severity": "critical"}, {"severity": "warning"}
 @dataclass
 class Trouble:
     """Something that goes wrong, and the alerts that must say so. `lingers` names those that look minutes back: when
-    these are over is seen at the end."""
+    these are over is seen at the end. `worse` comes on top of it, once it is told."""
 
     what: str
     happen: Callable[[World], AbstractContextManager[None]]
     alerts: dict[str, dict[str, str]]
     consequences: set[str] = field(default_factory=set)
     lingers: set[str] = field(default_factory=set)
+    worse: "Trouble | None" = None
+
+    @property
+    def stages(self) -> list["Trouble"]:
+        return [self, *(self.worse.stages if self.worse else [])]
 
 
 @contextmanager
@@ -82,6 +87,7 @@ def a_few_errors(world: World) -> Iterator[None]:
 
 @contextmanager
 def many_errors(world: World) -> Iterator[None]:
+    """Ten times as many, from pods that are all slow, and one of them stands still again and again."""
     blocked = {"error_ratio": 0.5, "delay_seconds": 0.8, "block_seconds": 0.7}
     with causes.faults(world, blocked, {"error_ratio": 0.5, "delay_seconds": 0.8}):
         yield
@@ -115,6 +121,12 @@ def a_hung_pod(world: World) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def no_metrics_and_no_migration(world: World) -> Iterator[None]:
+    with causes.failing_migration(world), causes.no_metrics(world):
+        yield
+
+
 TROUBLES = [
     Trouble(
         "200 millicores at 50 requests a second, 4 pods at most, a certificate that ends in two days",
@@ -139,11 +151,11 @@ TROUBLES = [
         "5 % errors, and one pod of three slow",
         a_few_errors,
         {"ServiceAvailabilityBurn": WARNING, "ServiceLatencyBurn": WARNING},
-    ),
-    Trouble(
-        "50 % errors, all pods slow, one with a blocked event loop",
-        many_errors,
-        {"ServiceAvailabilityBurn": CRITICAL, "ServiceLatencyBurn": CRITICAL, "ServiceEventLoopBlocked": {}},
+        worse=Trouble(
+            "50 % errors, all pods slow, one with a blocked event loop",
+            many_errors,
+            {"ServiceAvailabilityBurn": CRITICAL, "ServiceLatencyBurn": CRITICAL, "ServiceEventLoopBlocked": {}},
+        ),
     ),
     Trouble(
         "Valkey stopped, no issuer at the key set's address, an expired certificate",
@@ -162,9 +174,9 @@ TROUBLES = [
         {"ServiceTargetDown": {}, "ServiceReplicasShort": {}},
     ),
     Trouble(
-        "metrics asked for where there are none",
-        causes.no_metrics,
-        {"ServiceTargetsMissing": {}},
+        "metrics asked for where there are none, and a release whose migration fails",
+        no_metrics_and_no_migration,
+        {"ServiceTargetsMissing": {}, "ServiceMigrationFailed": {}},
         consequences={"ServiceTargetDown"},
     ),
     Trouble(
@@ -173,7 +185,6 @@ TROUBLES = [
         {"ServiceCrashLoop": {}, "ServiceRolloutStuck": {}},
         consequences={"ServiceTargetDown", "ServiceReplicasShort"},
     ),
-    Trouble("a release whose migration fails", causes.failing_migration, {"ServiceMigrationFailed": {}}),
 ]
 
 
@@ -210,29 +221,36 @@ def calm(world: World) -> None:
 
 def test_every_alert_has_its_trouble() -> None:
     rules = yaml.safe_load((CHART / "values.yaml").read_text())["prometheusRule"]["alerts"]
-    assert {name for trouble in TROUBLES for name in trouble.alerts} | {IDLE} == rules.keys()
+    told = {name for trouble in TROUBLES for stage in trouble.stages for name in stage.alerts}
+    assert told | {IDLE} == rules.keys()
 
 
 @pytest.mark.usefixtures("calm")
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.what)
 def test_trouble_is_told_and_its_end_too(trouble: Trouble, world: World, observed: list[dict[str, object]]) -> None:
     began = time.time()
-    rows = {name: row(name, trouble.what) for name in trouble.alerts}
-    observed.extend(rows.values())
-    with trouble.happen(world):
-        for name, labels in trouble.alerts.items():
-            told = wait_told(name, "firing", began, labels)
-            rows[name] |= {"fired": True, "seconds_to_fire": round(told.received - began, 1)}
-            assert_leads_somewhere(told)
-            assert_runbook_commands_work(name, world)
-    expected = trouble.alerts.keys() | trouble.consequences | {IDLE} | LINGERING.keys()
+    expected = {IDLE} | LINGERING.keys()
+    rows: list[tuple[str, dict[str, str], dict[str, object]]] = []
+    with ExitStack() as harm:
+        for stage in trouble.stages:
+            grew = time.time()
+            expected |= stage.alerts.keys() | stage.consequences
+            own = [(name, labels, row(name, stage.what)) for name, labels in stage.alerts.items()]
+            rows += own
+            observed.extend(each for _, _, each in own)
+            harm.enter_context(stage.happen(world))
+            for name, labels, told_of in own:
+                told = wait_told(name, "firing", began, labels)
+                told_of |= {"fired": True, "seconds_to_fire": round(told.received - grew, 1)}
+                assert_leads_somewhere(told)
+                assert_runbook_commands_work(name, world)
     assert {each.name for each in told_since(began) if begun(each, began)} <= expected
-    for name, labels in trouble.alerts.items():
+    for name, labels, told_of in rows:
         if name in trouble.lingers:
-            LINGERING[name] = (began, rows[name])
+            LINGERING[name] = (began, told_of)
         else:
             wait_told(name, "resolved", began, labels)
-            rows[name]["resolved"] = True
+            told_of["resolved"] = True
 
 
 def test_a_service_without_visitors_says_so(world: World, observed: list[dict[str, object]]) -> None:

@@ -15,7 +15,7 @@ from k8s.kind.process import output, succeeds
 from k8s.service import Built, build_image
 from tests.e2e.cluster import wait_for
 from tests.e2e.conftest import copy_source
-from tests.e2e.delivery.variants import VARIANTS
+from tests.e2e.delivery.variants import NEXT, PRESENT, VARIANTS
 from tests.e2e.delivery.world import NAMESPACE, RELEASE, Run, World
 from tests.e2e.load import Load
 from tests.e2e.release import ready_pods
@@ -25,7 +25,6 @@ from tests.e2e.test_zero_downtime import assert_lost_nothing, note, under
 pytestmark = pytest.mark.timeout(420)
 FEWEST = 2  # pods, by delivery/values.yaml
 SECONDS = 60  # from the command to traffic on the new version
-PRESENT, NEXT, BAD = "0.1.0", "0.2.0", "0.3.0"
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from k8s import up
 from k8s.kind.process import run
 from k8s.service import NAMESPACE, Built
 from tests.e2e.cluster import wait_for
+from tests.e2e.delivery.variants import NEXT, PRESENT
 from tests.e2e.load import Load
 from tests.e2e.release import drain_each_worker, ready_pods
 from tests.e2e.test_monitoring import PODS
@@ -76,7 +77,7 @@ def test_upgrade_to_a_new_image(
     load: Callable[..., Load],
     report: Callable[..., None],
 ) -> None:
-    variant, version = ("next", "0.2.0") if time_ % 2 else ("present", "0.1.0")
+    variant, version = ("next", NEXT) if time_ % 2 else ("present", PRESENT)
     image = images(variant)
     assert web.get("/").json()["version"] != version
     with ready_pods(stack, NAMESPACE, "links") as ready, under(load()) as running:
@@ -149,7 +150,7 @@ def test_broken_image_is_taken_back_and_costs_nothing(
 ) -> None:
     before = web.get("/").json()["version"]
     serving = {p.metadata.uid for p in core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items}
-    command = stack.service.upgrade_command(images("broken"), "--rollback-on-failure", "--timeout", "40s")
+    command = stack.service.upgrade_command(images("broken"), "--rollback-on-failure", "--timeout", "25s")
     with under(load()) as running:
         started = time.monotonic()
         with pytest.raises(Exception, match="failed"):

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from pathlib import Path
 
-BAD = "0.3.0"
+from app import __version__
+
+PRESENT, NEXT, BAD = __version__, "99.0.0", "99.1.0"
 REDIRECT = 'slug = scope["path_params"]["slug"]\n'
 
 
 def next_version(context: Path) -> None:
     """A good one."""
-    _version(context, "0.2.0")
+    set_version(context, NEXT)
 
 
 def migration(context: Path) -> None:
     """Migrates what is not there."""
-    _version(context, BAD)
+    set_version(context, BAD)
     versions = context / "app" / "migrations" / "versions"
     newest = max(versions.glob("[0-9]*.py")).name[:4]
     number = f"{int(newest) + 1:04d}"
@@ -32,7 +34,7 @@ def upgrade() -> None:
 
 def crashing(context: Path) -> None:
     """Migrates, but ends as soon as it is to serve."""
-    _version(context, BAD)
+    set_version(context, BAD)
     file = context / "app" / "server.py"
     broken = 'async def serve(settings: Settings) -> int:\n    raise SystemExit("broken on purpose")\n'
     file.write_text(f"{file.read_text()}\n\n{broken}")
@@ -40,13 +42,13 @@ def crashing(context: Path) -> None:
 
 def failing(context: Path) -> None:
     """Ready, and answers one redirect in five with a 500."""
-    _version(context, BAD)
+    set_version(context, BAD)
     _before_each_redirect(context, "import random; assert random.random() > 0.2")
 
 
 def slow(context: Path) -> None:
     """Ready, and takes longer for each redirect than the release's objective allows."""
-    _version(context, BAD)
+    set_version(context, BAD)
     _before_each_redirect(context, "import asyncio; await asyncio.sleep(0.8)")
 
 
@@ -59,8 +61,8 @@ def _before_each_redirect(context: Path, statement: str) -> None:
     _replace(context / "app" / "links" / "redirects.py", REDIRECT, f"{REDIRECT}        {statement}\n")
 
 
-def _version(context: Path, version: str) -> None:
-    _replace(context / "app" / "__init__.py", '"0.1.0"', f'"{version}"')
+def set_version(context: Path, version: str) -> None:
+    _replace(context / "app" / "__init__.py", f'"{PRESENT}"', f'"{version}"')
 
 
 def _replace(file: Path, old: str, new: str) -> None:
