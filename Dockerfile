@@ -4,12 +4,12 @@
 
 FROM debian:trixie-slim AS rootfs
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-# What CPython and the compiled dependencies need to run.
-ARG PACKAGES="base-files netbase libc6 libgcc-s1 zlib1g libbz2-1.0 liblzma5 libffi8 libexpat1 libssl3t64 libsqlite3-0 libstdc++6 libuuid1 libzstd1 \
-    python3.13-minimal libpython3.13-minimal libpython3.13-stdlib"
+# What CPython and the compiled dependencies need to run; gcc-14-base has the licence of libgcc and libstdc++.
+ARG PACKAGES="base-files netbase ca-certificates libc6 gcc-14-base libgcc-s1 zlib1g libbz2-1.0 liblzma5 libffi8 libexpat1 libssl3t64 libsqlite3-0 \
+    libstdc++6 libuuid1 libzstd1 python3.13-minimal libpython3.13-minimal libpython3.13-stdlib"
 WORKDIR /packages
-# hadolint ignore=DL3008  # stable's packages change only to mend security holes, and those are wanted
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates \
+# No versions: stable's packages change only to mend security holes, and those are wanted.
+RUN apt-get update \
  # Recorded where scanners look for packages of an image without dpkg.
  && mkdir -p /rootfs/var/lib/dpkg/status.d /rootfs/tmp && chmod 1777 /rootfs/tmp \
  && read -ra names <<<"$PACKAGES" && apt-get download "${names[@]}" \
@@ -19,7 +19,10 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
     done \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /rootfs
-RUN cp --parents /etc/ssl/certs/ca-certificates.crt . \
+# The authorities in one file, as the package's own script would make it, and the link by which OpenSSL finds it.
+RUN cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.crt \
+ && mkdir usr/lib/ssl && ln -s /etc/ssl/certs/ca-certificates.crt usr/lib/ssl/cert.pem \
+ && rm -r usr/share/ca-certificates etc/ca-certificates usr/sbin/update-ca-certificates \
  && printf 'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin\n' > etc/passwd \
  && printf 'root:x:0:\nnonroot:x:65532:\n' > etc/group \
  && ln -s python3.13 usr/bin/python3 \
@@ -31,7 +34,12 @@ RUN cp --parents /etc/ssl/certs/ca-certificates.crt . \
     usr/lib/python3.13/lib-dynload/*test* usr/lib/python3.13/lib-dynload/{_curses,_dbm,_gdbm,readline,xx}* \
  # The standard library goes its own way, into a layer of its own.
  && mv usr/lib/python3.13 /stdlib \
- && find usr/share/doc -type f ! -name copyright -delete && find usr/share/doc -type l -delete && find usr/share/doc -type d -empty -delete
+ # One package's copyright may be a link to another's.
+ && find usr/share/doc -type f ! -regex 'usr/share/doc/[^/]*/copyright' -delete \
+ && find usr/share/doc -xtype l -delete && find usr/share/doc -type d -empty -delete \
+ && for package in var/lib/dpkg/status.d/*; do \
+      [ -s "usr/share/doc/${package##*/}/copyright" ] || { echo "${package##*/} comes without its licence: add the package that has it" >&2; exit 1; }; \
+    done
 
 FROM debian:trixie-slim AS app
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]

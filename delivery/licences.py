@@ -46,14 +46,22 @@ class Judgement:
 
 def policy(file: Path = POLICY) -> Policy:
     """Raises Failure."""
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    unexplained = [name for name, entry in content["stated"].items() if not entry.get("reason")]
-    if unexplained:
-        raise Failure(f"{shown(file)}: {unexplained[0]} is stated without a reason: say where its licence is written.")
-    return Policy(
-        {kind: frozenset(names) for kind, names in content["allowed"].items()},
-        {name: tuple(entry["licences"]) for name, entry in content["stated"].items()},
-    )
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        allowed = {kind: frozenset(map(str, names or [])) for kind, names in (content["allowed"] or {}).items()}
+        stated = {name: _stated(name, entry, file) for name, entry in (content.get("stated") or {}).items()}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
+        raise Failure(f"{shown(file)} cannot be read as lists of licences, `allowed` and `stated`: {error}") from error
+    return Policy(allowed, stated)
+
+
+def _stated(name: str, entry: object, file: Path) -> tuple[str, ...]:
+    if not isinstance(entry, dict) or not entry.get("reason"):
+        raise Failure(f"{shown(file)}: {name} is stated without a reason: say where its licence is written.")
+    licences = entry.get("licences")
+    if not isinstance(licences, list) or not licences:
+        raise Failure(f"{shown(file)}: {name} is stated without licences: write a list, as in [MIT].")
+    return tuple(map(str, licences))
 
 
 def judge(package: Package, rules: Policy) -> Judgement:

@@ -5,6 +5,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
@@ -19,12 +20,15 @@ from k8s.kind.registry import MANIFESTS
 
 Package = tuple[str, str, str]  # kind, name, version
 WHITEOUT = ".wh."
+DOCUMENTS = "usr/share/doc"
+SHORTEST_LICENCE = 500  # characters
+AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of make's, which are defaults of the commands."""
-    for name in ("IMAGE", "PARTIAL", "PLATFORM", "PLATFORMS", "REPOSITORY", "TAG"):
+    for name in ("IMAGE", "NO_CACHE", "PARTIAL", "PLATFORM", "PLATFORMS", "REPOSITORY", "TAG"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -45,32 +49,52 @@ def layers(stack: up.Stack) -> Iterator[tarfile.TarFile]:
             yield archive
 
 
+@dataclass
+class Papers:
+    """What the image says of its packages: texts by their path, and links with what they lead to."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+
+    def licence(self, package: str) -> str:
+        """The text that comes with a Debian package; '' for none."""
+        place = f"{DOCUMENTS}/{package}"
+        return self.texts.get(f"{DOCUMENTS}/{self.links.get(place, package)}/copyright", "")
+
+
 @pytest.fixture(scope="module")
-def records(stack: up.Stack) -> dict[str, str]:
-    """Every record of a package in the image: its path and text."""
-    found: dict[str, str] = {}
+def papers(stack: up.Stack) -> Papers:
+    found = Papers()
     for layer in layers(stack):
         for entry in layer:
             path = PurePosixPath(entry.name)
-            if path.name.startswith(WHITEOUT):  # it takes away what lower layers have
-                gone = str(path.with_name(path.name.removeprefix(WHITEOUT)))
-                found = {name: text for name, text in found.items() if not name.startswith(gone)}
-            is_record = path.parent.name == "status.d" or (
-                path.parent.suffix in {".dist-info", ".egg-info"} and path.name in {"METADATA", "PKG-INFO"}
-            )
-            if is_record and (file := layer.extractfile(entry)):
-                found[entry.name] = file.read().decode()
+            assert not path.name.startswith(WHITEOUT), f"{path} takes away what a lower layer has"
+            if entry.issym():
+                found.links[str(path)] = entry.linkname
+            elif is_paper(path) and (file := layer.extractfile(entry)):
+                found.texts[str(path)] = file.read().decode()
     return found
 
 
+def is_paper(path: PurePosixPath) -> bool:
+    return is_record(path) or path.match(f"{DOCUMENTS}/*/copyright") or str(path) == AUTHORITIES
+
+
+def is_record(path: PurePosixPath) -> bool:
+    """Whether it says of a package, of Debian's or of Python's, that it is there."""
+    distribution = path.parent.suffix in {".dist-info", ".egg-info"} and path.name in {"METADATA", "PKG-INFO"}
+    return path.parent.name == "status.d" or distribution
+
+
 @pytest.fixture(scope="module")
-def installed(records: dict[str, str]) -> set[Package]:
+def installed(papers: Papers) -> set[Package]:
     found = set()
-    for path, text in records.items():
-        fields = Parser().parsestr(text)
-        debian = "status.d" in path
-        name, version = fields["Package" if debian else "Name"], fields["Version"]
-        found.add(("deb", name, version) if debian else ("pypi", re.sub(r"[-_.]+", "-", name).lower(), version))
+    for path, text in papers.texts.items():
+        if is_record(PurePosixPath(path)):
+            fields = Parser().parsestr(text)
+            debian = "status.d" in path
+            name, version = fields["Package" if debian else "Name"], fields["Version"]
+            found.add(("deb", name, version) if debian else ("pypi", re.sub(r"[-_.]+", "-", name).lower(), version))
     return found
 
 
@@ -92,6 +116,20 @@ def test_the_sbom_lists_every_installed_distribution(
     assert in_spdx == installed
     counts = [sum(kind == wanted for kind, _, _ in installed) for wanted in ("deb", "pypi")]
     delivered("the SBOM lists what the image holds", note=f"{counts[0]} Debian packages, {counts[1]} distributions")
+
+
+def test_the_authorities_are_a_package_of_the_list(papers: Papers, installed: set[Package]) -> None:
+    """Which authorities are trusted changes, and an image that trusts an old list is to be found."""
+    assert papers.texts[AUTHORITIES].count("BEGIN CERTIFICATE") > 100
+    assert "ca-certificates" in {name for kind, name, _ in installed if kind == "deb"}
+
+
+def test_every_debian_package_comes_with_its_licence(papers: Papers, installed: set[Package]) -> None:
+    """Some packages only have a link to the text of another one."""
+    packages = {name for kind, name, _ in installed if kind == "deb"}
+    assert {"libgcc-s1", "libstdc++6", "libpython3.13-stdlib"} <= packages
+    assert [name for name in sorted(packages) if len(papers.licence(name)) < SHORTEST_LICENCE] == []
+    assert "GCC Runtime Library Exception" in " ".join(papers.licence("libstdc++6").split())
 
 
 def key(purl: str) -> Package:
@@ -123,15 +161,21 @@ def test_every_licence_is_on_the_list(
 
 
 @pytest.mark.timeout(300)
-def test_make_image_gives_the_digest_that_runs(
-    stack: up.Stack, image: str, delivered: Callable[..., None], capsys: pytest.CaptureFixture[str]
+def test_same_inputs_give_the_same_digest(
+    stack: up.Stack,
+    image: str,
+    report: Callable[..., None],
+    delivered: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["image", "--tag=made"]) == 0, capsys.readouterr()
+    """Built once more with nothing from any cache."""
+    assert main(["image", "--tag=made", "--no-cache"]) == 0, capsys.readouterr()
     assert capsys.readouterr().out.strip() == image
     facts = json.loads(images.FACTS.read_text())
     assert facts == {"repository": stack.image.repository, "digest": stack.image.digest}
     assert stack.registry.digest("links", "made") == stack.image.digest
-    delivered("make image gives the digest that runs", note=stack.image.digest[:19])
+    for put in (report, delivered):
+        put("a second build without a cache has the same digest", note=stack.image.digest[:19])
 
 
 def test_make_image_pushes_to_another_registry_too(
