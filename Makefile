@@ -120,7 +120,7 @@ summary: $(VENV) ## What the reports in build/report say, as Markdown
 dev: $(VENV) ## The service with reload, on a real PostgreSQL and Valkey of its own; no cluster, no Docker
 	@$(RUN) -m delivery dev
 
-image: $(VENV) ## Build the service's image, the same digest for the same commit, and push it ([REPOSITORY= TAG= PLATFORMS=])
+image: $(VENV) ## Build the service's image, the same digest for the same commit, and push it ([REPOSITORY= TAG= PLATFORMS= NO_CACHE=1])
 	@$(RUN) -m delivery image
 
 sbom: $(VENV) ## List what an image is made of, as CycloneDX and SPDX (IMAGE=repository@sha256:..., or a file)

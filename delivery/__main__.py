@@ -28,6 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     except Failure as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:  # a read-only folder, a full disk
+        print(f"{error.filename or 'The system'}: {error.strerror or error}.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130

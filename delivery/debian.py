@@ -59,12 +59,13 @@ def newest(system: str, names: Iterable[str], architecture: str = "amd64") -> Ar
         words = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
         run(["apt-get", "-q", "--error-on=any", *words, "update"], log="apt", env=apt.QUIET)
         listed = output(["apt-cache", "-q", *words, "madison", *sorted(names)])
-        published = next((work / "lists").glob(f"*{suite}-security_InRelease")).read_text(encoding="utf-8")
-    date = re.search(r"(?m)^Date: (.*)$", published)
+        # One signed file, or one beside its signature, as the mirror has it.
+        published = [f.read_text(encoding="utf-8") for f in (work / "lists").glob(f"*{suite}-security_*Release")]
+    date = re.search(r"(?m)^Date: (.*)$", "\n".join(published))
     return Archive(
         security=of_suite(listed, f"{suite}-security"),
         stable=of_suite(listed, suite) | of_suite(listed, f"{suite}-updates"),
-        published=date[1] if date else "",
+        published=date[1] if date else "an unknown day",
     )
 
 

@@ -84,13 +84,14 @@ def postgresql(number: int, word: str) -> Iterator[PostgreSQL]:
     if not (server.directory / "whole").exists():
         server.create()
         (server.directory / "whole").touch()
-    server.start()
     try:
+        server.start()
         if not server.execute(f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'").strip():  # noqa: S608  # a constant
             server.execute(f"CREATE DATABASE {DATABASE}")
         yield server
     finally:
-        server.stop()
+        if server.runs:
+            server.stop()
 
 
 @contextmanager
@@ -122,8 +123,8 @@ def valkey(number: int, word: str) -> Iterator[Valkey]:
         raise Failure("valkey-server is missing: install it, as with apt-get install valkey-server.")
     (HOME / "valkey").mkdir(parents=True, exist_ok=True)
     server = Valkey(bound(program), HOME / "valkey", port=number, password=word)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()
@@ -137,6 +138,7 @@ class Service:
     management_port: int
     process: "subprocess.Popen[bytes] | None" = None
     minting: "subprocess.Popen[str] | None" = None
+    migrated: bool = False
 
     def mint(self) -> None:
         """Begin to make a token; it is ready by the time the service is."""
@@ -144,22 +146,38 @@ class Service:
         self.minting = subprocess.Popen(argv, cwd=HOME, env=self.environment, stdout=subprocess.PIPE, text=True)
 
     def token(self) -> str:
+        """It is made anew if the code could not make one when it was begun."""
+        if self.minting is None or self.minting.wait():
+            self.mint()
         return self.minting.communicate()[0].strip() if self.minting else ""
 
-    def migrate(self) -> bool:
-        """Whether the database's schema is now what the code wants; says why not."""
+    def migrate(self) -> None:
+        """Bring the database's schema to what the code wants; says why not."""
         try:
             output([sys.executable, "-m", "app", "migrate"], cwd=HOME, env=self.environment)
+            self.migrated = True
         except CommandFailed as error:
             say(f"The migration failed:\n{error}")
+            self.migrated = False
+
+    def run(self) -> bool:
+        """Start it where the database is what it wants, and wait; whether it is ready."""
+        if not self.migrated:
+            self.migrate()
+        if not self.migrated:
             return False
-        return True
+        self.start()
+        return self.wait_ready()
 
     def start(self) -> None:
         # A session of its own: Ctrl-C comes to us alone, and the servers end after the service.
-        self.process = subprocess.Popen(
-            bound([sys.executable, "-m", "app", "serve"]), cwd=HOME, env=self.environment, start_new_session=True
-        )
+        self.process = subprocess.Popen(self.command, cwd=HOME, env=self.environment, start_new_session=True)
+
+    @property
+    def command(self) -> list[str]:
+        argv = [sys.executable, "-m", "app", "serve"]
+        # A debugger goes on in what is started as Python, and in nothing that starts Python in turn.
+        return argv if "pydevd" in sys.modules else bound(argv)
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
@@ -229,12 +247,9 @@ def changed(before: Snapshot, after: Snapshot) -> list[Path]:
 
 
 def watch(service: Service, ready: Callable[[], None]) -> None:
-    """Run the service until interrupted; start it anew whenever a file of app/ has changed."""
+    """Run the service until interrupted; start it anew whenever a file of app/ has changed. `ready` is called once."""
     seen = snapshot()
-    runs = service.migrate()
-    if runs:
-        service.start()
-        runs = service.wait_ready()
+    runs = welcomed = service.run()
     if runs:
         ready()
     else:
@@ -250,15 +265,17 @@ def watch(service: Service, ready: Callable[[], None]) -> None:
         seen = now
         started = time.monotonic()
         service.stop()
-        runs = not any(f.is_relative_to(APP / "migrations") for f in files) or service.migrate()
-        if runs:
-            service.start()
-            runs = service.wait_ready()
+        if any(f.is_relative_to(APP / "migrations") for f in files):
+            service.migrated = False
+        runs = service.run()
         names = ", ".join(shown(f) for f in files[:3]) + (", ..." if len(files) > 3 else "")
         if runs:
             say(f"Reloaded after a change of {names} in {time.monotonic() - started:.1f} s.")
         else:
             say(f"It does not start after a change of {names}: waiting for the next one ...")
+        if runs and not welcomed:
+            ready()
+            welcomed = True
 
 
 def welcome(service: Service, chosen: dict[str, int], database: PostgreSQL, cache: Valkey, seconds: float) -> str:

@@ -65,8 +65,14 @@ def distinct(findings: Iterable[Finding]) -> list[Finding]:
 
 def exemptions(file: Path = EXCEPTIONS) -> list[Exemption]:
     """The exceptions file. Raises Failure."""
-    entries = yaml.safe_load(file.read_text(encoding="utf-8"))["exceptions"] or []
-    return [_exemption(entry, file) for entry in entries]
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Failure(f"{shown(file)} cannot be read: {error}") from error
+    entries = content.get("exceptions", "no list") if isinstance(content, dict) else "no list"
+    if not isinstance(entries, list | None):
+        raise Failure(f"{shown(file)} has no list of exceptions: write `exceptions: []` for none.")
+    return [_exemption(entry, file) for entry in entries or []]
 
 
 def _exemption(entry: object, file: Path) -> Exemption:

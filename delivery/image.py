@@ -6,6 +6,7 @@ import os
 import re
 import sys
 
+from delivery.switch import switch
 from k8s.kind import engine
 from k8s.kind.paths import BUILD, ROOT
 from k8s.kind.process import Failure, output, succeeds
@@ -39,8 +40,10 @@ def reachable(image: str) -> str:
     return image
 
 
-def build(repository: str, tag: str, platforms: str, progress: Progress) -> Built:
-    """Build and push; without a repository to the local registry. Raises Failure."""
+def build(repository: str, tag: str, platforms: str, progress: Progress, *, fresh: bool = False) -> Built:
+    """Build and push; without a repository to the local registry. `fresh` takes nothing from the engine's cache, where
+    Debian's packages are those of the first build. Raises Failure.
+    """
     if repository and not REPOSITORY.fullmatch(repository):
         raise Failure(
             f"REPOSITORY is '{repository}': give a registry and a name without tag, as registry.example.com/links."
@@ -51,6 +54,7 @@ def build(repository: str, tag: str, platforms: str, progress: Progress) -> Buil
         raise Failure(f"PLATFORMS is '{platforms}': separate them by commas, as in linux/amd64,linux/arm64.")
     engine.ensure(progress)
     options = [f"--platform={platforms}"] if platforms else []
+    options += ["--no-cache"] if fresh else []
     target = repository or f"{local_registry()}/{NAME}"
     if "rewrite-timestamp" not in engine.push_options():
         progress.say(
@@ -63,8 +67,9 @@ def build(repository: str, tag: str, platforms: str, progress: Progress) -> Buil
 
 
 def run(args: argparse.Namespace) -> int:
+    fresh = args.no_cache or switch("NO_CACHE", os.environ.get("NO_CACHE", ""))
     with Progress() as progress:
-        built = build(args.repository, args.tag, args.platforms, progress)
+        built = build(args.repository, args.tag, args.platforms, progress, fresh=fresh)
     FACTS.write_text(json.dumps({"repository": built.repository, "digest": built.digest}) + "\n")
     sys.stdout.write(f"{built.repository}@{built.digest}\n")
     return 0
@@ -76,4 +81,6 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--repository", default=given("REPOSITORY", ""), help="with registry (default: the local one)")
     parser.add_argument("--tag", default=given("TAG") or "latest", help="(default: latest)")
     parser.add_argument("--platforms", default=given("PLATFORMS", ""), help="comma separated (default: this machine's)")
+    help_text = "take nothing from the engine's cache: Debian's packages of today (default: $NO_CACHE)"
+    parser.add_argument("--no-cache", action="store_true", help=help_text)
     parser.set_defaults(run=run)

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ class Package:
 
 @dataclass(frozen=True)
 class Contents:
-    """What an image holds. `system` is that of its os-release, such as debian 13.7; '' where it has none."""
+    """What an image holds. `system` is that of its os-release, such as debian 13.7; '' where trivy knows none, and then
+    lists no package of it either."""
 
     system: str
     packages: tuple[Package, ...]
@@ -54,6 +56,11 @@ def write(image: str, folder: Path | None = None, platform: str = "") -> dict[st
         made[form] = folder / name
         trivy("image", *source(image, platform), f"--format={form}", f"--output={folder / name}")
     found = read(made["cyclonedx"])
+    if not found.system:
+        raise Failure(
+            f"Of which system {image} is made is not known (it has no etc/os-release of one that trivy knows), so that "
+            "system's packages cannot be listed."
+        )
     if not found.packages:
         raise Failure(f"No package was found in {image}: an image without package records cannot be judged.")
     return made
@@ -66,6 +73,7 @@ def read(file: Path) -> Contents:
     system = next(
         (f"{c['name']} {c.get('version', '')}".strip() for c in components if c["type"] == "operating-system"), ""
     )
+    system = "" if system == "none" else system
     packages = [package(c) for c in components if "purl" in c]
     return Contents(system, tuple(sorted(packages, key=lambda p: (p.kind, p.name))))
 
@@ -118,9 +126,7 @@ def trivy(*arguments: str) -> str:
     """Run it to its end. Its database, if one can be had, is cached. Raises Failure with its last line."""
     command, *rest = arguments
     options = ["--quiet", "--skip-version-check", "--disable-telemetry", f"--cache-dir={cache() / 'trivy'}"]
-    done = subprocess.run(
-        [tools.program("trivy"), command, *options, *rest], capture_output=True, text=True, timeout=TIMEOUT, check=False
-    )
+    done = ended([tools.program("trivy"), command, *options, *rest], TIMEOUT)
     if done.returncode:
         said = [line.strip(" \t*") for line in done.stderr.splitlines() if line.strip(" \t*")]
         reason = (
@@ -128,6 +134,19 @@ def trivy(*arguments: str) -> str:
         )
         raise Failure(f"trivy {command} failed: {reason}")
     return done.stdout
+
+
+def ended(argv: Sequence[str | Path], seconds: float) -> "subprocess.CompletedProcess[str]":
+    """A program that has run to its end, however it ended. Raises Failure if it cannot be run, or takes longer."""
+    name = Path(argv[0]).name
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Failure(
+            f"{name} did not end within {seconds:g} s: is there a network that drops its requests?"
+        ) from error
+    except OSError as error:
+        raise Failure(f"{name} cannot be run ({error.strerror}): `make .venv` installs what is of Python.") from error
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,11 +7,9 @@ cannot be asked is named, and so are packages that no source has judged: silence
 
 import argparse
 import datetime as dt
-import importlib.util
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection
@@ -22,6 +20,7 @@ from typing import Any
 from delivery import debian, findings, sbom
 from delivery.findings import Finding
 from delivery.sbom import ECOSYSTEMS, Contents, Package
+from delivery.switch import switch
 from k8s.kind.paths import shown
 from k8s.kind.process import Failure
 
@@ -36,8 +35,10 @@ class Answer:
     """What a source said of the packages that it has judged."""
 
     source: str
+    told: bool = False
+    """Whether it could be asked; or there was nothing to ask it."""
     asked: int = 0
-    """Of how many packages it told; 0 where it could not be asked."""
+    """Of how many packages it told."""
     judged: frozenset[Package] = frozenset()
     """Those of them of which it would have told a weakness."""
     findings: list[Finding] = field(default_factory=list)
@@ -45,6 +46,7 @@ class Answer:
     """As of when; or why it could not be asked."""
 
     def judges(self, packages: Collection[Package]) -> None:
+        self.told = True
         self.judged = frozenset(packages)
         self.asked = len(self.judged)
 
@@ -81,7 +83,7 @@ def judge(document: Path, sources: Collection[Source], today: dt.date, exception
         found,
         [f for f in found if any(each.matches(f) for each in valid)],
         unjudged,
-        findings.objections(allowed, found, today, complete=not unjudged),
+        findings.objections(allowed, found, today, complete=not unjudged and all(answer.told for answer in answers)),
     )
 
 
@@ -122,21 +124,19 @@ def name_of(name: str, kind: str) -> str:
 def advisories(contents: Contents, _document: Path) -> Answer:
     """Python distributions, by the advisories that PyPI itself publishes of each release; pip-audit asks."""
     answer = Answer("PyPI's advisories")
-    wanted = {p.name: p for p in contents.packages if p.kind == "pypi"}
+    wanted = distributions(contents, answer)
     if not wanted:
-        answer.note = "there are no Python distributions"
-        return answer
-    if importlib.util.find_spec("pip_audit") is None:
-        answer.note = "pip-audit is not installed"
         return answer
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "requirements.txt"
         file.write_text("".join(f"{p.name}=={p.version}\n" for p in wanted.values()))
         audit = ["--requirement", str(file), "--no-deps", "--disable-pip", "--vulnerability-service=pypi"]
         audit += ["--format=json", "--progress-spinner=off", "--desc=off", "--aliases=on"]
-        done = subprocess.run(
-            [sys.executable, "-m", "pip_audit", *audit], capture_output=True, text=True, timeout=TIMEOUT, check=False
-        )
+        try:
+            done = sbom.ended([Path(sys.executable).with_name("pip-audit"), *audit], TIMEOUT)
+        except Failure as error:
+            answer.note = str(error)
+            return answer
     try:
         said = json.loads(done.stdout)["dependencies"]
     except ValueError:
@@ -144,6 +144,14 @@ def advisories(contents: Contents, _document: Path) -> Answer:
         answer.note = lines[-1] if lines else f"pip-audit ended with exit {done.returncode}"
         return answer
     return from_pip_audit(answer, wanted, said)
+
+
+def distributions(contents: Contents, answer: Answer) -> dict[str, Package]:
+    """The Python distributions, by name; where there are none, the answer says so."""
+    found = {p.name: p for p in contents.packages if p.kind == "pypi"}
+    if not found:
+        answer.told, answer.note = True, "there are no Python distributions"
+    return found
 
 
 def from_pip_audit(answer: Answer, wanted: dict[str, Package], said: list[dict[str, Any]]) -> Answer:
@@ -168,9 +176,8 @@ def withdrawn(contents: Contents, _document: Path) -> Answer:
     That nobody withdrew a release says nothing of its weaknesses, so this judges none.
     """
     answer = Answer("PyPI's withdrawn releases")
-    wanted = {p.name: p for p in contents.packages if p.kind == "pypi"}
+    wanted = distributions(contents, answer)
     if not wanted:
-        answer.note = "there are no Python distributions"
         return answer
     uv = Path(sys.executable).with_name("uv")
     with tempfile.TemporaryDirectory() as temporary:
@@ -178,15 +185,9 @@ def withdrawn(contents: Contents, _document: Path) -> Answer:
         file.write_text("".join(f"{p.name}=={p.version}\n" for p in wanted.values()))
         words = ["pip", "install", "--dry-run", "--no-deps", f"--target={temporary}/target", "--python-version=3.13"]
         try:
-            done = subprocess.run(
-                [uv, *words, "--no-config", "--color=never", "--requirement", file],
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
-        except OSError:
-            answer.note = "uv is not installed: make .venv"
+            done = sbom.ended([uv, *words, "--no-config", "--color=never", "--requirement", file], TIMEOUT)
+        except Failure as error:
+            answer.note = str(error)
             return answer
     return from_uv(answer, wanted, done.stderr, done.returncode)
 
@@ -200,8 +201,9 @@ def from_uv(answer: Answer, wanted: dict[str, Package], said: str, code: int) ->
                 answer.findings.append(
                     Finding("release-gone", package.name, package.version, "unrated", "another release", answer.source)
                 )
+        answer.told, answer.asked = bool(answer.findings), len(answer.findings)
         return answer
-    answer.asked = len(wanted)
+    answer.told, answer.asked = True, len(wanted)
     for name, version in YANKED.findall(said):
         answer.findings.append(
             Finding("release-yanked", sbom.normalized(name), version, "unrated", "another release", answer.source)
@@ -214,7 +216,7 @@ def debian_security(contents: Contents, _document: Path) -> Answer:
     answer = Answer("Debian's security updates")
     packages = [p for p in contents.packages if p.kind == "deb"]
     if not packages:
-        answer.note = "there are no Debian packages"
+        answer.told, answer.note = True, "there are no Debian packages"
         return answer
     architecture = next((p.architecture for p in packages if p.architecture not in {"", "all"}), "amd64")
     try:
@@ -244,8 +246,13 @@ def from_archive(answer: Answer, packages: list[Package], archive: debian.Archiv
 SOURCES: tuple[Source, ...] = (trivy, advisories, withdrawn, debian_security)
 
 
+def report_file(platform: str = "") -> Path:
+    """build/report/scan.json, and of a platform that was named scan-linux-arm64.json."""
+    return REPORT.with_stem(f"{REPORT.stem}-{platform.replace('/', '-')}") if platform else REPORT
+
+
 def report(image: str, verdict: Verdict) -> dict[str, Any]:
-    """build/report/scan.json."""
+    """What the file says."""
     return {
         "image": image,
         "pass": not (verdict.failing or verdict.unjudged or verdict.objections),
@@ -266,7 +273,7 @@ def lines(verdict: Verdict) -> list[str]:
     """For people: who was asked, and what they said."""
     said = []
     for answer in verdict.answers:
-        asked = f"{answer.asked} packages" if answer.asked else "could not be asked"
+        asked = f"{answer.asked} packages" if answer.told else "could not be asked"
         said.append(f"{answer.source}: {asked}{f' ({answer.note})' if answer.note else ''}")
     said += [f"  {f}{' - excepted' if f in verdict.allowed else ''}" for f in verdict.findings]
     return said
@@ -278,8 +285,8 @@ def refusals(verdict: Verdict, *, partial: bool) -> list[str]:
     if verdict.failing:
         what = ", ".join(sorted({f.package for f in verdict.failing}))
         said.append(
-            f"Upgrades would mend {len(verdict.failing)} high findings in {what}: `make lock` for Python, a build "
-            "without the cache for Debian; or name them in delivery/exceptions.yaml, with a reason and an end."
+            f"Upgrades would mend {len(verdict.failing)} high findings in {what}: `make lock` for Python, `make "
+            "image NO_CACHE=1` for Debian; or name them in delivery/exceptions.yaml, with a reason and an end."
         )
     if verdict.unjudged and not partial:
         kinds = {ECOSYSTEMS.get(p.kind, f"{p.kind} package") for p in verdict.unjudged}
@@ -291,18 +298,20 @@ def refusals(verdict: Verdict, *, partial: bool) -> list[str]:
 
 
 def scan(image: str, platform: str = "") -> Verdict:
-    """List an image's packages and have them judged; writes build/report/scan.json. Raises Failure."""
+    """List an image's packages and have them judged; writes the report. Raises Failure."""
     document = sbom.write(image, platform=platform)["cyclonedx"]
     today = dt.datetime.now(dt.UTC).date()
     verdict = judge(document, SOURCES, today, findings.EXCEPTIONS)
-    REPORT.write_text(json.dumps(report(image, verdict), indent=2) + "\n", encoding="utf-8")
+    file = report_file(platform)
+    file.write_text(json.dumps(report(image, verdict), indent=2) + "\n", encoding="utf-8")
     return verdict
 
 
 def run(args: argparse.Namespace) -> int:
+    partial = args.partial or switch("PARTIAL", os.environ.get("PARTIAL", ""))
     verdict = scan(args.image, args.platform)
-    sys.stdout.write("\n".join([*lines(verdict), f"All of it: {shown(REPORT)}"]) + "\n")
-    if said := refusals(verdict, partial=args.partial):
+    sys.stdout.write("\n".join([*lines(verdict), f"All of it: {shown(report_file(args.platform))}"]) + "\n")
+    if said := refusals(verdict, partial=partial):
         raise Failure("\n".join(said))
     high = len([f for f in verdict.findings if f.fails])
     sys.stdout.write(f"Fixable high findings: {high}{' (all of them excepted)' if high else ''}.\n")
@@ -312,10 +321,6 @@ def run(args: argparse.Namespace) -> int:
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("scan", help="known weaknesses of an image; fails on high ones that can be mended")
     sbom.add_image(parser)
-    parser.add_argument(
-        "--partial",
-        action="store_true",
-        default=bool(os.environ.get("PARTIAL")),
-        help="do not fail for packages that no source has judged",
-    )
+    help_text = "do not fail for packages that no source has judged (default: $PARTIAL)"
+    parser.add_argument("--partial", action="store_true", help=help_text)
     parser.set_defaults(run=run)

@@ -10,6 +10,7 @@ from delivery.deploy.exits import MEANINGS, Exit, Stopped
 from delivery.deploy.pipeline import Pipeline
 from delivery.deploy.reference import Image
 from delivery.deploy.summary import FILE, Summary
+from delivery.switch import switch
 from k8s.kind.process import Failure
 from k8s.kind.progress import Progress
 
@@ -27,12 +28,6 @@ def seconds(name: str, text: str, default: float) -> float:
     if not 0 <= found <= MAX_SECONDS:
         raise Failure(f"{name} is '{text}': give a number of seconds from 0 to {MAX_SECONDS:g}.")
     return found
-
-
-def switch(name: str, text: str) -> bool:
-    if text.lower() not in {"", "0", "1", "true", "false"}:
-        raise Failure(f"{name} is '{text}': give 1, or leave it out.")
-    return text.lower() in {"1", "true"}
 
 
 def revision(text: str) -> int | None:

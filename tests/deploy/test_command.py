@@ -11,6 +11,7 @@ import yaml
 
 from delivery.deploy import checks, command
 from delivery.deploy.exits import MEANINGS
+from delivery.switch import switch
 from k8s.kind.paths import ROOT
 from k8s.kind.process import Failure
 
@@ -143,7 +144,7 @@ def test_the_exit_codes_are_documented() -> None:
 
 @pytest.mark.parametrize("text", ["1", "true", "0", "false", ""])
 def test_a_switch(text: str) -> None:
-    assert command.switch("DRY_RUN", text) is (text in {"1", "true"})
+    assert switch("DRY_RUN", text) is (text in {"1", "true"})
 
 
 @pytest.mark.parametrize(("text", "found"), [("", 7.0), ("0", 0.0), ("1.5", 1.5)])

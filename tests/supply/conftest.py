@@ -13,7 +13,7 @@ MakeImage = Callable[..., str]
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of make's, which are defaults of the commands."""
-    for name in ("IMAGE", "PARTIAL", "PLATFORM", "PLATFORMS", "REPOSITORY", "TAG"):
+    for name in ("IMAGE", "NO_CACHE", "PARTIAL", "PLATFORM", "PLATFORMS", "REPOSITORY", "TAG"):
         monkeypatch.delenv(name, raising=False)
 
 

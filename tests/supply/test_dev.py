@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpx
 import pytest
 
+from app import __version__
 from delivery import dev
 from delivery.servers import free_port
 from k8s.kind.paths import BUILD, ROOT
@@ -130,7 +132,7 @@ def test_serves_reloads_and_leaves_nothing(checkout: Path, start: Callable[[], D
     running.wait_for("A token, good for a week")
     running.wait_for("--json")
     first = time.monotonic() - running.started
-    assert running.get("/")["version"] == "0.1.0"
+    assert running.get("/")["version"] == __version__
     made = running.post("/api/v1/links", {"url": "https://example.com/"})
     docs = httpx.get(f"http://127.0.0.1:{running.ports['APP_PORT']}/docs", trust_env=False)
     assert docs.status_code == 200
@@ -138,22 +140,22 @@ def test_serves_reloads_and_leaves_nothing(checkout: Path, start: Callable[[], D
     second = start()
     until(lambda: second.process.poll() is not None)
     assert second.heard("already at work in this checkout")
-    assert running.get("/")["version"] == "0.1.0"
+    assert running.get("/")["version"] == __version__
 
     package = checkout / "app" / "__init__.py"
     text = package.read_text()
     began = time.monotonic()
-    package.write_text(text.replace("0.1.0", "0.1.1"))
+    package.write_text(text.replace(__version__, "0.0.1"))
     running.wait_for("Reloaded after a change of app/__init__.py")
     reload_seconds = time.monotonic() - began
-    assert running.get("/")["version"] == "0.1.1"
+    assert running.get("/")["version"] == "0.0.1"
 
     package.write_text(text + "(")
     running.wait_for("It does not start after a change of app/__init__.py")
     assert running.process.poll() is None
-    package.write_text(text.replace("0.1.0", "0.1.2"))
+    package.write_text(text.replace(__version__, "0.0.2"))
     until(lambda: sum("Reloaded" in line for line in list(running.said)) == 2)
-    assert running.get("/")["version"] == "0.1.2"
+    assert running.get("/")["version"] == "0.0.2"
     package.write_text(text)
 
     assert running.end() == 0
@@ -186,6 +188,38 @@ def test_begins_anew_after_it_was_killed(checkout: Path, start: Callable[[], Dev
     again.wait_for("--json")
     assert again.end() == 0
     assert not processes_of(checkout)
+
+
+@pytest.mark.timeout(300)
+def test_begins_with_code_that_does_not_run(checkout: Path, start: Callable[[], Dev]) -> None:
+    """Once it is mended, the database is migrated, and the developer hears what a start says."""
+    shutil.rmtree(checkout / "build" / "dev", ignore_errors=True)
+    package = checkout / "app" / "__init__.py"
+    text = package.read_text()
+    package.write_text(text + "(")
+    try:
+        running = start()
+        running.wait_for("The service did not start: waiting for a change")
+    finally:
+        package.write_text(text)
+    running.wait_for("--json")
+    assert running.get("/api/v1/links")["items"] == []
+    assert running.end() == 0
+    assert not processes_of(checkout)
+
+
+@pytest.mark.timeout(300)
+def test_leaves_nothing_when_it_is_ended_while_it_starts(checkout: Path, start: Callable[[], Dev]) -> None:
+    running = start()
+    until(lambda: listens(running.ports["POSTGRESQL_PORT"]))
+    assert running.end(signal.SIGTERM) == 0
+    assert not processes_of(checkout)
+
+
+def test_a_debugger_can_follow_into_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does so into a child whose first word is Python."""
+    monkeypatch.setitem(sys.modules, "pydevd", ModuleType("pydevd"))
+    assert dev.Service({}, 9000).command[0] == sys.executable
 
 
 def processes_of(checkout: Path) -> list[str]:

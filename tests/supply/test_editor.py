@@ -74,6 +74,28 @@ def test_a_hook_refuses_what_is_bad_and_passes_what_is_good(
         assert ("Failed" if code else "Passed") in done.stdout
 
 
+GENERATED = [
+    ("configuration", "docs/configuration.md", ("app", "docs")),
+    ("chart-readme", "charts/fastapi-service/README.md", ("charts",)),
+    ("dashboards", "charts/fastapi-service/dashboards/service-overview.json", ("app", "charts", "grafana", "k8s")),
+]
+
+
+@pytest.mark.parametrize(("hook", "generated", "folders"), GENERATED, ids=[hook for hook, _, _ in GENERATED])
+def test_a_hook_refuses_a_generated_file_that_was_changed(
+    checkout: Path, hook: str, generated: str, folders: tuple[str, ...]
+) -> None:
+    for folder in folders:
+        shutil.copytree(ROOT / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__", "images"))
+    text = (checkout / generated).read_text()
+    for content, code in ((text, 0), (text.replace("e", "a"), 1)):
+        (checkout / generated).write_text(content)
+        subprocess.run(["git", "add", "--all"], cwd=checkout, check=True)
+        done = pre_commit(checkout, "run", hook, "--files", generated)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert ("Failed" if code else "Passed") in done.stdout
+
+
 def test_the_hooks_are_what_lint_does() -> None:
     """A hook whose command `make lint` does not run would find what nobody else finds."""
     recipe = re.search(r"(?ms)^lint:.*?\n\n", (ROOT / "Makefile").read_text())
@@ -118,9 +140,11 @@ def test_every_command_and_file_that_is_named_exists(document: str) -> None:
 
 
 def test_lines_end_as_the_editors_configuration_says() -> None:
-    files = subprocess.run(["git", "ls-files", "*.py", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
-    for name in files.stdout.split():
-        if (ROOT / name).is_file():
-            content = (ROOT / name).read_bytes()
-            assert b"\r\n" not in content, name
-            assert not content or content.endswith(b"\n"), name
+    folders = ("app", "bench", "charts", "delivery", "docs", "grafana", "k8s", "tests")
+    files = [*ROOT.glob("*.md"), *(file for folder in folders for file in (ROOT / folder).rglob("*"))]
+    checked = [file for file in files if file.suffix in {".md", ".py"}]
+    assert ROOT / "README.md" in checked
+    for file in checked:
+        content = file.read_bytes()
+        assert b"\r\n" not in content, file
+        assert not content or content.endswith(b"\n"), file

@@ -64,3 +64,9 @@ def test_without_a_local_registry_says_what_to_do(
     monkeypatch.setattr("delivery.__main__.TOOLS", tmp_path)
     assert main(["sbom", "shipshape.local/links@sha256:abc"]) == 1
     assert "`make up` starts one" in capsys.readouterr().err
+
+
+def test_no_cache_is_asked_for_by_a_yes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("NO_CACHE", "maybe")
+    assert main(["image"]) == 1
+    assert capsys.readouterr().err == "NO_CACHE is 'maybe': give 1, or leave it out.\n"

@@ -79,6 +79,29 @@ def test_a_statement_needs_a_reason(tmp_path: Path) -> None:
         licences.policy(file)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "cannot be read as lists of licences"),
+        ("allowed: [MIT]\n", "cannot be read as lists of licences"),
+        ("allowed: {pypi: [MIT]\n", "cannot be read as lists of licences"),
+        ("stated: {}\n", "cannot be read as lists of licences"),
+        ("allowed: {}\nstated: {'pypi:h11': {reason: x}}\n", "pypi:h11 is stated without licences"),
+        ("allowed: {}\nstated: {'pypi:h11': {licences: MIT, reason: x}}\n", "pypi:h11 is stated without licences"),
+        ("allowed: {}\nstated: {'pypi:h11': {licences: [], reason: x}}\n", "pypi:h11 is stated without licences"),
+    ],
+)
+def test_a_list_that_is_not_whole_is_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "licences.yaml").write_text(text)
+    with pytest.raises(Failure, match=sentence):
+        licences.policy(tmp_path / "licences.yaml")
+
+
+def test_nothing_need_be_stated(tmp_path: Path) -> None:
+    (tmp_path / "licences.yaml").write_text("allowed: {pypi: [MIT]}\nstated:\n")
+    assert licences.policy(tmp_path / "licences.yaml") == Policy({"pypi": frozenset({"MIT"})}, {})
+
+
 def test_copyleft_is_taken_of_debian_alone() -> None:
     rules = licences.policy()
     assert licences.judge(Package("deb", "x", "1", licences=("GPL-3.0-or-later",)), rules).passes

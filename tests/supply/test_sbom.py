@@ -9,6 +9,7 @@ from delivery import sbom
 from delivery.__main__ import main
 from delivery.sbom import Package
 from k8s.kind.process import Failure
+from tests.supply import layout
 from tests.supply.conftest import MakeImage
 from tests.supply.layout import debian, python
 
@@ -40,6 +41,13 @@ def test_spdx_lists_the_same(make_image: MakeImage, tmp_path: Path) -> None:
 def test_an_image_without_package_records_is_refused(make_image: MakeImage, tmp_path: Path) -> None:
     with pytest.raises(Failure, match="No package was found"):
         sbom.write(make_image({"srv/app.py": "pass\n"}), tmp_path / "report")
+
+
+def test_an_image_of_an_unknown_system_is_refused(tmp_path: Path) -> None:
+    """Its Debian packages would be missing from the list without a word."""
+    image = layout.write(tmp_path / "image", debian("zlib1g", "1:1.3.1-1") | python("h11", "0.16.0"))
+    with pytest.raises(Failure, match=r"Of which system .* is made is not known"):
+        sbom.write(str(image), tmp_path / "report")
 
 
 @pytest.mark.parametrize("image", ["127.0.0.1:1/links@sha256:" + "0" * 64, "not an image"])

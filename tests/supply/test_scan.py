@@ -3,6 +3,8 @@ given in their own form."""
 
 import datetime as dt
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,8 +146,39 @@ def test_an_exception_that_is_not_whole_is_refused(exceptions: Callable[[str], P
         findings.exemptions(exceptions(text))
 
 
+@pytest.mark.parametrize("text", ["", "exceptions: {}\n", "- id: x\n", "others: []\n"])
+def test_a_file_without_exceptions_says_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "exceptions.yaml").write_text(text)
+    with pytest.raises(Failure, match="has no list of exceptions"):
+        findings.exemptions(tmp_path / "exceptions.yaml")
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    (tmp_path / "exceptions.yaml").write_text("exceptions: [\n")
+    for name in ("exceptions.yaml", "missing.yaml"):
+        with pytest.raises(Failure, match=f"{name} cannot be read"):
+            findings.exemptions(tmp_path / name)
+
+
+def test_no_exceptions_are_an_empty_list(exceptions: Callable[[str], Path]) -> None:
+    assert findings.exemptions(exceptions("")) == []
+    assert findings.exemptions(exceptions("  # none\n")) == []
+
+
 def test_the_exceptions_of_this_project_can_be_read() -> None:
     assert all(each.reason for each in findings.exemptions())
+
+
+def test_an_exception_may_be_of_use_to_a_source_that_could_not_be_asked(judge: Judge) -> None:
+    """A runner that is no Debian cannot tell whether Debian's update is still to come."""
+
+    def silent(_contents: Contents, _document: Path) -> Answer:
+        return Answer("another source", note="there is no network")
+
+    verdict = judge(source(), silent, allow=allow())
+    assert verdict.unjudged == []
+    assert scan.refusals(verdict, partial=False) == []
+    assert scan.lines(verdict) == ["a source: 2 packages", "another source: could not be asked (there is no network)"]
 
 
 def test_silence_is_no_all_clear(judge: Judge) -> None:
@@ -210,6 +243,31 @@ def test_a_release_that_is_gone_is_found() -> None:
     packages = (Package("pypi", "attrs", "21.1.77"), Package("pypi", "h11", "0.16.0"))
     answer = scan.withdrawn(Contents("", packages), Path())
     assert [(f.id, f.package, f.fails) for f in answer.findings] == [("release-gone", "attrs", True)]
+    assert answer.asked == 1
+
+
+@pytest.mark.parametrize(("said", "note"), [("", "uv ended with exit 2"), ("error: no\n  route to host", "no route")])
+def test_uv_that_could_not_ask_is_named_as_silent(said: str, note: str) -> None:
+    answer = scan.from_uv(Answer("PyPI"), {"h11": H11}, said, 2)
+    assert not answer.told
+    assert note in answer.note
+    assert not answer.findings
+
+
+@pytest.mark.parametrize("ask", [scan.advisories, scan.withdrawn])
+@pytest.mark.parametrize(("program", "note"), [(None, "cannot be run"), ("exec sleep 60", "did not end within 0.1 s")])
+def test_a_program_that_is_missing_or_hangs_is_a_silent_source(
+    ask: Source, program: str | None, note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(scan, "TIMEOUT", 0.1)
+    for name in ("uv", "pip-audit") if program else ():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / name).chmod(0o755)
+    answer = ask(Contents("", (H11,)), Path())
+    assert not answer.told
+    assert note in answer.note
+    assert not answer.judged
 
 
 def test_debian_has_mended_an_old_package() -> None:
@@ -222,7 +280,7 @@ def test_debian_has_mended_an_old_package() -> None:
         return
     assert answer.asked == 2, answer.note
     assert [(f.package, f.fails) for f in answer.findings] == [("libssl3t64", True)]
-    assert "as of" in answer.note
+    assert re.match(r"as of \w{3}, \d", answer.note)
 
 
 def asks_debian() -> bool:
@@ -269,9 +327,17 @@ def test_another_system_is_not_judged_by_debian(system: str) -> None:
 
 def test_an_image_without_a_kind_of_package_needs_no_source_for_it() -> None:
     nothing = Contents("debian 13.7", ())
+    assert all(ask(nothing, Path()).told for ask in (scan.advisories, scan.withdrawn, scan.debian_security))
     assert scan.advisories(nothing, Path()).note == "there are no Python distributions"
     assert scan.withdrawn(nothing, Path()).note == "there are no Python distributions"
     assert scan.debian_security(nothing, Path()).note == "there are no Debian packages"
+
+
+def test_a_source_with_nothing_to_judge_is_not_one_that_could_not_be_asked(judge: Judge) -> None:
+    def nothing(_contents: Contents, _document: Path) -> Answer:
+        return Answer("a source", told=True, note="there are no such packages")
+
+    assert scan.lines(judge(nothing)) == ["a source: 0 packages (there are no such packages)"]
 
 
 def test_the_command_fails_for_an_old_image(
@@ -288,3 +354,26 @@ def test_the_command_fails_for_an_old_image(
     said = capsys.readouterr()
     assert "high findings in libssl3t64" in said.err
     assert not json.loads((tmp_path / "scan.json").read_text())["pass"]
+
+
+@pytest.mark.parametrize(("given", "code"), [("1", 0), ("true", 0), ("0", 1), ("", 1), ("maybe", 1)])
+def test_partial_is_asked_for_by_a_yes(
+    given: str, code: int, make_image: MakeImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "REPORT", tmp_path / "scan.json")
+    monkeypatch.setattr(sbom, "REPORT", tmp_path)
+    monkeypatch.setattr(scan, "SOURCES", ())
+    monkeypatch.setenv("PARTIAL", given)
+    assert main(["scan", make_image(layout.python("h11", "0.16.0"))]) == code
+
+
+def test_two_platforms_of_an_image_have_two_reports(
+    make_image: MakeImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "REPORT", tmp_path / "scan.json")
+    monkeypatch.setattr(sbom, "REPORT", tmp_path)
+    monkeypatch.setattr(scan, "SOURCES", ())
+    image = make_image(layout.python("h11", "0.16.0"))
+    scan.scan(image)
+    scan.scan(image, "linux/amd64")
+    assert {file.name for file in tmp_path.glob("scan*")} == {"scan.json", "scan-linux-amd64.json"}
