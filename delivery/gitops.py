@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from delivery.signing import BY_DIGEST
+from delivery.deploy import reference
 from k8s.kind.paths import ROOT, shown
 from k8s.kind.process import Failure
 
@@ -18,19 +18,20 @@ FILES = {
 
 
 def pin(image: str, folder: Path = ENVIRONMENTS) -> list[Path]:
-    """Write the image into each file; returns those that have changed. Raises Failure, with nothing written."""
-    if not BY_DIGEST.fullmatch(image):
-        raise Failure(f"'{image}' does not name one image: give its digest, repository@sha256:...")
-    repository, _, digest = image.partition("@")
+    """Write the image into each file that is there (a team may keep one road of the two); returns those that have
+    changed. Raises Failure, with nothing written."""
+    wanted = reference.parse(image)
+    files = {folder / name: places for name, places in FILES.items() if (folder / name).exists()}
+    if not files:
+        raise Failure(f"There is neither {' nor '.join(FILES)} in {shown(folder)}: nothing reads the image there.")
     written: dict[Path, str] = {}
-    for name, (before_repository, before_digest) in FILES.items():
-        file = folder / name
+    for file, (before_repository, before_digest) in files.items():
         text = file.read_text(encoding="utf-8")
         new = text
-        for before, value in ((before_repository, repository), (before_digest, digest)):
+        for before, value in ((before_repository, wanted.repository), (before_digest, wanted.digest)):
             new, count = re.subn(rf"({before})\S+", rf"\g<1>{value}", new)
             if count != 1:
-                raise Failure(f"{shown(file)} does not name its image as it did: write {image} there by hand.")
+                raise Failure(f"{shown(file)} does not name its image as it did: write {wanted} there by hand.")
         if new != text:
             written[file] = new
     for file, text in written.items():
@@ -46,6 +47,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def run(args: argparse.Namespace) -> int:
-    for file in pin(args.image):
+    written = pin(args.image)
+    for file in written:
         print(f"{shown(file)}: commit it, and it is deployed.")
+    if not written:
+        print(f"{args.image} is what they name already: there is nothing to commit.")
     return 0

@@ -19,7 +19,7 @@ from k8s.kind.process import Failure, output
 from k8s.service import Built
 
 SEMVER = r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
-HEADING = re.compile(rf"^## \[(Unreleased|{SEMVER})\](?: - \d{{4}}-\d{{2}}-\d{{2}})?$", flags=re.MULTILINE)
+HEADING = re.compile(rf"^## (\[Unreleased\]|\[{SEMVER}\] - \d{{4}}-\d{{2}}-\d{{2}})$", flags=re.MULTILINE)
 CHARTS = BUILD / "charts"
 FACTS = {"image": BUILD / "image.json", "chart": BUILD / "chart.json"}
 
@@ -31,9 +31,9 @@ def versions(root: Path = ROOT) -> dict[str, str]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return {
         "app/__init__.py": app[1] if app else "",
-        "pyproject.toml": str(project["version"]),
-        "Chart.yaml, version": str(chart["version"]),
-        "Chart.yaml, appVersion": str(chart["appVersion"]),
+        "pyproject.toml": str(project.get("version", "")),
+        "Chart.yaml, version": str(chart.get("version", "")),
+        "Chart.yaml, appVersion": str(chart.get("appVersion", "")),
         "CHANGELOG.md": next((name for name in sections(root) if name != "Unreleased"), ""),
     }
 
@@ -47,9 +47,12 @@ def sections(root: Path = ROOT) -> dict[str, str]:
                 f"CHANGELOG.md has the heading '{line}': write '## [1.2.3] - 2026-01-31', or '## [Unreleased]'."
             )
     parts = HEADING.split(whole)[1:]
+    names = [heading[1:].partition("]")[0] for heading in parts[::2]]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise Failure(f"CHANGELOG.md has the heading [{twice[0]}] twice: put what is under them under one.")
     # The links at the end belong to no section.
     texts = (re.sub(r"^\[[^]]+\]: .*$", "", text, flags=re.MULTILINE).strip() for text in parts[1::2])
-    return dict(zip(parts[::2], texts, strict=True))
+    return dict(zip(names, texts, strict=True))
 
 
 def agreed(tag: str = "", root: Path = ROOT) -> str:
@@ -71,6 +74,8 @@ def agreed(tag: str = "", root: Path = ROOT) -> str:
 
 def notes(tag: str, root: Path = ROOT) -> str:
     """What the changelog says of a release. Raises Failure where it says nothing."""
+    if not tag:
+        raise Failure("Which version? Give its tag, TAG=v1.2.3.")
     text = sections(root).get(tag.removeprefix("v"), "")
     if not text:
         raise Failure(f"CHANGELOG.md has nothing under [{tag.removeprefix('v')}]: say what has changed for whom.")

@@ -107,7 +107,8 @@ def _by_digest(image: str) -> None:
 def _refusal(image: str, policy: Policy, error: CommandFailed) -> str:
     if error.code == NO_SIGNATURE:
         return f"{image} is not signed, or not there: it must be signed by {policy}."
-    last = error.said.strip().splitlines()[-1].removeprefix("error during command execution: ")
+    lines = error.said.strip().splitlines() or [f"cosign said nothing (exit {error.code})"]
+    last = lines[-1].removeprefix("error during command execution: ")
     if re.search(r"no matching (signatures|attestations)|failed to verify", error.said):
         return f"{image} is signed, but not by {policy}: do not deploy it before you know why.\n  {last}"
     return f"The signature of {image} could not be verified: {last}"

@@ -12,8 +12,12 @@ Row = dict[str, Any]
 
 
 def rows(file: Path) -> list[Row]:
-    """The records of a report that is a list of them; of others none."""
-    content = json.loads(file.read_text(encoding="utf-8"))
+    """The records of a report that is a list of them; of others none. Half a report, as a run that was ended leaves it,
+    is one that failed, and keeps nobody from seeing the others."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        return [{"name": "this report cannot be read", "pass": False, "note": str(error)}]
     return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
 
 
@@ -40,7 +44,7 @@ def describe(row: Row) -> str:
     """What a record is about, in its own words."""
     name = row.get("name") or " ".join(str(row[key]) for key in ("judge", "scenario") if key in row) or json.dumps(row)
     note = f" ({row['note']})" if row.get("note") else ""
-    return f"{name}{note}"
+    return " ".join(f"{name}{note}".split())  # of one line, as an item of a list is
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

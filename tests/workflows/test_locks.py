@@ -48,28 +48,51 @@ def patterns(manager: str) -> list[str]:
     return [pattern.strip("/") for pattern in named] or OWN[manager]
 
 
-def found_by_expressions(path: str) -> set[Dependency]:
-    """Name and version of each dependency that the custom managers find in a file."""
+def matches(path: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """Each dependency that the custom managers find in a file: its name, and where its version is."""
     text = (ROOT / path).read_text(encoding="utf-8")
-    found: set[Dependency] = set()
     for manager in CONFIG["customManagers"]:
         if any(re.search(pattern.strip("/"), path) for pattern in manager["managerFilePatterns"]):
             for expression in manager["matchStrings"]:
                 for match in re.finditer(expression.replace("(?<", "(?P<"), text):
-                    name = manager.get("depNameTemplate") or match["depName"]
-                    found.add((name, match["currentValue"]))
+                    yield manager.get("depNameTemplate") or match["depName"], match
+
+
+def found_by_expressions(path: str) -> set[Dependency]:
+    """Name and version of each dependency that the custom managers find in a file."""
+    return {(name, match["currentValue"]) for name, match in matches(path)}
+
+
+def glob(pattern: str, text: str) -> bool:
+    """As minimatch has it: `*` stops at a slash, `**` does not."""
+    parts = (
+        ".*" if part == "**" else "[^/]*" if part == "*" else re.escape(part) for part in re.split(r"(\*+)", pattern)
+    )
+    return bool(re.fullmatch("".join(parts), text))
+
+
+def settled(name: str, path: str) -> dict[str, Any]:
+    """What the rules say of a dependency, a later one over an earlier one; of every kind of update."""
+    found: dict[str, Any] = {}
+    for rule in CONFIG["packageRules"]:
+        narrower = {"matchManagers", "matchDatasources", "matchUpdateTypes"} & set(rule)
+        names, files = rule.get("matchPackageNames", ["**"]), rule.get("matchFileNames", ["**"])
+        if not narrower and any(glob(each, name) for each in names) and any(glob(each, path) for each in files):
+            found |= rule
     return found
 
 
 def managed(path: str) -> bool:
     """Whether one of the managers reads a file."""
+    if any(glob(pattern, path) for pattern in CONFIG["ignorePaths"]):
+        return False
     own = [pattern for name in CONFIG["enabledManagers"] if name != "custom.regex" for pattern in patterns(name)]
     return any(re.search(pattern, path) for pattern in own) or bool(found_by_expressions(path))
 
 
 def is_lock(path: str) -> bool:
     if path.endswith("Dockerfile"):
-        return True
+        return path != "tests/judges/bad/Dockerfile"  # broken on purpose
     if path.startswith(NO_LOCKS) and not path.endswith("lock.yaml"):
         return False
     file = ROOT / path
@@ -118,10 +141,14 @@ def host_programs(lock: dict[str, Any]) -> Iterator[Dependency]:
 
 
 def set_versions(lock: dict[str, Any]) -> Iterator[Dependency]:
-    """Of the delivery's programs: each is told its own version."""
+    """Programs are told their own versions, by variables that end so. Jaeger's is its image's."""
     for entry in lock["programs"].values():
-        for variable in entry.get("set", ()) if "asked" in lock else ():
-            yield entry["module"], variable.rpartition("=")[2]
+        for variable in entry.get("set", ()):
+            name, _, version = variable.partition("=")
+            if name.endswith(".latestVersion"):
+                yield "docker.io/jaegertracing/jaeger", version.removeprefix("v")
+            elif name.lower().endswith("version"):
+                yield entry["module"], version
 
 
 @pytest.mark.parametrize("path", [path for path in LOCKS if path.endswith("lock.yaml")])
@@ -131,6 +158,46 @@ def test_each_entry_is_found_with_its_version(path: str) -> None:
         *go_modules(lock), *wheels(lock), *images(lock), *host_programs(lock), *set_versions(lock),
     }  # fmt: skip
     assert found_by_expressions(path) == expected
+
+
+@pytest.mark.parametrize("path", [path for path in LOCKS if path.endswith("lock.yaml")])
+def test_each_place_of_a_version_is_written_anew(path: str) -> None:
+    """Else the bot would change a module and leave what its program is told."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    written = {match.span("currentValue")[1] for _, match in matches(path)}
+    places = {match.end() for match in re.finditer(r"(?i)version[:=] ?v?[0-9][0-9.]+", text)}
+    assert [text[end - 60 : end] for end in places - written] == []
+
+
+def test_an_image_and_what_it_is_built_from_come_together() -> None:
+    """Their versions are compared: one without the other would fail."""
+    path = "k8s/kind/images.lock.yaml"
+    lock = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+    programs: dict[str, str] = {}
+    for name, entry in lock["programs"].items():
+        package = entry["module"] if "module" in entry else entry["wheel"].partition("==")[0]
+        programs |= {each.rpartition("/")[2].replace(".", name): package for each in entry.get("packages", [name])}
+    seen = set()
+    for image in lock["images"]:
+        repository, _, _ = image["name"].partition("@")[0].rpartition(":")
+        for file in image.get("files", ()) if not image.get("build_only") else ():
+            ours, its = settled(repository, path), settled(programs[file], path)
+            assert (ours.get("groupName"), ours.get("enabled")) == (its.get("groupName"), its.get("enabled")), image
+            assert ours.get("groupName") or ours.get("enabled") is False, image
+            seen.add(repository)
+    assert len(seen) > 10
+    assert settled("registry.k8s.io/pause", path)["enabled"] is False  # kubeadm's choice, built from C
+
+
+def test_what_the_presets_leave_out_is_ours_to_say() -> None:
+    """config:recommended ignores `**/tests/**`, where a lock of ours is; pre-commit's manager is off by default; an
+    image whose registry gives no date is waited for without end; and a minor update hides the patches beside it."""
+    assert "config:recommended" in CONFIG["extends"]
+    assert CONFIG["ignorePaths"] == ["tests/judges/bad/**"]
+    assert CONFIG["pre-commit"]["enabled"] is True
+    (dates,) = (rule for rule in CONFIG["packageRules"] if "minimumReleaseAgeBehaviour" in rule)
+    assert (dates["matchDatasources"], dates["minimumReleaseAgeBehaviour"]) == (["docker"], "timestamp-optional")
+    assert settled("k8s.io/kubernetes", "tests/judges/lock.yaml")["separateMinorPatch"] is True
 
 
 def test_a_program_is_told_the_version_that_it_has() -> None:
@@ -163,6 +230,7 @@ def test_every_pin_of_the_project_is_locked_with_hashes() -> None:
 
 def test_an_unknown_lock_is_noticed() -> None:
     assert not managed("charts/fastapi-service/values.schema.json")
+    assert not managed("tests/judges/bad/Dockerfile")
     assert PINNED.search("github.com/a/b v1.0.0 h1:" + "A" * 43 + "=")
     assert PINNED.search("      - uses: a/b@" + "0" * 40)
 

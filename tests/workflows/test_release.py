@@ -72,6 +72,7 @@ def test_the_tag_of_the_version_is_taken(checkout: Path) -> None:
         ("charts/fastapi-service/Chart.yaml", "appVersion: 1.2.3", "appVersion: 1.2.4"),
         ("CHANGELOG.md", "## [1.2.3]", "## [1.2.4]"),
         ("app/__init__.py", "__version__", "version"),
+        ("charts/fastapi-service/Chart.yaml", "appVersion:", "kubeVersion:"),
     ],
 )
 def test_one_that_differs_is_named(checkout: Path, file: str, old: str, new: str) -> None:
@@ -105,6 +106,19 @@ def test_a_heading_that_is_none_is_refused(checkout: Path) -> None:
         release.agreed(root=checkout)
 
 
+@pytest.mark.parametrize("heading", ["## [1.2.3]", "## [1.2] - 2026-01-31", "## [Unreleased] - 2026-01-31"])
+def test_a_release_has_a_date_and_nothing_else_has(checkout: Path, heading: str) -> None:
+    change(checkout / "CHANGELOG.md", "## [1.2.3] - 2026-01-31", heading)
+    with pytest.raises(Failure, match=re.escape(f"the heading '{heading}'")):
+        release.agreed(root=checkout)
+
+
+def test_a_version_has_one_section(checkout: Path) -> None:
+    change(checkout / "CHANGELOG.md", "## [1.2.2]", "## [1.2.3]")
+    with pytest.raises(Failure, match=r"the heading \[1\.2\.3\] twice"):
+        release.notes("v1.2.3", checkout)
+
+
 def test_notes_are_the_section_of_the_version(checkout: Path) -> None:
     assert release.notes("v1.2.3", checkout) == "### Fixed\n- A mistake."
     assert release.notes("v1.2.2", checkout) == "Old."
@@ -112,6 +126,11 @@ def test_notes_are_the_section_of_the_version(checkout: Path) -> None:
 
 def test_notes_of_this_version_are_not_empty() -> None:
     assert make("release-notes", TAG=f"v{__version__}").strip() == release.notes(f"v{__version__}")
+
+
+def test_notes_are_of_a_version() -> None:
+    with pytest.raises(CommandFailed, match=r"Which version\? Give its tag"):
+        make("release-notes", TAG="")
 
 
 def test_a_version_without_notes_is_refused() -> None:

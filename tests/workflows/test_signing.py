@@ -75,6 +75,31 @@ def test_a_tag_is_not_one_image(image: str, key: Path) -> None:
         signing.sign(image, key)
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "refusal"),
+    [
+        ("", 137, r"could not be verified: cosign said nothing \(exit 137\)$"),
+        ("Error: x\nerror during command execution: dial tcp: no such host", 1, "be verified: dial tcp: no such host$"),
+        ("Error: no signatures found", 10, "is not signed, or not there: it must be signed by .*cosign.pub"),
+        (
+            "error during command execution: no matching signatures: wrong",
+            12,
+            "is signed, but not by .*\n  no matching",
+        ),
+    ],
+)
+def test_a_refusal_says_why(
+    said: str, code: int, refusal: str, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cosign says in each case is tested with cosign itself; here, what is made of it."""
+    cosign = tmp_path / "cosign"
+    cosign.write_text(f"#!/bin/sh\n[ $1 = version ] && echo v9.0.0 && exit\nprintf '%s' '{said}' >&2\nexit {code}\n")
+    cosign.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(Failure, match=refusal):
+        signing.verify(IMAGE, Policy(key=key))
+
+
 def test_what_is_to_be_signed_with_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="no private key at"):
         signing.sign(IMAGE, tmp_path / "cosign.key")

@@ -39,6 +39,15 @@ def test_where_all_is_well_nothing_is_named(tmp_path: Path) -> None:
     assert summary(tmp_path).splitlines()[-1] == "| delivery.json | 1 |  | 0 |"
 
 
+def test_a_half_report_hides_no_other(tmp_path: Path) -> None:
+    (tmp_path / "e2e.json").write_text('[{"name": "upgra', encoding="utf-8")
+    write(tmp_path, "slo.json", [{"name": "burn", "pass": False, "note": "two\nlines"}])
+    said = summary(tmp_path).splitlines()
+    assert said[2:4] == ["| e2e.json | 1 |  | 1 |", "| slo.json | 1 |  | 1 |"]
+    assert said[-2].startswith("- **e2e**: this report cannot be read (")
+    assert said[-1] == "- **slo**: burn (two lines)"
+
+
 def test_without_reports_it_says_so(tmp_path: Path) -> None:
     assert summary(tmp_path) == f"There are no reports in {tmp_path}."
 
