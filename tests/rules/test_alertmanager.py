@@ -51,8 +51,8 @@ def test_inhibit_rules_name_alerts_that_exist() -> None:
 
 
 def test_what_ends_with_the_alert_that_silences_it_is_judged_before_it() -> None:
-    """Prometheus tells of each rule when it has judged it: in the other order Alertmanager could hear for a moment that the
-    one is over, and take the other for new."""
+    """Prometheus tells of each rule when it has judged it: in the other order Alertmanager could hear for a moment that
+    the one is over, and take the other for new."""
     order = list(ALERTS)
     assert order.index("ServiceCertificateExpiring") < order.index("ServiceCertificateExpired")
 
