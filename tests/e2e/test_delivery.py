@@ -258,3 +258,26 @@ def test_drift_is_shown_and_a_dry_run_changes_nothing(
     (config,) = world.objects("configmaps", f"--selector=app.kubernetes.io/instance={RELEASE}")
     assert config["data"]["APP_TRACE_SAMPLE_RATIO"] == "0.9"
     delivered("drift is shown by diff, and a dry run changes nothing")
+
+
+def test_the_way_back_fails_too(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
+    """Somebody has removed what Helm knows of earlier revisions: nobody but a person can help, and is told."""
+
+    def upgraded() -> bool:
+        last = world.history()[-1]
+        return bool(last["revision"] > before and last["status"] == "deployed")
+
+    before = world.history()[-1]["revision"]
+    pods = uids(world)
+    run = world.start("deploy", variants["crashing"])
+    wait_for("the upgrade, whose pods will crash", upgraded, seconds=60, every=0.2)
+    earlier = [f"secret/sh.helm.release.v1.{RELEASE}.v{each['revision']}" for each in world.history()[:-1]]
+    output([*world.kubectl, "delete", *earlier])
+    assert run.end() == 5, run.said
+    assert run.summary["exit"] == 5
+    assert "a person is needed" in run.said
+    assert f"helm --kube-context {world.stack.cluster.context} --namespace {NAMESPACE} history {RELEASE}" in run.said
+    assert pods <= uids(world), "a working pod was taken down"
+    assert world.versions() == {PRESENT}
+    assert world.holder() is None
+    delivered("the way back fails, too: a person is told what to run", seconds=run.seconds, note="exit 5")
