@@ -15,11 +15,11 @@ from pathlib import Path
 
 from delivery import valkey_programs
 from grafana.draw import browser
+from k8s.kind import engine
 from k8s.kind.apt import install
-from k8s.kind.engine import may_install
 from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
 from k8s.kind.process import Failure
-from k8s.kind.progress import spell
+from k8s.kind.progress import Progress, spell
 from tests.rules import programs
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
@@ -64,30 +64,36 @@ def step(what: str, argv: list[str]) -> None:
 
 def provide_postgresql() -> None:
     """The unit tests start a server of their own; on Debian as root its programs are installed."""
-    if not shutil.which("pg_ctl") and not list(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) and may_install():
+    if not shutil.which("pg_ctl") and not list(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) and engine.may_install():
         say("\n=== Install PostgreSQL, which the unit tests start for themselves")
         install(["postgresql"])
 
 
 def provide_valkey() -> None:
     """Likewise; a Debian that has no Valkey gets it unpacked beside the system."""
-    if valkey_programs.server() is None and may_install():
+    if valkey_programs.server() is None and engine.may_install():
         say("\n=== Fetch Valkey, which the unit tests start for themselves")
         valkey_programs.obtain()
 
 
 def provide_prometheus() -> None:
     """Likewise, and Alertmanager."""
-    if not programs.there() and may_install():
+    if not programs.there() and engine.may_install():
         say("\n=== Fetch Prometheus and Alertmanager, which judge the rules")
         programs.obtain()
 
 
 def provide_chromium() -> None:
     """Likewise."""
-    if not browser.program() and may_install():
+    if not browser.program() and engine.may_install():
         say("\n=== Install Chromium, in which the tests look at the API's documentation and the drawn dashboards")
         install(["chromium"])
+
+
+def provide_engine() -> None:
+    """Here and not with the images: the engine and all that runs in it would give way to everybody, as they do."""
+    with Progress() as progress:
+        engine.ensure(progress)
 
 
 def wait_for_images(process: "subprocess.Popen[bytes]") -> None:
@@ -117,6 +123,7 @@ def main() -> None:
         provide_valkey()
         provide_prometheus()
         provide_chromium()
+        provide_engine()
     except Failure as error:
         sys.exit(str(error))
     with images_in_the_background() as images:
