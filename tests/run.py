@@ -64,7 +64,8 @@ def step(what: str, argv: list[str]) -> None:
 
 def provide_postgresql() -> None:
     """The unit tests start a server of their own; on Debian as root its programs are installed."""
-    if not shutil.which("pg_ctl") and not list(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) and engine.may_install():
+    there = shutil.which("pg_ctl") or list(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+    if not there and engine.may_install():
         say("\n=== Install PostgreSQL, which the unit tests start for themselves")
         install(["postgresql"])
 
