@@ -1,4 +1,4 @@
-"""cosign, actionlint and trivy: the host's own, or built from Go modules and fetched as wheels into the cache."""
+"""cosign, actionlint and trivy: the host's own, or from Debian, Go modules and wheels into the cache."""
 
 import argparse
 import fcntl
@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from k8s.kind import apt, engine
 from k8s.kind.lock import Lock, Module, Program
 from k8s.kind.paths import ROOT, cache
 from k8s.kind.process import Failure, output
@@ -58,6 +59,8 @@ def on_path(name: str) -> Path | None:
 
 def provided(name: str, progress: Progress | None = None) -> Path:
     """The lock file's program, from the cache."""
+    if name in raw()["debian"] and engine.may_install():
+        return packaged(name, raw()["debian"][name], progress or Progress())
     programs = Programs(lock(), progress or Progress())
     wanted = lock().programs[name]
     path = programs.path(name)
@@ -66,6 +69,18 @@ def provided(name: str, progress: Progress | None = None) -> Path:
             fcntl.flock(file, fcntl.LOCK_EX)
             programs.ensure(wanted)
     return path
+
+
+def packaged(name: str, suite: str, progress: Progress) -> Path:
+    """The program of the Debian package of the same name, unpacked in the cache."""
+    folder = cache() / f"{name}-{suite}"
+    if not folder.exists():
+        with (cache() / f"{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not folder.exists():
+                with progress.step(f"fetch {name} from Debian", 10):
+                    apt.unpack([name], suite, folder)
+    return folder / "usr" / "bin" / name
 
 
 def locked(name: str) -> Version:

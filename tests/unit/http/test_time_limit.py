@@ -41,14 +41,14 @@ async def test_in_time() -> None:
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    limit = TimeLimitMiddleware(app, 0.02, 10)
+    limit = TimeLimitMiddleware(app, 0.3, 10)
     sent: list[MutableMapping[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
     await limit(SCOPE, empty, send)
-    await asyncio.sleep(0.03)  # as long as it would have been given
+    await asyncio.sleep(0.35)  # as long as it would have been given
     assert [message["status"] for message in sent] == [200]
     assert (limit._running, limit._timer) == ({}, None)
 
