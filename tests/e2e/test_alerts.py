@@ -244,7 +244,9 @@ def test_trouble_is_told_and_its_end_too(trouble: Trouble, world: World, observe
                 told_of |= {"fired": True, "seconds_to_fire": round(told.received - grew, 1)}
                 assert_leads_somewhere(told)
                 assert_runbook_commands_work(name, world)
-    assert {each.name for each in told_since(began) if begun(each, began)} <= expected
+    # Of one that was silenced Alertmanager may tell the end, beside the end of what has silenced it.
+    fired = {each.name for each in told_since(began) if each.status == "firing" and begun(each, began)}
+    assert fired <= expected
     for name, labels, told_of in rows:
         if name in trouble.lingers:
             LINGERING[name] = (began, told_of)

@@ -50,13 +50,6 @@ def test_inhibit_rules_name_alerts_that_exist() -> None:
         assert set(names) <= set(ALERTS)
 
 
-def test_what_ends_with_the_alert_that_silences_it_is_judged_before_it() -> None:
-    """Prometheus tells of each rule when it has judged it: in the other order Alertmanager could hear for a moment that
-    the one is over, and take the other for new."""
-    order = list(ALERTS)
-    assert order.index("ServiceCertificateExpiring") < order.index("ServiceCertificateExpired")
-
-
 def test_the_operator_is_given_this_file() -> None:
     (alertmanager, *_) = yaml.safe_load_all((FOLDER / "alertmanager.yaml").read_text(encoding="utf-8"))
     kustomization = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))
