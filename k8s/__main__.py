@@ -80,7 +80,7 @@ def doctor(progress: Progress) -> int:
     how = (
         "an image registry answers: images are pulled"
         if source is sources.Source.PULL
-        else ("no image registry answers: images are built from package registries (about 35 minutes, once)")
+        else ("no image registry answers: images are built from package registries (about half an hour, once)")
     )
     progress.say(f"[dim]{how}[/]")
     findings = host.examine(wanted, source)
