@@ -14,6 +14,7 @@ from rich.markup import escape
 from k8s import dashboards, facts, up
 from k8s.kind import host, lock, sources
 from k8s.kind.cluster import NODE_PORTS
+from k8s.kind.images import COMPILERS
 from k8s.kind.paths import LOGS, TOOLS
 from k8s.kind.process import Failure
 from k8s.kind.progress import Progress, spell
@@ -80,7 +81,10 @@ def doctor(progress: Progress) -> int:
     how = (
         "an image registry answers: images are pulled"
         if source is sources.Source.PULL
-        else ("no image registry answers: images are built from package registries (about half an hour, once)")
+        else (
+            "no image registry answers: images are built from package registries (compiling takes about "
+            f"{spell(sum(p.seconds for p in wanted.programs.values()) / COMPILERS)}, once)"
+        )
     )
     progress.say(f"[dim]{how}[/]")
     findings = host.examine(wanted, source)
