@@ -143,7 +143,7 @@ profile: build/bench-venv/.made ## Measure what each part of the service costs, 
 # Without the development tools: some of them change what the service imports.
 build/bench-venv/.made: requirements/bench.txt
 	@$(PYTHON) -m venv --clear $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
 	@touch $@
 
 tools: $(VENV)
@@ -176,5 +176,5 @@ $(VENV)/.made: requirements/dev.txt
 	  else echo "Python's venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; fi; }
 	@echo "Installing the locked dependencies in $(VENV) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements/dev.txt
 	@touch $@
