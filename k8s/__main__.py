@@ -99,6 +99,18 @@ def doctor(progress: Progress) -> int:
     return 0 if ready else 1
 
 
+def images(names: list[str], progress: Progress) -> None:
+    """Build what is missing: everything, or these images alone."""
+    port, left_out = number("REGISTRY_PORT", REGISTRY_PORT), without()
+    if names:
+        lock.load().only(names)  # an unknown one is refused before anything is begun
+    wanted, source = up.survey(progress)
+    if names:
+        up.provide_images(wanted.only(names), source, port, progress)
+    else:
+        up.provide(wanted.without(left_out), source, port, progress)
+
+
 def bring_up(progress: Progress, cluster: str) -> int:
     started = time.monotonic()
     with up.alone():
@@ -172,7 +184,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cluster", default=os.environ.get("CLUSTER") or "shipshape", help="name of the kind cluster")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="say what this host lacks, and the command that mends it")
-    commands.add_parser("images", help="build what is missing of the images and tools")
+    building = commands.add_parser("images", help="build what is missing of the images and tools")
+    building.add_argument("names", nargs="*", help="of these images alone, as valkey/valkey, and no tools")
     commands.add_parser("tools", help="provide kind, kubectl and helm in build/bin")
     commands.add_parser("up", help="bring up cluster, platform and service")
     commands.add_parser("down", help="remove what `up` made")
@@ -202,9 +215,7 @@ def main(argv: list[str] | None = None) -> int:
                 if args.command == "tools":
                     up.tools(progress)
                 elif args.command == "images":
-                    port, left_out = number("REGISTRY_PORT", REGISTRY_PORT), without()
-                    wanted, source = up.survey(progress)
-                    up.provide(wanted.without(left_out), source, port, progress)
+                    images(args.names, progress)
                 else:
                     up.down(cluster, progress)
         except Failure as error:

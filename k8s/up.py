@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,14 +56,22 @@ def survey(progress: Progress) -> tuple[lock.Lock, sources.Source]:
 
 def provide(wanted: lock.Lock, source: sources.Source, registry_port: int, progress: Progress) -> Registry:
     """The local registry, and images and tools. Afterwards everything is the same for pulled and for built images."""
+    local = provide_images(wanted, source, registry_port, progress, host.missing_tools(wanted))
+    host.provide_tools(wanted, Programs(wanted, progress))
+    return local
+
+
+def provide_images(
+    wanted: lock.Lock, source: sources.Source, registry_port: int, progress: Progress, tools: Sequence[str] = ()
+) -> Registry:
+    """The local registry, with what is missing of the images, and these tools, where they are built."""
     local = Registry(registry_port)
-    images = Images(wanted, local, progress)
     if source is sources.Source.PULL:
-        local.ensure(wanted.image("library/registry").name)
+        local.ensure(wanted.image(lock.REGISTRY).name)
     else:
+        images = Images(wanted, local, progress)
         local.ensure(images.ensure_registry_image())
-        images.ensure_all(host.missing_tools(wanted))
-    host.provide_tools(wanted, images.programs)
+        images.ensure_all(tools)
     return local
 
 

@@ -11,6 +11,7 @@ from k8s.kind.process import Failure, output, run, succeeds
 SOURCE_LIST = Path("/etc/apt/sources.list")
 SOURCE_PARTS = Path("/etc/apt/sources.list.d")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+RELEASED = {"bookworm", "trixie"}  # these have updates of their own
 QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -65,7 +66,7 @@ def sources(suite: str) -> list[str]:
     """The lines of a sources.list for a suite. A mirror may be weeks behind, hence no check of its dates."""
     options = f"[signed-by={KEYRING} check-valid-until=no]"
     lines = [f"deb {options} {mirrors()['debian']} {suite} main"]
-    if suite == "trixie":
+    if suite in RELEASED:
         lines.append(f"deb {options} {mirrors()['debian']} {suite}-updates main")
         if "debian-security" in mirrors():
             lines.append(f"deb {options} {mirrors()['debian-security']} {suite}-security main")

@@ -4,14 +4,14 @@ import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from k8s.kind import apt
+from k8s.kind import bootstrap
 from k8s.kind.engine import buildx, push_options
-from k8s.kind.lock import Image, Lock, Module
+from k8s.kind.lock import REGISTRY, Image, Lock, Module
 from k8s.kind.paths import KIND
 from k8s.kind.process import output, run, succeeds
 from k8s.kind.programs import Programs, digest, module_dir
@@ -27,7 +27,6 @@ root:x:0:0:root:/root:/sbin/nologin
 nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin
 nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin
 """
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Images:
@@ -71,13 +70,13 @@ class Images:
 
     def ensure_registry_image(self) -> str:
         """Build the registry's own image, which all others need, unless the engine has it. Returns its name."""
-        image = self.lock.image("library/registry")
+        image = self.lock.image(REGISTRY)
         if not self.is_there(image):
             self.ensure_base()
             self._build(image)
         return image.tagged
 
-    def ensure_all(self, tools: list[str]) -> None:
+    def ensure_all(self, tools: Sequence[str]) -> None:
         """Build what is missing of the images, and these tools of the host.
 
         Programs are built two at a time, the longest first, and each image as soon as its programs are there.
@@ -119,31 +118,8 @@ class Images:
                 label = output(["docker", "image", "inspect", base["name"], "--format", found]).strip()
                 if label in {key, "", "<no value>"}:  # ours and fresh, or somebody's real one
                     return
-            if not shutil.which("mmdebstrap"):
-                apt.install(["mmdebstrap"])
-            with self.progress.step(f"build {base['name']}", 30), tempfile.TemporaryDirectory() as work:
-                archive = Path(work) / "base.tar"
-                argv = ["mmdebstrap", "--variant=minbase", f"--include={','.join(base['packages'])}"]
-                argv += ['--aptopt=Acquire::Check-Valid-Until "false"']
-                for path in (
-                    "/usr/share/man/*",
-                    "/usr/share/doc/*",
-                    "/usr/share/locale/*",
-                    "/usr/share/info/*",
-                ):
-                    argv.append(f"--dpkgopt=path-exclude={path}")
-                argv.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
-                run(
-                    [*argv, base["suite"], archive, *apt.sources(base["suite"])],
-                    log="base",
-                    env={"SOURCE_DATE_EPOCH": "0"},
-                )
-                change = [
-                    f"--change=LABEL {KEY_LABEL}={key}",
-                    '--change=CMD ["bash"]',
-                    f"--change=ENV PATH={PATH}",
-                ]
-                run(["docker", "import", *change, archive, base["name"]], log="base")
+            with self.progress.step(f"build {base['name']}", 30):
+                bootstrap.make(base["name"], base["suite"], base["packages"], labels={KEY_LABEL: key}, log="base")
 
     def _ensure_program(self, name: str) -> None:
         self.programs.ensure(self.lock.programs[name])
@@ -205,7 +181,7 @@ _BASE_LOCK = threading.Lock()
 
 def scratch(image: Image) -> str:
     """The Dockerfile of an image that holds nothing but its programs."""
-    lines = ["FROM scratch", "COPY rootfs/ /", f"ENV PATH={PATH}"]
+    lines = ["FROM scratch", "COPY rootfs/ /", f"ENV PATH={bootstrap.PATH}"]
     if user := image.config.get("user"):
         lines.append(f"USER {user}")
     for instruction in ("entrypoint", "cmd"):

@@ -9,8 +9,10 @@ from typing import Any
 import yaml
 
 from k8s.kind.paths import KIND
+from k8s.kind.process import Failure
 
 LOCK_FILE = KIND / "images.lock.yaml"
+REGISTRY = "library/registry"
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,14 @@ class Lock:
     def without(self, components: Collection[str]) -> "Lock":
         """The same without the images that these components of the platform alone need."""
         return replace(self, images=tuple(i for i in self.images if i.component not in components))
+
+    def only(self, repositories: Collection[str]) -> "Lock":
+        """The same with these images alone, and the registry that they are pushed to. Raises Failure."""
+        buildable = [i.repository for i in self.images if not i.pull_only]
+        if unknown := [name for name in repositories if name not in buildable]:
+            raise Failure(f"There is no image '{unknown[0]}' to build. There are: {', '.join(buildable)}.")
+        wanted = {*repositories, REGISTRY}
+        return replace(self, images=tuple(i for i in self.images if i.repository in wanted))
 
     def resolved_with(self, module: str) -> list[Module]:
         """The modules whose dependencies are resolved as one with this one's, itself among them."""

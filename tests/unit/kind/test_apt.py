@@ -118,13 +118,14 @@ def test_no_archive_is_a_sentence(etc: Callable[[str, str], None]) -> None:
         apt.mirrors()
 
 
-def test_sources_of_the_stable_suite_have_its_updates(etc: Callable[[str, str], None]) -> None:
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_sources_of_a_released_suite_have_its_updates(etc: Callable[[str, str], None], suite: str) -> None:
     etc("sources.list", ONE_LINE)
     options = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no]"
-    assert apt.sources("trixie") == [
-        f"deb {options} http://mirror.example.com/debian trixie main",
-        f"deb {options} http://mirror.example.com/debian trixie-updates main",
-        f"deb {options} https://security.example.com/debian-security trixie-security main",
+    assert apt.sources(suite) == [
+        f"deb {options} http://mirror.example.com/debian {suite} main",
+        f"deb {options} http://mirror.example.com/debian {suite}-updates main",
+        f"deb {options} https://security.example.com/debian-security {suite}-security main",
     ]
     assert apt.sources("forky") == [f"deb {options} http://mirror.example.com/debian forky main"]
 

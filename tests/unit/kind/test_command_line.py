@@ -9,6 +9,9 @@ from k8s import up
 from k8s.__main__ import main
 from k8s.kind import host, lock
 from k8s.kind.cluster import NODE_PORTS
+from k8s.kind.images import Images
+from k8s.kind.registry import Registry
+from k8s.kind.sources import Source
 
 StandIn = Callable[[str, str], None]
 
@@ -64,6 +67,26 @@ def test_what_cannot_be_left_out_is_a_sentence(
     monkeypatch.setenv("WITHOUT", "traces data")
     assert main([command]) == 1
     assert "WITHOUT names 'data': what can be left out is logs and traces." in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("name", ["valkey", "valkey/valkey:8.1", "grafana/grafana", ""])
+def test_an_image_that_cannot_be_built_is_a_sentence(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert main(["images", "valkey/valkey", name]) == 1
+    said = capsys.readouterr().err
+    assert f"There is no image '{name}' to build. There are: library/registry, " in said
+
+
+def test_only_the_named_images_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(up, "survey", lambda *_: (lock.load(), Source.BUILD))
+    monkeypatch.setattr(Registry, "ensure", lambda *_: None)
+    monkeypatch.setattr(Images, "ensure_registry_image", lambda *_: "registry:1")
+    monkeypatch.setattr(
+        Images, "ensure_all", lambda self, tools: asked.append(([i.repository for i in self.lock.images], tools))
+    )
+    assert main(["images", "valkey/valkey"]) == 0
+    assert asked == [(["library/registry", "valkey/valkey"], ())]
 
 
 @pytest.mark.usefixtures("nothing_is_done")
