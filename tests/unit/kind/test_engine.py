@@ -204,3 +204,19 @@ def test_buildx_is_docker_s_plugin_or_a_program(stand_in: StandIn) -> None:
     engine.buildx.cache_clear()
     stand_in("docker", "")
     assert engine.buildx() == ["docker", "buildx"]
+
+
+@pytest.mark.parametrize(("device", "largest"), [(1400, 1400), (9000, 1450)])
+def test_the_bridge_sends_no_larger_packets_than_the_ways_out_take(
+    device: int, largest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container, the way out is none of the devices. A bridge is neither."""
+    for name, size in {"eth0": 1450, "enp1s0": device, "docker0": 1200}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mtu").write_text(f"{size}\n")
+    (tmp_path / "enp1s0" / "device").mkdir()
+    routes = tmp_path / "route"
+    routes.write_text("Iface Destination Gateway\neth0 00000000 010011AC\ndocker0 000012AC 00000000\n")
+    monkeypatch.setattr(engine, "INTERFACES", tmp_path)
+    monkeypatch.setattr(engine, "ROUTES", routes)
+    assert engine._host_mtu() == largest
