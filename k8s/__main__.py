@@ -74,7 +74,7 @@ def without() -> list[str]:
     return names
 
 
-def doctor(progress: Progress) -> int:
+def doctor(progress: Progress, cluster: str) -> int:
     """Print what was looked at; 1 if something is missing."""
     wanted = lock.load()
     source = sources.decide(wanted.registries)
@@ -83,11 +83,11 @@ def doctor(progress: Progress) -> int:
         if source is sources.Source.PULL
         else (
             "no image registry answers: images are built from package registries (compiling takes about "
-            f"{spell(sum(p.seconds for p in wanted.programs.values()) / COMPILERS)}, once)"
+            f"{spell(sum(p.seconds for p in wanted.programs.values()) / COMPILERS)} on two cores, once)"
         )
     )
     progress.say(f"[dim]{how}[/]")
-    findings = host.examine(wanted, source)
+    findings = host.examine(wanted, source) + up.troubles(cluster)
     for finding in findings:
         mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
         fix = f"  Mend it with: {finding.fix}" if finding.fix else ""
@@ -208,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             cluster = cluster_name(args.cluster)
             if args.command == "doctor":
-                return doctor(progress)
+                return doctor(progress, cluster)
             if args.command == "up":
                 return bring_up(progress, cluster)
             with up.alone():

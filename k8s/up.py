@@ -67,10 +67,10 @@ def provide_images(
     """The local registry, with what is missing of the images, and these tools, where they are built."""
     local = Registry(registry_port)
     if source is sources.Source.PULL:
-        local.ensure(wanted.image(lock.REGISTRY).name)
+        local.ensure(wanted.image(lock.REGISTRY).name, progress)
     else:
         images = Images(wanted, local, progress)
-        local.ensure(images.ensure_registry_image())
+        local.ensure(images.ensure_registry_image(), progress)
         images.ensure_all(tools)
     return local
 
@@ -109,9 +109,24 @@ def up(
     service = Service(cluster, platform, progress)
     service.prepare()
     platform.wait()
+    if cluster.mend(progress):  # a port is known to lead nowhere only when something serves it
+        platform.wait()
     service.deploy(image)
     service.wait_served()
     return Stack(cluster, local, platform, service, image)
+
+
+def troubles(cluster_name: str) -> list[host.Finding]:
+    """What is wrong with the containers that `up` made, if there are any."""
+    if not engine.answers():
+        return []
+    cluster = Cluster(cluster_name, {}, "")
+    own = [registry.find()]
+    try:
+        own += cluster.containers() if cluster.finished else []
+    except Failure as failure:
+        return [host.Finding(False, str(failure))]
+    return [host.Finding(False, trouble, "make up") for c in own if c and (trouble := c.trouble())]
 
 
 def down(cluster_name: str, progress: Progress) -> None:

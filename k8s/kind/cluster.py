@@ -5,19 +5,22 @@ import shutil
 import socket
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from k8s.kind import host
+from k8s.kind import containers, host
+from k8s.kind.containers import Container
 from k8s.kind.paths import BUILD, shown
 from k8s.kind.process import Failure, output, run, succeeds
 from k8s.kind.progress import Progress
 from k8s.kind.registry import INTERNAL
 
 CERTS_D = "/etc/containerd/certs.d"  # where containerd looks for a registry's mirrors
+HOLDS_PORTS = {"running", "paused"}
 # What the nodes publish, and on which of their ports.
 NODE_PORTS = {
     "http": 80,
@@ -42,7 +45,6 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self.folder = BUILD / self.name
-        self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def context(self) -> str:
@@ -79,7 +81,7 @@ class Cluster:
         nodes = self.nodes
         if nodes:
             self._check_ours(nodes[0])
-            if self._finished.exists():
+            if self.finished:
                 self._check_same()
         else:
             self._check_ports()
@@ -89,18 +91,47 @@ class Cluster:
         self.check()
         nodes = self.nodes
         if nodes:
-            if self._finished.exists():
-                if self._answers_soon(nodes, progress):
-                    return
-                raise Failure(
-                    f"The cluster {self.name} is there, but its API server does not answer: see "
-                    f"`docker logs {self.control_plane}`, or make it anew, without its data: `make down`, `make up`."
-                )
+            if self.finished:
+                self.mend(progress)
+                return
             with progress.step(f"remove the unfinished cluster {self.name}"):
                 self._delete()
         self._check_ports()
         with progress.step(f"create the cluster {self.name}", 75):
             self._create()
+
+    def mend(self, progress: Progress) -> bool:
+        """Start nodes that are stopped, and again those whose ports lead nowhere; wait until all nodes answer. Returns
+        whether there was something to mend. What the nodes have written stays."""
+        nodes = self.containers()
+        if nodes[0].state not in HOLDS_PORTS:
+            self._check_ports()
+        began = datetime.now(UTC)
+        mended = containers.mend(nodes, progress, log=f"cluster-{self.name}")
+        if mended:
+            with progress.step(f"wait for the nodes of {self.name}", 30):
+                ready = self._ready(180, since=began)
+        else:
+            ready = self._ready(30)
+        if not ready:
+            raise Failure(
+                f"The cluster {self.name} is there, but its API server does not answer: see "
+                f"`docker logs {self.control_plane}`, or make it anew, without its data: `make down`, `make up`."
+            )
+        return bool(mended)
+
+    def containers(self) -> list[Container]:
+        """The containers of the nodes, running or not; the control plane's first. Raises Failure where they are not
+        ours."""
+        nodes = self.nodes
+        if nodes:
+            self._check_ours(nodes[0])
+        return containers.look(nodes)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was made to the end."""
+        return self._finished_file.exists()
 
     def delete(self, progress: Progress) -> bool:
         """Remove the cluster if it is there and ours. Returns whether it was there."""
@@ -143,7 +174,7 @@ class Cluster:
         }
 
     @property
-    def _finished(self) -> Path:
+    def _finished_file(self) -> Path:
         return self.folder / "created.yaml"
 
     @property
@@ -160,10 +191,10 @@ class Cluster:
         config = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
         argv = ["kind", "create", "cluster", "--name", self.name, "--config", str(self._config_file), *config]
         run([*argv, "--wait", "120s", "--retain"], log=f"cluster-{self.name}")
-        self._finished.write_text(text)
+        self._finished_file.write_text(text)
 
     def _delete(self) -> None:
-        self._finished.unlink(missing_ok=True)
+        self._finished_file.unlink(missing_ok=True)
         config = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
         run(["kind", "delete", "cluster", "--name", self.name, *config], log=f"cluster-{self.name}")
 
@@ -183,10 +214,10 @@ class Cluster:
             )
 
     def _check_same(self) -> None:
-        if yaml.safe_load(self._finished.read_text()) != self.config():
+        if yaml.safe_load(self._finished_file.read_text()) != self.config():
             raise Failure(
                 f"The cluster {self.name} was made with other ports, settings or another node image, and a "
-                f"cluster's cannot be changed: run `make down` first. ({shown(self._finished)} says what it has.)"
+                f"cluster's cannot be changed: run `make down` first. ({shown(self._finished_file)} says what it has.)"
             )
 
     def _check_ports(self) -> None:
@@ -195,25 +226,25 @@ class Cluster:
             lines = [f"port {self.ports[n]} of 127.0.0.1 is taken: free it, or set {n.upper()}_PORT." for n in taken]
             raise Failure("The cluster cannot publish its ports: " + "\n".join(lines))
 
-    def _answers_soon(self, nodes: list[str], progress: Progress) -> bool:
-        """Start nodes that were stopped (by a restart of the engine, say) and wait for the API server."""
-        stopped = [
-            n for n in nodes if output(["docker", "inspect", n, "--format", "{{.State.Running}}"]).strip() != "true"
-        ]
-        if stopped:
-            self._check_ports()
-            with progress.step(f"start {len(stopped)} stopped nodes of {self.name}", 30):
-                run(["docker", "start", *stopped], log=f"cluster-{self.name}")
-                return self._ready(90)
-        return self._ready(30)
-
-    def _ready(self, seconds: float) -> bool:
+    def _ready(self, seconds: float, since: datetime | None = None) -> bool:
+        """Wait until the API server calls all nodes ready, and has heard of each `since` then."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if succeeds([*self.kubectl, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=5s"]):
+            ready = succeeds([*self.kubectl, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=5s"])
+            if ready and (since is None or self._heard_of_all(since)):
                 return True
             time.sleep(1)
         return False
+
+    def _heard_of_all(self, since: datetime) -> bool:
+        """By the nodes' leases, renewed every ten seconds: a node's condition stays what it was for most of a minute
+        after the node has ended."""
+        try:
+            said = output([*self.kubectl, "-n", "kube-node-lease", "get", "leases", "-o", "json"])
+        except Failure:  # the API server has only just come back
+            return False
+        renewed = {i["metadata"]["name"]: i["spec"]["renewTime"] for i in json.loads(said)["items"]}
+        return all(n in renewed and datetime.fromisoformat(renewed[n]) > since for n in self.nodes)
 
 
 def free_ports() -> dict[str, int]:

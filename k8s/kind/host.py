@@ -48,6 +48,7 @@ def may_lower_oom_score() -> bool:
 
 
 def port_taken(port: int) -> bool:
+    """Whether somebody listens on this port of 127.0.0.1, or a rule of the firewall leads it elsewhere."""
     with socket.socket() as s:
         # As the engine's proxy does, or a connection that just closed would look like a server.
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,7 +56,9 @@ def port_taken(port: int) -> bool:
             s.bind(("127.0.0.1", port))
         except OSError:
             return True
-    return False
+        with socket.socket() as client:
+            client.settimeout(1)
+            return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def examine(lock: Lock, source: Source, ports: Iterable[int] = ()) -> list[Finding]:

@@ -1,13 +1,14 @@
 """The local image registry that every node asks before any other. Its content is the cache of what was built."""
 
-import json
 import time
 from http import HTTPStatus
 
 import httpx
 
+from k8s.kind import containers
 from k8s.kind.paths import cache
 from k8s.kind.process import Failure, output, run, succeeds
+from k8s.kind.progress import Progress
 
 NAME = "shipshape-registry"
 NETWORK = "kind"
@@ -26,18 +27,19 @@ class Registry:
         self.port = port
         self.host = f"127.0.0.1:{port}"
 
-    def ensure(self, image: str) -> None:
+    def ensure(self, image: str, progress: Progress) -> None:
         """Start it unless it runs, and put it on the network of kind's nodes."""
-        if self._state() != "running":
-            if self._state():
+        found = find()
+        if found is None:
+            self._start(image)
+        elif found.state != "running":
+            with progress.step("start the local registry again") as step:
+                step.detail = found.trouble().rstrip(".")
                 run(["docker", "rm", "--force", NAME], log="registry")
-            storage = cache() / "registry"
-            storage.mkdir(exist_ok=True)
-            publish = f"127.0.0.1:{self.port}:5000"
-            argv = ["docker", "run", "--detach", "--name", NAME, "--label", LABEL, "--publish", publish]
-            run([*argv, "--volume", f"{storage}:/var/lib/registry", image], log="registry")
+                self._start(image)
         else:
-            self.port = self._published()
+            containers.mend([found], progress, log="registry")
+            self.port = found.published[0].port
             self.host = f"127.0.0.1:{self.port}"
         if not succeeds(["docker", "network", "inspect", NETWORK]):
             # As kind would make it; it takes an existing one.
@@ -74,15 +76,12 @@ class Registry:
         blob: dict[str, object] = httpx.get(f"{base}/blobs/{manifest['config']['digest']}", timeout=10).json()
         return blob
 
-    def _state(self) -> str:
-        """'' where there is none."""
-        if not succeeds(["docker", "container", "inspect", NAME]):
-            return ""
-        return output(["docker", "container", "inspect", NAME, "--format", "{{.State.Status}}"]).strip()
-
-    def _published(self) -> int:
-        ports = json.loads(output(["docker", "inspect", NAME, "--format", "{{json .NetworkSettings.Ports}}"]))
-        return int(ports["5000/tcp"][0]["HostPort"])
+    def _start(self, image: str) -> None:
+        storage = cache() / "registry"
+        storage.mkdir(exist_ok=True)
+        publish = f"127.0.0.1:{self.port}:5000"
+        argv = ["docker", "run", "--detach", "--name", NAME, "--label", LABEL, "--publish", publish]
+        run([*argv, "--volume", f"{storage}:/var/lib/registry", image], log="registry")
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 30
@@ -94,6 +93,13 @@ class Registry:
                 pass  # not yet
             time.sleep(0.1)
         raise Failure(f"The local registry does not answer at {self.host}: see `docker logs {NAME}`.")
+
+
+def find() -> containers.Container | None:
+    """Its container, running or not."""
+    if not succeeds(["docker", "container", "inspect", NAME]):
+        return None
+    return containers.look([NAME])[0]
 
 
 def remove() -> None:

@@ -1,13 +1,17 @@
 import io
 import json
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
+from k8s.kind import cluster as cluster_module
 from k8s.kind import host
 from k8s.kind.cluster import CERTS_D, NODE_PORTS, Cluster, free_ports
 from k8s.kind.process import CommandFailed, Failure
@@ -20,7 +24,9 @@ NODES = ["test-worker2", "test-control-plane", "test-worker"]
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Cluster:
-    return Cluster("test", free_ports(), "kindest/node:v1.36.4", kubeconfig=tmp_path / "kubeconfig")
+    cluster = Cluster("test", free_ports(), "kindest/node:v1.36.4", kubeconfig=tmp_path / "kubeconfig")
+    cluster.folder.mkdir(parents=True)
+    return cluster
 
 
 # The configuration.
@@ -91,20 +97,34 @@ def mounts(source: Path | str | None) -> str:
 def found(stand_in: StandIn, cluster: Cluster) -> Callable[..., None]:
     """Puts an engine with nodes in place, ours unless another source of their mirrors is given."""
 
-    def put(source: Path | str | None = cluster.folder / "certs.d", *, running: bool = True) -> None:
+    def put(source: Path | str | None = cluster.folder / "certs.d", **states: str) -> None:
         lines = "; ".join(f"echo {n}" for n in NODES)
+        inspected = [node(n, states.get(n.removeprefix("test-").replace("-", "_"), "running")) for n in sorted(NODES)]
         body = f"""case "$*" in
           "ps --all --filter label=io.x-k8s.kind.cluster=test "*) {lines} ;;
           *"{{{{json .Mounts}}}}") echo '{mounts(source)}' ;;
-          *"{{{{.State.Running}}}}") echo {str(running).lower()} ;;
-          "start "*) : ;;
+          "container inspect test-control-plane test-worker test-worker2") echo '{json.dumps(inspected)}' ;;
+          "start "*|"unpause "*) : ;;
           *) exit 1 ;;
         esac"""
         stand_in("docker", body)
         stand_in("kind", "")
-        stand_in("kubectl", "")
+        stand_in(
+            "kubectl", f"""case "$*" in *" leases "*) echo '{leases(datetime.now(UTC) + timedelta(hours=1))}' ;; esac"""
+        )
 
     return put
+
+
+def node(name: str, state: str) -> dict[str, object]:
+    """What `docker inspect` says of one without ports."""
+    return {"Name": f"/{name}", "State": {"Status": state}, "NetworkSettings": {"Ports": {}, "Networks": {}}}
+
+
+def leases(renewed: datetime, nodes: Sequence[str] = NODES) -> str:
+    """What kubectl says of them."""
+    items = [{"metadata": {"name": n}, "spec": {"renewTime": f"{renewed:%Y-%m-%dT%H:%M:%S.%fZ}"}} for n in nodes]
+    return json.dumps({"items": items})
 
 
 @pytest.fixture
@@ -120,7 +140,11 @@ def finished(cluster: Cluster, **change: Any) -> None:
 
 def changes(calls: list[str]) -> list[str]:
     """What was asked for beside looking."""
-    return [c for c in calls if c.startswith(("kind ", "docker start", "docker rm", "docker stop"))]
+    return [
+        c
+        for c in calls
+        if c.startswith(("kind ", "docker start", "docker unpause", "docker restart", "docker rm", "docker stop"))
+    ]
 
 
 @pytest.mark.usefixtures("none_there")
@@ -175,22 +199,80 @@ def test_ours_is_taken_as_it_is(
 
 
 def test_nodes_that_were_stopped_are_started(
-    cluster: Cluster, calls: Calls, progress: Progress, found: Callable[..., None]
+    cluster: Cluster, calls: Calls, progress: Progress, said: io.StringIO, found: Callable[..., None]
 ) -> None:
-    found(running=False)
+    found(control_plane="exited", worker="exited", worker2="paused")
     finished(cluster)
     cluster.ensure(progress)
-    assert changes(calls()) == ["docker start test-control-plane test-worker test-worker2"]
+    starts = ["docker start test-control-plane", "docker start test-worker", "docker unpause test-worker2"]
+    assert changes(calls()) == starts
+    assert "start test-worker2 again (The container test-worker2 is paused)" in said.getvalue()
+
+
+@pytest.mark.parametrize("heard", ["not yet", "not of all", "no answer"])
+def test_nodes_that_were_started_are_waited_for(
+    cluster: Cluster,
+    stand_in: StandIn,
+    calls: Calls,
+    progress: Progress,
+    found: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    heard: str,
+) -> None:
+    """What the API server says of a node that has just ended is that it is ready."""
+    found(worker="exited")
+    finished(cluster)
+    monkeypatch.setattr(cluster_module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: None))
+    later = datetime.now(UTC) + timedelta(hours=1)
+    at_first = {
+        "not yet": f"echo '{leases(later - timedelta(hours=2))}'",
+        "not of all": f"echo '{leases(later, NODES[1:])}'",
+        "no answer": "exit 1",
+    }[heard]
+    body = f"""case "$*" in *" leases "*)
+      if test -e {tmp_path}/asked; then echo '{leases(later)}'; else : > {tmp_path}/asked; {at_first}; fi ;;
+    esac"""
+    stand_in("kubectl", body)
+    cluster.ensure(progress)
+    assert len([c for c in calls() if " leases " in c]) == 2
+
+
+def test_nodes_that_do_not_come_back_are_a_sentence(
+    cluster: Cluster,
+    stand_in: StandIn,
+    progress: Progress,
+    found: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found(worker="exited")
+    finished(cluster)
+    clock = iter(range(0, 1000, 60))
+    monkeypatch.setattr(cluster_module, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None))
+    stand_in("kubectl", "exit 1")
+    with pytest.raises(Failure, match=r"does not answer.*docker logs test-control-plane.*make down"):
+        cluster.ensure(progress)
 
 
 def test_nodes_that_were_stopped_need_their_ports(
     cluster: Cluster, calls: Calls, progress: Progress, found: Callable[..., None]
 ) -> None:
-    found(running=False)
+    found(control_plane="exited")
     finished(cluster)
     with socket.create_server(("127.0.0.1", cluster.ports["https"])), pytest.raises(Failure, match="HTTPS_PORT"):
         cluster.ensure(progress)
     assert changes(calls()) == []
+
+
+def test_a_worker_that_was_stopped_needs_none(
+    cluster: Cluster, calls: Calls, progress: Progress, found: Callable[..., None]
+) -> None:
+    """The control plane's node runs, and holds them."""
+    found(worker="exited")
+    finished(cluster)
+    with socket.create_server(("127.0.0.1", cluster.ports["https"])):
+        cluster.ensure(progress)
+    assert changes(calls()) == ["docker start test-worker"]
 
 
 @pytest.fixture(params=["ensure", "delete"])

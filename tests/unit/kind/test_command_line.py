@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -183,6 +184,73 @@ def test_doctor_says_what_was_found_and_how_to_mend_it(
     assert "no image registry answers" in said
     assert "✓ Fine [really]." in said
     assert f"{'✓' if ok else '✗'} No tea.  Mend it with: boil water" in said
+
+
+def an_engine(state: str, mirrors: Path) -> str:
+    """A stand-in for docker with a registry and one node, both in this state."""
+    names = ["shipshape-registry", "mine-control-plane"]
+    network: dict[str, object] = {"NetworkSettings": {"Ports": {}, "Networks": {}}}
+    said = [[{"Name": f"/{n}", "State": {"Status": state}, **network}] for n in names]
+    registry, node = [json.dumps(s) for s in said]
+    return f"""case "$*" in
+      "ps --all --filter label=io.x-k8s.kind.cluster=mine "*) echo mine-control-plane ;;
+      *"json .Mounts"*) echo '[{{"Source": "{mirrors}", "Destination": "/etc/containerd/certs.d"}}]' ;;
+      "container inspect shipshape-registry") echo '{registry}' ;;
+      "container inspect mine-control-plane") echo '{node}' ;;
+    esac"""
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a cluster `mine` of this checkout has its mirrors, on a host that lacks nothing."""
+    monkeypatch.setenv("SHIPSHAPE_IMAGES", "build")
+    monkeypatch.setattr(host, "examine", lambda *_: [])
+    folder = tmp_path / "build" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "created.yaml").write_text("")
+    return folder / "certs.d"
+
+
+@pytest.mark.parametrize(("state", "says"), [("exited", "stopped"), ("paused", "paused")])
+def test_doctor_says_what_is_wrong_with_what_was_made(
+    capsys: pytest.CaptureFixture[str], stand_in: StandIn, made: Path, state: str, says: str
+) -> None:
+    stand_in("docker", an_engine(state, made))
+    assert main(["--cluster=mine", "doctor"]) == 1
+    said = capsys.readouterr().err
+    for name in ("shipshape-registry", "mine-control-plane"):
+        assert f"✗ The container {name} is {says}.  Mend it with: make up" in said
+
+
+def test_doctor_says_nothing_of_what_is_well(
+    capsys: pytest.CaptureFixture[str], stand_in: StandIn, calls: Callable[[], list[str]], made: Path
+) -> None:
+    stand_in("docker", an_engine("running", made))
+    assert main(["--cluster=mine", "doctor"]) == 0
+    assert "Nothing is missing" in capsys.readouterr().err
+    assert {c.split()[1] for c in calls()} <= {"version", "ps", "inspect", "container"}
+
+
+@pytest.mark.usefixtures("made")
+def test_doctor_says_whose_cluster_it_is(capsys: pytest.CaptureFixture[str], stand_in: StandIn) -> None:
+    """`make up` would refuse it."""
+    stand_in("docker", an_engine("exited", Path("/home/me/elsewhere/build/mine/certs.d")))
+    assert main(["--cluster=mine", "doctor"]) == 1
+    said = capsys.readouterr().err
+    assert "✗ The cluster mine belongs to the checkout of /home/me/elsewhere" in said
+    assert "mine-control-plane is stopped" not in said
+
+
+def test_a_cluster_that_was_not_made_to_the_end_is_no_trouble(
+    capsys: pytest.CaptureFixture[str], stand_in: StandIn, made: Path
+) -> None:
+    """`make up` makes it anew."""
+    (made.parent / "created.yaml").unlink()
+    stand_in("docker", an_engine("exited", made))
+    assert main(["--cluster=mine", "doctor"]) == 1
+    said = capsys.readouterr().err
+    assert "shipshape-registry is stopped" in said
+    assert "mine-control-plane" not in said
 
 
 @pytest.mark.usefixtures("only_stand_ins")

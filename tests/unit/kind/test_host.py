@@ -11,7 +11,7 @@ import pytest
 
 from k8s.kind import engine, host, lock, paths
 from k8s.kind.host import Finding, examine, require
-from k8s.kind.process import Failure
+from k8s.kind.process import Failure, succeeds
 from k8s.kind.programs import Programs
 from k8s.kind.progress import Progress
 from k8s.kind.sources import Source
@@ -220,6 +220,28 @@ def test_a_port_whose_connections_just_closed_is_free() -> None:
         accepted.close()  # the server's side first: it is the one that waits
         client.close()
     assert not host.port_taken(port)
+
+
+OWN_NETWORK = ["unshare", "--net", "--user", "--map-root-user"]
+
+
+@pytest.mark.skipif(not succeeds([*OWN_NETWORK, "iptables", "-t", "nat", "-L"]), reason="needs a network of its own")
+def test_a_port_that_a_rule_of_the_firewall_leads_elsewhere_is_taken() -> None:
+    """Where Kubernetes runs on the host itself, say. In a network of its own, so that nothing of the host's changes."""
+    script = """
+import socket, subprocess
+from k8s.kind.host import port_taken
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+with socket.create_server(("127.0.0.1", 0)) as server:
+    to = str(server.getsockname()[1])
+    rule = ["-p", "tcp", "-d", "127.0.0.1", "--dport", "8080", "-j", "REDIRECT", "--to-ports", to]
+    print(port_taken(8080))
+    subprocess.run(["iptables", "-t", "nat", "-A", "OUTPUT", *rule], check=True)
+    print(port_taken(8080))
+"""
+    argv = [*OWN_NETWORK, sys.executable, "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=paths.ROOT)
+    assert done.stdout.split() == ["False", "True"], done.stderr
 
 
 def test_everything_that_is_missing_is_said_at_once() -> None:

@@ -1,3 +1,4 @@
+import io
 import json
 import threading
 import time
@@ -8,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from k8s.kind import registry
+from k8s.kind.containers import Published
 from k8s.kind.process import Failure
+from k8s.kind.progress import Progress
 from k8s.kind.registry import Registry
 
 Docker = Callable[[str, str], None]
@@ -45,11 +48,11 @@ def server() -> Iterator[ThreadingHTTPServer]:
 
 def engine(state: str, port: int = 0, networks: str = "bridge", network: bool = True) -> str:
     """A stand-in for docker: the registry's container in a state, and kind's network."""
-    ports = json.dumps({"5000/tcp": [{"HostPort": str(port)}]})
+    ports = {"5000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]} if state == "running" else {}
+    network_settings = {"Ports": ports, "Networks": {"bridge": {"IPAddress": "127.0.0.1"}}}
+    container = {"Name": "/shipshape-registry", "State": {"Status": state}, "NetworkSettings": network_settings}
     return f"""case "$*" in
-      "container inspect shipshape-registry --format"*) echo {state} ;;
-      "container inspect shipshape-registry") {"true" if state else "exit 1"} ;;
-      *.NetworkSettings.Ports*) echo '{ports}' ;;
+      "container inspect shipshape-registry") {f"echo '{json.dumps([container])}'" if state else "exit 1"} ;;
       *.NetworkSettings.Networks*) echo '{{"{networks}": {{}}}}' ;;
       "network inspect kind") {"true" if network else "exit 1"} ;;
       "network inspect bridge"*) echo 1400 ;;
@@ -62,10 +65,10 @@ def changes(calls: list[str]) -> list[str]:
 
 
 def test_it_is_started_on_a_port_of_loopback_and_put_on_kind_s_network(
-    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer
+    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer, progress: Progress
 ) -> None:
     stand_in("docker", engine(""))
-    Registry(server.server_port).ensure("the-image")
+    Registry(server.server_port).ensure("the-image", progress)
     run, connect = changes(calls())
     assert run.startswith("run --detach --name shipshape-registry")
     assert f"--publish 127.0.0.1:{server.server_port}:5000 " in run
@@ -74,42 +77,61 @@ def test_it_is_started_on_a_port_of_loopback_and_put_on_kind_s_network(
 
 
 def test_one_that_runs_is_taken_with_its_port(
-    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer
+    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer, progress: Progress
 ) -> None:
     stand_in("docker", engine("running", server.server_port, networks="kind"))
     found = Registry(1)
-    found.ensure("the-image")
+    found.ensure("the-image", progress)
     assert found.host == f"127.0.0.1:{server.server_port}"
     assert changes(calls()) == []
 
 
-def test_one_that_stopped_is_replaced(
-    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer
+@pytest.mark.parametrize(("state", "says"), [("exited", "stopped"), ("paused", "paused")])
+def test_one_that_does_not_run_is_replaced(
+    stand_in: Docker,
+    calls: Callable[[], list[str]],
+    server: ThreadingHTTPServer,
+    progress: Progress,
+    said: io.StringIO,
+    state: str,
+    says: str,
 ) -> None:
-    stand_in("docker", engine("exited"))
-    Registry(server.server_port).ensure("the-image")
+    stand_in("docker", engine(state))
+    Registry(server.server_port).ensure("the-image", progress)
     assert changes(calls())[0] == "rm --force shipshape-registry"
     assert changes(calls())[1].startswith("run ")
+    assert f"start the local registry again (The container shipshape-registry is {says})" in said.getvalue()
+
+
+def test_one_to_which_its_port_does_not_lead_is_restarted(
+    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer, progress: Progress
+) -> None:
+    """Here the port leads there, and what decides does not say so."""
+    stand_in("docker", engine("running", server.server_port, networks="kind"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Published, "is_dead", lambda _: True)
+        Registry(server.server_port).ensure("the-image", progress)
+    assert changes(calls()) == ["restart -t 30 shipshape-registry"]
 
 
 def test_the_network_is_made_with_the_engine_s_largest_packet(
-    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer
+    stand_in: Docker, calls: Callable[[], list[str]], server: ThreadingHTTPServer, progress: Progress
 ) -> None:
     stand_in("docker", engine("", network=False))
-    Registry(server.server_port).ensure("the-image")
+    Registry(server.server_port).ensure("the-image", progress)
     create = next(c for c in changes(calls()) if c.startswith("network create"))
     assert "com.docker.network.driver.mtu=1400" in create
     assert create.endswith(" kind")
 
 
 def test_one_that_never_answers_is_a_sentence(
-    stand_in: Docker, unused_port: int, monkeypatch: pytest.MonkeyPatch
+    stand_in: Docker, unused_port: int, monkeypatch: pytest.MonkeyPatch, progress: Progress
 ) -> None:
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(registry, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=time.sleep))
     stand_in("docker", engine(""))
     with pytest.raises(Failure, match=r"does not answer.*docker logs shipshape-registry"):
-        Registry(unused_port).ensure("the-image")
+        Registry(unused_port).ensure("the-image", progress)
 
 
 def test_what_it_has(server: ThreadingHTTPServer) -> None:

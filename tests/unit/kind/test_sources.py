@@ -167,7 +167,7 @@ def test_where_images_are_built_all_that_is_missing_is(
     stand_in("kind", f"echo {lock.load().tools['kind'].version}")
     done: list[object] = []
     monkeypatch.setattr(images.Images, "ensure_registry_image", lambda _: "built-registry")
-    monkeypatch.setattr(registries.Registry, "ensure", lambda _, image: done.append(image))
+    monkeypatch.setattr(registries.Registry, "ensure", lambda _, image, __: done.append(image))
     monkeypatch.setattr(images.Images, "ensure_all", lambda _, tools: done.append(tools))
     wanted, source = up.survey(progress)
     up.provide(wanted, source, 5001, progress)
