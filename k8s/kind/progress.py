@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.text import Text
 
 HEARTBEAT = 60.0  # seconds between signs of life of a long step where nothing can be redrawn
+PACE_FROM = 0.05  # the share from which on the pace so far says when the rest will be done
 
 
 def spell(seconds: float) -> str:
@@ -21,24 +22,50 @@ def spell(seconds: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
+def roughly(seconds: float) -> str:
+    """A duration that is a guess: to ten seconds, from a minute on to minutes."""
+    return f"{max(10, round(seconds, -1)):.0f} s" if seconds < 55 else f"{max(1, round(seconds / 60))} min"
+
+
 @dataclass
 class Step:
-    """One thing that takes a while; `detail` may be changed while it runs."""
+    """One thing that takes a while; `detail` and `done` may be changed while it runs."""
 
     name: str
     expected: float | None = None
     started: float = field(default_factory=time.monotonic)
     detail: str = ""
     told: float = 0.0  # seconds after the start of the last sign of life
+    done: int = 0
+    total: int = 0  # what there is to count; 0: nothing is counted
+    unit: str = ""
+    counted_from: float = 0.0
 
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.started
 
+    def count(self, total: int, unit: str) -> None:
+        """From now on show how many of `total` are done; the pace so far takes the place of `expected`."""
+        self.done, self.total, self.unit, self.counted_from = 0, total, unit, time.monotonic()
+        self.expected = None
+
     def line(self) -> str:
-        about = f" of about {spell(self.expected)}" if self.expected else ""
+        share = f"{self.done:,} of {self.total:,} {self.unit}, " if self.total else ""
         detail = f" — {self.detail}" if self.detail else ""
-        return f"{self.name}: {spell(self.elapsed)}{about}{detail}"
+        return f"{self.name}: {share}{spell(self.elapsed)}{self._expectation()}{detail}"
+
+    def _expectation(self) -> str:
+        if self.total:
+            if self.done == self.total or self.done < self.total * PACE_FROM:
+                return ""
+            pace = (time.monotonic() - self.counted_from) / self.done
+            return f", about {roughly(pace * (self.total - self.done))} left"
+        if not self.expected:
+            return ""
+        if self.elapsed > self.expected:
+            return f", longer than the usual {spell(self.expected)}"
+        return f" of about {spell(self.expected)}"
 
 
 class Progress:

@@ -19,7 +19,7 @@ from k8s import up
 from k8s.kind import cluster, engine, host, lock, paths, process
 from k8s.kind.cluster import NODE_PORTS, Cluster
 from k8s.kind.lock import Module
-from k8s.kind.progress import Progress
+from k8s.kind.progress import Progress, Step
 from k8s.platform import apply
 
 VARIABLES = [
@@ -107,6 +107,21 @@ def said() -> io.StringIO:
 def progress(said: io.StringIO) -> Iterator[Progress]:
     with Progress(Console(file=said, highlight=False, soft_wrap=True)) as progress:
         yield progress
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What steps show, but for their times, after each change of it."""
+    lines: list[str] = []
+
+    def change(step: Step, name: str, value: object) -> None:
+        object.__setattr__(step, name, value)
+        line = f"{step.done} of {step.total} {step.detail}".rstrip()
+        if name in {"done", "total", "detail"} and [line] != lines[-1:]:
+            lines.append(line)
+
+    monkeypatch.setattr(Step, "__setattr__", change)
+    return lines
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from k8s.kind import paths
-from k8s.kind.process import LAST_LINES, CommandFailed, Failure, output, run, succeeds
+from k8s.kind.process import LAST_LINES, CommandFailed, Failure, log_file, output, run, succeeds
 
 TALKS = 'import sys\nfor n in range(40): print("line", n, file=sys.stderr if n % 2 else sys.stdout, flush=True)\n'
 
@@ -45,6 +45,23 @@ def test_a_log_keeps_what_was_there(logs: Path) -> None:
     assert (logs / "kept.log").read_text() == "$ echo first\nfirst\n$ echo second\nsecond\n"
 
 
+def test_each_line_is_told_as_it_comes(tmp_path: Path, logs: Path) -> None:
+    """The child goes on only when its first line was heard."""
+    heard: list[str] = []
+
+    def hear(line: str) -> bool:
+        heard.append(line)
+        (tmp_path / "heard").touch()
+        return line == "share"
+
+    script = f"echo share; while [ ! -e {tmp_path}/heard ]; do sleep 0.01; done; echo word >&2; echo; exit 3"
+    with pytest.raises(CommandFailed) as caught:
+        run(["timeout", "10", "sh", "-c", script], log="heard", each_line=hear)
+    assert heard == ["share", "word", ""]
+    assert (caught.value.code, caught.value.said) == (3, "word\n\n")
+    assert (logs / "heard.log").read_text().endswith("\nword\n\n")
+
+
 def test_output_that_fails_shows_what_went_to_standard_error() -> None:
     with pytest.raises(CommandFailed) as caught:
         output(["sh", "-c", "echo result; echo reason >&2; exit 4"])
@@ -64,21 +81,31 @@ def test_a_long_command_is_shortened() -> None:
     assert max(len(line) for line in str(caught.value).splitlines()) < 220
 
 
-@pytest.mark.parametrize("call", [output, lambda argv: run(argv, log="missing")])
+EVERY_WAY = [
+    output,
+    lambda argv: run(argv, log="any"),
+    lambda argv: run(argv, log="any", each_line=lambda _: False),
+]
+
+
+@pytest.mark.parametrize("call", EVERY_WAY)
 def test_a_missing_program_names_make_doctor(call: Callable[[list[str]], object]) -> None:
     with pytest.raises(Failure, match=r"no-such-program.*make doctor"):
         call(["no-such-program", "--version"])
 
 
-def test_a_program_that_may_not_be_executed_is_a_sentence_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("call", EVERY_WAY)
+def test_a_program_that_may_not_be_executed_is_a_sentence_too(
+    call: Callable[[list[str]], object], tmp_path: Path
+) -> None:
     broken = tmp_path / "kind"
     broken.write_text("not a program")
     broken.chmod(0o644)
     with pytest.raises(Failure, match="kind"):
-        output([broken])
+        call([str(broken)])
 
 
-@pytest.mark.parametrize("call", [output, lambda argv: run(argv, log="reads")])
+@pytest.mark.parametrize("call", EVERY_WAY)
 def test_a_child_that_reads_gets_the_end_at_once(call: Callable[[list[str]], object]) -> None:
     """Whatever our own standard input is: here a pipe that nobody ever closes."""
     reading, writing = os.pipe()
@@ -102,12 +129,16 @@ def test_what_goes_in_by_standard_input_is_not_in_the_log(logs: Path) -> None:
 def test_the_environment_is_added_to_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OURS", "1")
     assert output(["sh", "-c", "echo $OURS $GIVEN"], env={"GIVEN": "2"}) == "1 2\n"
+    run(["sh", "-c", "echo $OURS $GIVEN"], log="any", env={"GIVEN": "2"}, each_line=lambda _: False)
+    assert log_file("any").read_text().splitlines()[-1] == "1 2"
 
 
 def test_bytes_that_are_no_text_do_no_harm() -> None:
     assert output(["printf", "\\377ok"]) == "�ok"
     with pytest.raises(CommandFailed, match="ok"):
         run(["sh", "-c", "printf '\\377ok'; exit 1"], log="bytes")
+    with pytest.raises(CommandFailed, match="ok"):
+        run(["sh", "-c", "printf '\\377ok'; exit 1"], log="bytes", each_line=lambda _: False)
 
 
 def test_succeeds() -> None:

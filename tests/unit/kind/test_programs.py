@@ -2,6 +2,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,6 +51,26 @@ def test_a_program_is_built_once(hello: Module, progress: Progress) -> None:
     assert programs.path("hello").stat().st_mtime_ns == made
     assert len(progress.finished) == 1
     assert left_in_cache() == [programs.folder(program).name]
+
+
+def test_while_a_program_is_built_its_step_counts_packages(
+    publish: Publish, watched: list[str], progress: Progress
+) -> None:
+    text = f'package library\n\nconst Text = "{time.time_ns()}"\n'  # in no build cache
+    main = 'package main\n\nimport "example.com/counted/library"\n\nfunc main() { println(library.Text) }\n'
+    module = publish("example.com/counted", "v1.0.0", {"library/library.go": text, "main.go": main})
+    program = Program("counted", 500, module=module.path, packages=(".",))
+    Programs(lock_of(module, program), progress).ensure(program)
+    assert watched == [
+        "0 of 0",
+        "0 of 0 fetching modules",
+        "0 of 2 fetching modules",
+        "0 of 2",
+        "1 of 2",
+        "2 of 2",
+        "2 of 2 linking",
+        "2 of 2",
+    ]
 
 
 def test_several_programs_of_one_module_and_libraries_that_it_replaces_by_folders(
@@ -167,7 +188,7 @@ GO = """
 case "$1" in
   env) echo go1.26.0 amd64 ;;
   mod) echo '{"Sum": "h1:x", "Dir": "/"}' ;;
-  build) echo '#!/bin/sh' > "$5"; chmod +x "$5"; %s ;;
+  build) [ "$2" != -n ] || exit 0; echo '#!/bin/sh' > "$5"; chmod +x "$5"; %s ;;
 esac"""
 
 

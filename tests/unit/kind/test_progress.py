@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from k8s.kind import progress as subject
-from k8s.kind.progress import Progress, Step, spell
+from k8s.kind.progress import Progress, Step, roughly, spell
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,58 @@ def test_a_line_says_what_for_how_long_and_how_long_it_should_take() -> None:
     step = Step("build kind", 30, detail="linking")
     assert step.line() == "build kind: 0 s of about 30 s — linking"
     assert Step("look").line() == "look: 0 s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0, "10 s"), (14, "10 s"), (54, "50 s"), (56, "1 min"), (89, "1 min"), (91, "2 min"), (3600, "60 min")],
+)
+def test_durations_that_are_a_guess(seconds: float, expected: str) -> None:
+    assert roughly(seconds) == expected
+
+
+def begun(seconds: float, expected: float | None = None) -> Step:
+    return Step("build kind", expected, started=time.monotonic() - seconds)
+
+
+def test_an_expectation_that_was_wrong_is_not_repeated() -> None:
+    assert begun(29, 30).line() == "build kind: 29 s of about 30 s"
+    assert begun(31, 30).line() == "build kind: 31 s, longer than the usual 30 s"
+
+
+def test_what_is_counted_says_how_much_is_left_by_the_pace_so_far() -> None:
+    """Since the counting began, and whatever was expected."""
+    step = begun(370, 60)
+    step.count(1644, "packages")
+    step.counted_from -= 360
+    expected = {
+        0: "0 of 1,644 packages, 6 min 10 s",
+        40: "40 of 1,644 packages, 6 min 10 s",  # too few to tell
+        83: "83 of 1,644 packages, 6 min 10 s, about 113 min left",
+        822: "822 of 1,644 packages, 6 min 10 s, about 6 min left",
+        1600: "1,600 of 1,644 packages, 6 min 10 s, about 10 s left",
+        1644: "1,644 of 1,644 packages, 6 min 10 s",
+    }
+    for step.done, said in expected.items():
+        assert step.line() == f"build kind: {said}"
+    step.detail = "linking"
+    assert step.line() == "build kind: 1,644 of 1,644 packages, 6 min 10 s — linking"
+
+
+def test_where_there_is_nothing_to_count_nothing_is_expected() -> None:
+    step = begun(5, 60)
+    step.count(0, "packages")
+    assert step.line() == "build kind: 5 s"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_share_is_shown_on_a_terminal_and_elsewhere(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "HEARTBEAT", 0.01)
+    stream = io.StringIO()
+    with (live if terminal else plain)(stream) as progress, progress.step("build kind", 30) as step:
+        step.count(3, "packages")
+        step.done = 2
+        wait_for(lambda: "… build kind: 2 of 3 packages, 1 s, about 10 s left" in stream.getvalue())
 
 
 def plain(stream: io.StringIO) -> Progress:
