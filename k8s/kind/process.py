@@ -130,10 +130,14 @@ def _follow(
             stderr=subprocess.STDOUT,
         )
     with child:
-        for line in child.stdout or ():
-            if not each_line(line.rstrip("\n")):
-                out.write(line)
-                out.flush()
+        try:
+            for line in child.stdout or ():
+                if not each_line(line.rstrip("\n")):
+                    out.write(line)
+                    out.flush()
+        except BaseException:
+            child.kill()  # leaving the block would wait for its end
+            raise
     return child.returncode
 
 

@@ -62,6 +62,17 @@ def test_each_line_is_told_as_it_comes(tmp_path: Path, logs: Path) -> None:
     assert (logs / "heard.log").read_text().endswith("\nword\n\n")
 
 
+@pytest.mark.timeout(20)
+def test_a_child_that_is_listened_to_ends_when_we_are_to_end() -> None:
+    """As with SIGTERM, which nobody sends to the child."""
+
+    def end(_: str) -> bool:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run(["sh", "-c", "echo begun; exec sleep 100"], log="ended", each_line=end)
+
+
 def test_output_that_fails_shows_what_went_to_standard_error() -> None:
     with pytest.raises(CommandFailed) as caught:
         output(["sh", "-c", "echo result; echo reason >&2; exit 4"])
