@@ -1,4 +1,4 @@
-"""Traefik's retries: made by the chart, and attached to both ways in."""
+"""Traefik's middlewares: made by the chart, and attached to both ways in."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ import pytest
 from .helm import refusal, render
 
 ON = {"traefik": {"retry": {"enabled": True}}}
+LIMITED = {"traefik": {"inFlight": {"enabled": True, "amount": 40}}}
+BOTH = {"traefik": {**ON["traefik"], **LIMITED["traefik"]}}
 INGRESS = {"ingress": {"enabled": True, "hosts": [{"host": "a.example"}]}}
 ROUTE = {"httpRoute": {"enabled": True, "hostnames": ["a.example"], "parentRefs": [{"name": "public"}]}}
 ATTACHED = "traefik.ingress.kubernetes.io/router.middlewares"
@@ -23,6 +25,24 @@ def test_what_is_retried() -> None:
     given = {"traefik": {"retry": {"enabled": True, "attempts": 2, "maxBodyBytes": 10}}}
     retry = render({**given, **INGRESS}).one("Middleware")["spec"]["retry"]
     assert retry == {"attempts": 2, "status": ["502"], "maxRequestBodyBytes": 10}
+
+
+def test_requests_in_flight_are_counted_by_host() -> None:
+    """Without a criterion of its own Traefik would do the same; it is said so that no default of theirs changes it."""
+    limit = render({**LIMITED, **INGRESS}).one("Middleware")["spec"]
+    assert limit == {"inFlightReq": {"amount": 40, "sourceCriterion": {"requestHost": True}}}
+
+
+def test_what_is_refused_is_not_tried_again() -> None:
+    """The limit comes before the retries on both ways in, and the user's own middlewares and filters before both."""
+    values = {**BOTH, "ingress": {**INGRESS["ingress"], "annotations": {ATTACHED: "prod-own@kubernetescrd"}}, **ROUTE}
+    objects = render(values, options=("--namespace=prod",))
+    names = ["demo-fastapi-service-in-flight", "demo-fastapi-service-retry"]
+    assert sorted(m["metadata"]["name"] for m in objects.all("Middleware")) == names
+    attached = objects.one("Ingress")["metadata"]["annotations"][ATTACHED].split(",")
+    assert attached == ["prod-own@kubernetescrd", *(f"prod-{name}@kubernetescrd" for name in names)]
+    (rule,) = objects.one("HTTPRoute")["spec"]["rules"]
+    assert [f["extensionRef"]["name"] for f in rule["filters"]] == names
 
 
 def test_the_ingress_is_told_by_an_annotation() -> None:
@@ -52,6 +72,11 @@ def test_the_route_is_told_by_a_filter() -> None:
     ("values", "message"),
     [
         (ON, "traefik.retry.enabled has nothing to attach to: enable ingress or httpRoute, or set it to false"),
+        (LIMITED, "traefik.inFlight.enabled has nothing to attach to: enable ingress or httpRoute, or set it to false"),
+        (
+            {"traefik": {"inFlight": {"enabled": True, "amount": 0}}},
+            "at '/traefik/inFlight/amount': minimum: got 0, want 1",
+        ),
         (
             {"traefik": {"retry": {"enabled": True, "attempts": 1}}},
             "at '/traefik/retry/attempts': minimum: got 1, want 2",

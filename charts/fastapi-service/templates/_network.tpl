@@ -33,13 +33,28 @@
 {{- toJson $tls -}}
 {{- end -}}
 
-{{/* Annotations of the Ingress, as JSON: the given ones, and the one that attaches Traefik's retries, innermost. */}}
+{{/* Names of Traefik's middlewares, as JSON, the outermost first: what is refused must not be tried again. */}}
+{{- define "fastapi-service.middlewares" -}}
+{{- $names := list -}}
+{{- if .Values.traefik.inFlight.enabled -}}
+{{- $names = append $names (include "fastapi-service.suffixedName" (list . "in-flight")) -}}
+{{- end -}}
+{{- if .Values.traefik.retry.enabled -}}
+{{- $names = append $names (include "fastapi-service.suffixedName" (list . "retry")) -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- end -}}
+
+{{/* Annotations of the Ingress, as JSON: the given ones, and the one that attaches Traefik's middlewares, innermost. */}}
 {{- define "fastapi-service.ingressAnnotations" -}}
 {{- $annotations := deepCopy (.Values.ingress.annotations | default dict) -}}
-{{- if .Values.traefik.retry.enabled -}}
+{{- with include "fastapi-service.middlewares" . | fromJsonArray -}}
 {{- $key := "traefik.ingress.kubernetes.io/router.middlewares" -}}
-{{- $retry := printf "%s-%s@kubernetescrd" .Release.Namespace (include "fastapi-service.suffixedName" (list . "retry")) -}}
-{{- $_ := set $annotations $key (list (get $annotations $key) $retry | compact | join ",") -}}
+{{- $attached := list (get $annotations $key) -}}
+{{- range . -}}
+{{- $attached = append $attached (printf "%s-%s@kubernetescrd" $.Release.Namespace .) -}}
+{{- end -}}
+{{- $_ := set $annotations $key ($attached | compact | join ",") -}}
 {{- end -}}
 {{- toJson $annotations -}}
 {{- end -}}
@@ -60,10 +75,9 @@ matches:
   {{- end }}
   {{- end }}
 {{- $filters := $root.Values.httpRoute.filters | default list -}}
-{{- if $root.Values.traefik.retry.enabled -}}
-{{- $name := include "fastapi-service.suffixedName" (list $root "retry") -}}
-{{- $retry := dict "group" "traefik.io" "kind" "Middleware" "name" $name -}}
-{{- $filters = append $filters (dict "type" "ExtensionRef" "extensionRef" $retry) -}}
+{{- range include "fastapi-service.middlewares" $root | fromJsonArray -}}
+{{- $middleware := dict "group" "traefik.io" "kind" "Middleware" "name" . -}}
+{{- $filters = append $filters (dict "type" "ExtensionRef" "extensionRef" $middleware) -}}
 {{- end }}
 {{- with $filters }}
 filters:

@@ -71,8 +71,10 @@ httpRoute.retry.attempts and traefik.retry.enabled both retry, and would multipl
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and .Values.traefik.retry.enabled (not (or .Values.ingress.enabled .Values.httpRoute.enabled)) }}
-traefik.retry.enabled has nothing to attach to: enable ingress or httpRoute, or set it to false
+{{- range $name := list "inFlight" "retry" }}
+{{- if and (get $.Values.traefik $name).enabled (not (or $.Values.ingress.enabled $.Values.httpRoute.enabled)) }}
+traefik.{{ $name }}.enabled has nothing to attach to: enable ingress or httpRoute, or set it to false
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -1,0 +1,193 @@
+"""`make overload`: what the running local cluster answers under a load that grows past its limit (10 minutes).
+
+First the load is raised step by step, with a rolling restart in the middle of each; then three times the load that the
+service can answer is sent for a minute. Prints tables in Markdown, and writes build/report/overload.json.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+
+from delivery import tools
+from k8s import facts
+from k8s.kind.paths import BUILD, shown
+from k8s.kind.process import Failure, output, run
+from k8s.kind.progress import Progress
+from k8s.load.vegeta import Load, Outcome, quantile
+
+REPORT = BUILD / "report" / "overload.json"
+STEPS = (100, 200, 300, 400, 500, 600, 800)
+STEP_SECONDS = 30
+# A load that the service can answer: nearly all of it, and soon.
+ENOUGH = 0.99
+SOON = 1.0  # seconds, the 99th percentile
+FIRST, GROWTH, LAST = 150, 1.2, 1200  # requests a second
+LOOK_SECONDS = 8
+TIMES = 3
+OVERLOAD_SECONDS = 60
+RECOVERY_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """A load and what became of it; latencies in milliseconds, of the requests that were answered."""
+
+    what: str
+    rate: int
+    sent: int
+    answered: int
+    refused: int
+    failed: int
+    p50_ms: float
+    p99_ms: float
+    refused_p99_ms: float
+
+    @staticmethod
+    def of(what: str, outcome: Outcome) -> "Row":
+        milliseconds = [
+            round(1000 * quantile(answers, q), 1)
+            for answers, q in ((outcome.served, 0.5), (outcome.served, 0.99), (outcome.refused, 0.99))
+        ]
+        counts = (outcome.sent, len(outcome.served), len(outcome.refused), len(outcome.failed))
+        return Row(what, outcome.rate, *counts, *milliseconds)
+
+
+@dataclass(frozen=True)
+class Overload:
+    """What three times the load did: `answered` is the share of what the service can answer at most."""
+
+    capacity: int
+    during: Outcome
+    after: Outcome
+
+    @property
+    def answered(self) -> float:
+        return len(self.during.served) / (self.capacity * OVERLOAD_SECONDS)
+
+
+Sender = Callable[[int, int], Load]
+"""Makes a load of so many requests a second for so many seconds."""
+
+
+def can_answer(outcome: Outcome) -> bool:
+    return len(outcome.served) >= ENOUGH * outcome.sent and quantile(outcome.served, 0.99) <= SOON
+
+
+def capacity(sender: Sender, note: Callable[[Outcome], None] = lambda _: None) -> int:
+    """The most requests a second that are all answered soon, found by raising the load until they are not.
+
+    Raises:
+        Failure: the first load is already too much.
+    """
+    rate, most = FIRST, 0
+    while rate <= LAST:
+        outcome = sender(rate, LOOK_SECONDS).send()
+        note(outcome)
+        if not can_answer(outcome):
+            break
+        most, rate = rate, int(rate * GROWTH)
+    if not most:
+        raise Failure(f"The service cannot answer {FIRST} requests a second: {outcome.reasons()}.")
+    return most
+
+
+def overload(sender: Sender, most: int) -> Overload:
+    """Send three times what the service can answer, and half of it right afterwards."""
+    during = sender(TIMES * most, OVERLOAD_SECONDS).send()
+    return Overload(most, during, sender(most // 2, 2 * RECOVERY_SECONDS).send())
+
+
+@contextmanager
+def made_link(found: dict[str, str]) -> Iterator[str]:
+    """The address of a short link that exists while the block runs."""
+    token = output(["sh", "-c", found["token"]]).strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=found["url"], verify=found["ca"], headers=headers, timeout=10) as web:
+        answer = web.post("/api/v1/links", json={"url": "https://example.com/"})
+        if answer.status_code != httpx.codes.CREATED:
+            raise Failure(
+                f"POST {found['url']}/api/v1/links was answered with {answer.status_code}: {answer.text[:300]}"
+            )
+        slug = answer.json()["slug"]
+        try:
+            yield f"{found['url']}/{slug}"
+        finally:
+            web.delete(f"/api/v1/links/{slug}")
+
+
+def restart(kubectl: list[str]) -> None:
+    """A rolling restart, to its end."""
+    run([*kubectl, "rollout", "restart", "deployment/links"], log="overload")
+    run([*kubectl, "rollout", "status", "deployment/links", "--timeout=180s"], log="overload")
+
+
+def step(sender: Sender, kubectl: list[str], rate: int) -> Outcome:
+    """One load with a rolling restart in it; the restart's end is waited for."""
+    load = sender(rate, STEP_SECONDS)
+    with load.running():
+        time.sleep(3)  # the load is under way
+        run([*kubectl, "rollout", "restart", "deployment/links"], log="overload")
+    run([*kubectl, "rollout", "status", "deployment/links", "--timeout=180s"], log="overload")
+    return load.outcome
+
+
+def table(rows: list[Row]) -> str:
+    lines = [
+        "| load | requests/s | sent | answered | refused | failed | p50 ms | p99 ms | p99 of refusals ms |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [f"| {' | '.join(_cell(v) for v in asdict(row).values())} |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:,.0f}"  # noqa: PLR0124 - not a number
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.overload", description=__doc__)
+    parser.add_argument("--facts", type=Path, default=facts.FILE, help="what `up` wrote (default: build/up.json)")
+    parser.add_argument("--steps", type=int, nargs="*", default=STEPS, help="requests a second of each step")
+    args = parser.parse_args(argv)
+    try:
+        found = facts.load(args.facts)
+        kubectl = ["kubectl", "--context", found["context"], "--namespace", found["namespace"]]
+        with Progress() as progress, made_link(found) as url:
+            program = tools.program("vegeta", progress)
+
+            def sender(rate: int, seconds: int) -> Load:
+                return Load(program, url, Path(found["ca"]), rate=rate, seconds=seconds)
+
+            rows: list[Row] = []
+            for rate in args.steps:
+                with progress.step(f"{rate} requests a second, and a rolling restart", STEP_SECONDS):
+                    rows.append(Row.of("with a rolling restart", step(sender, kubectl, rate)))
+                progress.say(table(rows[-1:]).splitlines()[-1])
+            with progress.step("what the service can answer", 8 * LOOK_SECONDS) as looking:
+                most = capacity(sender)
+                looking.detail = f"{most} requests a second"
+            with progress.step(f"{TIMES} times as much", OVERLOAD_SECONDS):
+                result = overload(sender, most)
+    except (Failure, httpx.HTTPError, subprocess.SubprocessError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    rows += [Row.of(f"{TIMES} times {most}", result.during), Row.of("right after that", result.after)]
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    print(f"{table(rows)}\n\nUnder {TIMES} times the load it answered {result.answered:.0%} of what it can answer.")
+    print(f"Written to {shown(REPORT)}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
