@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from k8s.kind import apt, engine
 from k8s.kind.lock import Lock, Module, Program
+from k8s.kind.packages import read
 from k8s.kind.paths import ROOT, cache
 from k8s.kind.process import Failure, output
 from k8s.kind.programs import Programs
@@ -36,7 +36,8 @@ def lock() -> Lock:
         lists = {key: tuple(entry[key]) for key in ("packages", "set") if key in entry}
         programs[name] = Program(name=name, **{**entry, **lists})
     modules = {path: Module(path=path, **entry) for path, entry in raw()["modules"].items()}
-    return Lock(modules=modules, programs=programs, tools={}, base={}, images=(), manifests={})
+    packages = {name: read(name, entry) for name, entry in raw()["packages"].items()}
+    return Lock(modules=modules, programs=programs, tools={}, base={}, images=(), manifests={}, packages=packages)
 
 
 def program(name: str, progress: Progress | None = None) -> Path:
@@ -59,8 +60,6 @@ def on_path(name: str) -> Path | None:
 
 def provided(name: str, progress: Progress | None = None) -> Path:
     """The lock file's program, from the cache."""
-    if name in raw()["debian"] and engine.may_install():
-        return packaged(name, raw()["debian"][name], progress or Progress())
     programs = Programs(lock(), progress or Progress())
     wanted = lock().programs[name]
     path = programs.path(name)
@@ -69,18 +68,6 @@ def provided(name: str, progress: Progress | None = None) -> Path:
             fcntl.flock(file, fcntl.LOCK_EX)
             programs.ensure(wanted)
     return path
-
-
-def packaged(name: str, suite: str, progress: Progress) -> Path:
-    """The program of the Debian package of the same name, unpacked in the cache."""
-    folder = cache() / f"{name}-{suite}"
-    if not folder.exists():
-        with (cache() / f"{name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if not folder.exists():
-                with progress.step(f"fetch {name} from Debian", 10):
-                    apt.unpack([name], suite, folder)
-    return folder / "usr" / "bin" / name
 
 
 def locked(name: str) -> Version:

@@ -18,6 +18,7 @@ from k8s.kind.images import COMPILERS
 from k8s.kind.paths import LOGS, TOOLS
 from k8s.kind.process import Failure
 from k8s.kind.progress import Progress, spell
+from k8s.kind.reasons import explain
 from k8s.load import command as load
 from k8s.load.open_loop import MAX_RATE
 from k8s.platform.apply import OPTIONAL
@@ -179,6 +180,13 @@ def look(args: argparse.Namespace) -> int:
         return 130
 
 
+def sentence(error: Failure | OSError) -> str:
+    """What to say of an error; one of the system's is a full disk or a read-only folder."""
+    if isinstance(error, Failure):
+        return str(error)
+    return explain(str(error)) or f"{error.filename or 'The system'}: {error.strerror or error}."
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m k8s", description=__doc__)
     parser.add_argument("--cluster", default=os.environ.get("CLUSTER") or "shipshape", help="name of the kind cluster")
@@ -218,8 +226,8 @@ def main(argv: list[str] | None = None) -> int:
                     images(args.names, progress)
                 else:
                     up.down(cluster, progress)
-        except Failure as error:
-            progress.say(f"[red]{escape(str(error))}[/]")
+        except (Failure, OSError) as error:
+            progress.say(f"[red]{escape(sentence(error))}[/]")
             return 1
         except KeyboardInterrupt:
             progress.say("Interrupted. What was finished is kept: run the same command again to go on.")

@@ -2,17 +2,37 @@
 
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from k8s.kind.process import Failure, output, run, succeeds
+from k8s.kind.process import CommandFailed, Failure, output, run, succeeds
 
 SOURCE_LIST = Path("/etc/apt/sources.list")
 SOURCE_PARTS = Path("/etc/apt/sources.list.d")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 RELEASED = {"bookworm", "trixie"}  # these have updates of their own
 QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
+# apt's own patience with an archive that says nothing is minutes for each file.
+PATIENCE = {"Acquire::Retries": "2", "Acquire::http::Timeout": "15", "Acquire::https::Timeout": "15"}
+# Without this a list that could not be fetched is no failure, and its packages are then said not to exist.
+STRICT = {"APT::Update::Error-Mode": "any"}
+
+
+class NotInSuite(Failure):
+    """A suite does not have a package, or no longer."""
+
+    def __init__(self, package: str, suite: str) -> None:
+        super().__init__(
+            f"Debian's {suite} has no package {package} (any more): take another suite for it in the lock file."
+        )
+
+
+def may_install() -> bool:
+    """Whether we are root on a Debian, where packages can be installed."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def installed(package: str) -> bool:
@@ -26,8 +46,9 @@ def install(packages: list[str]) -> None:
     missing = [p for p in packages if not installed(p)]
     if not missing:
         return
-    run(["apt-get", "update", "-q"], log="apt", env=QUIET)
-    run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing], log="apt", env=QUIET)
+    apt = ["apt-get", "-q", *_options(PATIENCE)]
+    run([*apt, "update"], log="apt", env=QUIET)
+    run([*apt, "install", "-y", "--no-install-recommends", *missing], log="apt", env=QUIET)
 
 
 def mirrors() -> dict[str, str]:
@@ -73,9 +94,13 @@ def sources(suite: str) -> list[str]:
     return lines
 
 
-def unpack(packages: list[str], suite: str, target: Path) -> None:
-    """Fetch packages of a suite and unpack them in a folder; nothing is installed, no script of theirs runs."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".apt") as temporary:
+@contextmanager
+def unpacked(packages: list[str], suite: str, *, beside: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Fetch packages of a suite and unpack them in a temporary folder: that folder, and the packages' versions.
+
+    Nothing is installed, no script of theirs runs. Who wants to keep the folder renames it, to a place beside `beside`.
+    """
+    with tempfile.TemporaryDirectory(dir=beside.parent, prefix=".apt") as temporary:
         work = Path(temporary)
         # apt downloads as an unprivileged user where it can.
         work.chmod(0o755)
@@ -90,10 +115,24 @@ def unpack(packages: list[str], suite: str, target: Path) -> None:
             "Dir::Cache::PkgCache": "",
             "Dir::Cache::SrcPkgCache": "",
             "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
+            **PATIENCE,
+            **STRICT,
         }
-        apt = ["apt-get", "-q", *(word for k, v in options.items() for word in ("-o", f"{k}={v}"))]
+        apt = ["apt-get", "-q", *_options(options)]
         run([*apt, "update"], log="apt")
-        run([*apt, "download", *packages], log="apt", cwd=work / "debs")
+        try:
+            run([*apt, "download", *packages], log="apt", cwd=work / "debs")
+        except CommandFailed as error:
+            if missing := re.search(r"Unable to locate package (\S+)", error.said):
+                raise NotInSuite(missing[1], suite) from error
+            raise
+        versions = {}
         for package in sorted((work / "debs").glob("*.deb")):
             run(["dpkg", "--extract", package, work / "root"], log="apt")
-        (work / "root").rename(target)
+            name, version = output(["dpkg-deb", "--show", "--showformat=${Package} ${Version}", package]).split()
+            versions[name] = version
+        yield work / "root", versions
+
+
+def _options(options: Mapping[str, str | Path]) -> list[str]:
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]

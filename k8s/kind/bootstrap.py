@@ -23,7 +23,10 @@ def make(name: str, suite: str, packages: Sequence[str], *, labels: Mapping[str,
         apt.install(["mmdebstrap"])
     with tempfile.TemporaryDirectory() as work:
         archive = Path(work) / "base.tar"
-        argv: list[str | Path] = ["mmdebstrap", "--variant=minbase", '--aptopt=Acquire::Check-Valid-Until "false"']
+        # These stay in the image, for what is installed in it.
+        settings = {"Acquire::Check-Valid-Until": "false", **apt.PATIENCE, **apt.STRICT}
+        argv: list[str | Path] = ["mmdebstrap", "--variant=minbase"]
+        argv += [f'--aptopt={name} "{value}"' for name, value in settings.items()]
         argv += [f"--include={','.join(packages)}"] if packages else []
         argv += [f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT] + [f"--dpkgopt=path-include={LICENCES}"]
         run([*argv, suite, archive, *apt.sources(suite)], log=log, env={"SOURCE_DATE_EPOCH": "0"})

@@ -1,12 +1,11 @@
 """`go build`, showing while it runs how much of what it has to compile is compiled."""
 
-import os
 import re
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from k8s.kind.process import CommandFailed, run
+from k8s.kind.go_modules import go_fetch
+from k8s.kind.process import run
 from k8s.kind.progress import Step
 
 # How `go build -n` begins the commands for a package.
@@ -25,13 +24,7 @@ def go_build(
 
 def to_compile(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> set[str]:
     """The packages that `go build` would compile with these arguments, because the build cache lacks them."""
-    argv = ["go", "build", "-n", *arguments]
-    dry = subprocess.run(
-        argv, check=False, capture_output=True, text=True, errors="replace", cwd=cwd, env={**os.environ, **env}
-    )
-    if dry.returncode:
-        raise CommandFailed(argv, dry.returncode, dry.stderr, None)
-    return set(PACKAGE.findall(dry.stderr))
+    return set(PACKAGE.findall(go_fetch(["go", "build", "-n", *arguments], cwd=cwd, env=env).stderr))
 
 
 class Share:

@@ -10,28 +10,21 @@ import time
 from functools import cache as once
 from pathlib import Path
 
-from k8s.kind import apt
+from k8s.kind import apt, lock, packages
+from k8s.kind.packages import Packages
 from k8s.kind.paths import TOOLS, cache
 from k8s.kind.process import Failure, output, run, succeeds
 from k8s.kind.programs import link
 from k8s.kind.progress import Progress
 
 START_TIMEOUT = 60.0  # seconds
-# Debian 12's engine is too old to build an image twice with the same digest; testing's runs on it unpacked. Its runc
-# does not (it wants a newer C library), so runc and iptables are the system's own.
-UNPACKED = ["docker.io", "docker-cli", "docker-buildx", "containerd", "tini-static"]
-SUITE = "forky"
 INTERFACES, ROUTES = Path("/sys/class/net"), Path("/proc/net/route")
 CAP_SYS_RESOURCE = 24  # capability(7)
+may_install = apt.may_install
 
 
 def answers() -> bool:
     return succeeds(["docker", "version", "--format", "{{.Server.Version}}"])
-
-
-def may_install() -> bool:
-    """Whether we are root on a Debian, where packages can be installed."""
-    return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def has_sys_resource() -> bool:
@@ -54,12 +47,12 @@ def ensure(progress: Progress) -> None:
             run(["systemctl", "start", "docker"], log="engine")
             _wait(None)
         return
-    if not may_install():
+    if not apt.may_install():
         raise Failure("No Docker engine answers: start Docker, or run this as root on Debian to have one installed.")
     if not _folder().exists():
         with progress.step("install the Docker engine", 15):
             apt.install(["iptables", "runc"])
-            apt.unpack(UNPACKED, SUITE, _folder())
+            packages.fetch(_packages(), _folder(), progress.say)
     use_unpacked()
     with progress.step("start the Docker engine", 5):
         _start()
@@ -101,8 +94,14 @@ def _builds_in_container() -> bool:
     return bool(re.search(r"(?m)^Driver:\s+docker-container$", output([*buildx(), "inspect"])))
 
 
+def _packages() -> Packages:
+    """Debian 12's engine is too old to build an image twice with the same digest; a newer one runs on it unpacked. Its
+    runc does not (it wants a newer C library), so runc and iptables are the system's own."""
+    return lock.load().packages["engine"]
+
+
 def _folder() -> Path:
-    return cache() / f"engine-{SUITE}"
+    return cache() / f"engine-{_packages().suite}"
 
 
 def _pid_file() -> Path:
@@ -138,6 +137,8 @@ def _start() -> None:
     folder = _folder()
     programs = f"{folder}/usr/sbin:{folder}/usr/bin:{os.environ['PATH']}"
     argv = [f"{folder}/usr/sbin/dockerd", "--feature", "containerd-snapshotter=true"]
+    # Without a process for each port, which ends when it has run out of files, and which all traffic goes through.
+    argv += ["--userland-proxy=false"]
     argv += ["--mtu", str(_host_mtu()), "--init-path", f"{folder}/usr/bin/tini-static"]
     if not has_sys_resource():
         argv += ["--add-runtime", f"clamped={_clamped_runc()}", "--default-runtime", "clamped"]

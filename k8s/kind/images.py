@@ -1,6 +1,5 @@
 """Builds the lock file's images where no registry answers, and pushes them to the local one by their own names."""
 
-import shutil
 import stat
 import tempfile
 import threading
@@ -9,18 +8,19 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from k8s.kind import bootstrap
+from k8s.kind import bootstrap, packages
 from k8s.kind.engine import buildx, push_options
 from k8s.kind.lock import REGISTRY, Image, Lock, Module
 from k8s.kind.paths import KIND
-from k8s.kind.process import output, run, succeeds
-from k8s.kind.programs import Programs, digest, module_dir
+from k8s.kind.process import CommandFailed, output, run, succeeds
+from k8s.kind.programs import Programs, copy, digest, module_dir
 from k8s.kind.progress import Progress
 from k8s.kind.registry import Registry
 
 COMPILERS = 2  # side by side: one links on a single core while the other compiles
 BUILDERS = 2
 KEY_LABEL = "shipshape.key"
+HOLD = "packages/hold"  # asks for the versions of the packages in an image
 # What every image without a distribution in it gets, as distroless images do: names for users, and a /tmp.
 USERS = """\
 root:x:0:0:root:/root:/sbin/nologin
@@ -45,6 +45,8 @@ class Images:
         parts += [self.programs.key(self.lock.program_of(e)) for e in image.files]
         if image.module:
             parts.append(repr(self.lock.modules[image.module["path"]]))
+        if image.packages:
+            parts += [repr(self.lock.packages[image.packages]), (KIND / "images" / HOLD).read_text()]
         if image.dockerfile:
             parts.append((KIND / "images" / image.dockerfile).read_text())
         for folder in image.context:
@@ -111,7 +113,7 @@ class Images:
     def ensure_base(self) -> None:
         """Make debian:trixie-slim from the archive that this machine uses, unless the engine has one."""
         base = self.lock.base
-        key = digest(repr(base), "1")
+        key = digest(repr(base), "2")
         found = f'{{{{index .Config.Labels "{KEY_LABEL}"}}}}'
         with _BASE_LOCK:
             if succeeds(["docker", "image", "inspect", base["name"]]):
@@ -144,16 +146,19 @@ class Images:
         """Lay out a build context, and return the Dockerfile."""
         for module_file in image.module.get("files", ()):
             module: Module = self.lock.modules[image.module["path"]]
-            _copy(module_dir(module) / module_file, context / "upstream" / module_file)
+            copy(module_dir(module) / module_file, context / "upstream" / module_file)
+        if image.packages:
+            copy(KIND / "images" / HOLD, context / HOLD)
+            (context / HOLD).with_name("held").write_text(self.lock.packages[image.packages].lines())
         for folder in image.context:
-            _copy(KIND / "images" / folder, context / folder)
+            copy(KIND / "images" / folder, context / folder)
         if image.dockerfile:
             for executable in image.files:
-                _copy(self.programs.path(executable), context / "bin" / executable)
+                copy(self.programs.path(executable), context / "bin" / executable)
             return KIND / "images" / image.dockerfile
         rootfs = context / "rootfs"
         for executable, target in image.files.items():
-            _copy(self.programs.path(executable), rootfs / target.lstrip("/"))
+            copy(self.programs.path(executable), rootfs / target.lstrip("/"))
         (rootfs / "etc").mkdir(exist_ok=True)
         (rootfs / "etc/passwd").write_text(USERS)
         (rootfs / "tmp").mkdir(mode=0o1777)
@@ -173,7 +178,23 @@ class Images:
             local = [f"{self.registry.host}/{n.split('/', 1)[1]}" for n in names]
             local.append(f"{self.registry.host}/{image.repository}:key-{key}")
             argv += ["--output", f'{push_options()},"name={",".join(local)}"']
-        run([*argv, context], log=f"image-{image.repository.replace('/', '-')}")
+        said: dict[str, str] = {}
+
+        def note_version(line: str) -> bool:
+            said.update(packages.held_in(line))
+            return False
+
+        try:
+            run([*argv, context], log=f"image-{image.repository.replace('/', '-')}", each_line=note_version)
+        except CommandFailed:
+            self._accept(image, said)  # or else say why it was ended
+            raise
+        self._accept(image, said)
+
+    def _accept(self, image: Image, versions: dict[str, str]) -> None:
+        """Say which of an image's packages came in a version that was never tried. Raises Refused."""
+        for package, version in versions.items():
+            self.lock.packages[image.packages].accept(package, version, self.progress.say)
 
 
 _BASE_LOCK = threading.Lock()
@@ -192,15 +213,3 @@ def scratch(image: Image) -> str:
 
 def _quoted(word: str) -> str:
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file or a folder, writable (what comes from Go's module cache is not)."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, symlinks=True)
-    else:
-        shutil.copy(source, target)
-    for path in [target, *target.rglob("*")]:
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode | stat.S_IWUSR | (stat.S_IXUSR if path.is_dir() else 0))

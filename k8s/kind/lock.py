@@ -1,6 +1,6 @@
 """images.lock.yaml, typed: every image by its upstream name, and how it is built where no registry answers."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache as once
 from pathlib import Path
@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from k8s.kind import packages
+from k8s.kind.packages import Packages
 from k8s.kind.paths import KIND
 from k8s.kind.process import Failure
 
@@ -37,6 +39,8 @@ class Program:
     set: tuple[str, ...] = ()
     wheel: str = ""
     sha256: str = ""
+    stub: str = ""
+    debian: dict[str, str] = field(default_factory=dict)
 
     @property
     def executables(self) -> dict[str, str]:
@@ -69,7 +73,9 @@ class Image:
     module: dict[str, Any] = field(default_factory=dict)
     context: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
-    component: str = field(default="", repr=False)  # not what it is made of, as its key is by its repr
+    # Not part of the key, which is made of the repr: what it is for, and what `Images.key` asks for itself.
+    component: str = field(default="", repr=False)
+    packages: str = field(default="", repr=False)
 
     @property
     def tagged(self) -> str:
@@ -107,6 +113,7 @@ class Lock:
     images: tuple[Image, ...]
     manifests: dict[str, Manifest]
     together: tuple[str, ...] = ()
+    packages: dict[str, Packages] = field(default_factory=dict)
 
     @property
     def registries(self) -> list[str]:
@@ -145,12 +152,26 @@ def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
 def load(path: Path = LOCK_FILE) -> Lock:
     """Read the lock file."""
     raw = yaml.safe_load(path.read_text())
+    programs = {k: Program(name=k, **_tuples(v)) for k, v in raw["programs"].items()}
+    images = tuple(Image(**_tuples(v)) for v in raw["images"])
+    versions = _promised(images, programs)
     return Lock(
         modules={k: Module(path=k, **v) for k, v in raw["modules"].items()},
-        programs={k: Program(name=k, **_tuples(v)) for k, v in raw["programs"].items()},
+        programs=programs,
         tools={k: Tool(name=k, **v) for k, v in raw["tools"].items()},
         base=raw["base"],
-        images=tuple(Image(**_tuples(v)) for v in raw["images"]),
+        images=images,
         manifests={k: Manifest(**_tuples(v)) for k, v in raw["manifests"].items()},
         together=tuple(raw["together"]),
+        packages={k: packages.read(k, v, versions.get(k, "")) for k, v in raw["packages"].items()},
     )
+
+
+def _promised(images: Iterable[Image], programs: Mapping[str, Program]) -> dict[str, str]:
+    """The versions that the images' names promise of the packages they are made of."""
+    made_of = {e: p.name for p in programs.values() if p.debian for e in p.executables}
+    found = {}
+    for image in images:
+        for name in {image.packages, *(made_of.get(e, "") for e in image.files)} - {""}:
+            found[name] = image.tag.removeprefix("v")
+    return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from k8s.kind.paths import LOGS, shown
+from k8s.kind.reasons import explain
 
 LAST_LINES = 12
 Argument = str | Path
@@ -26,9 +27,17 @@ class CommandFailed(Failure):
         short = command if len(command) <= 160 else command[:157] + "..."
         tail = "\n".join("  " + line for line in said.rstrip().splitlines()[-LAST_LINES:])
         where = f"\nThe whole log: {shown(log)}" if log else ""
-        super().__init__(f"`{short}` failed (exit {code}).{' Its last lines:' if tail else ''}\n{tail}{where}")
+        reason = f"{explain(said)}\n".lstrip()
+        super().__init__(f"{reason}`{short}` failed (exit {code}).{' Its last lines:' if tail else ''}\n{tail}{where}")
         self.code = code
         self.said = said
+
+
+class TimedOut(Failure):
+    """A child process was ended because it took too long."""
+
+    def __init__(self, argv: Sequence[Argument], seconds: float) -> None:
+        super().__init__(f"`{shlex.join(str(a) for a in argv)}` was ended after {seconds:g} s.")
 
 
 def log_file(name: str) -> Path:
@@ -71,10 +80,23 @@ def output(
     stdin: str | None = None,
 ) -> str:
     """Run to the end and return what it wrote to standard output. Raises CommandFailed with its standard error."""
-    done = _start(argv, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return captured(argv, cwd=cwd, env=env, stdin=stdin).stdout
+
+
+def captured(
+    argv: Sequence[Argument],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """The same, with standard error as well. Raises TimedOut, too."""
+    pipe = subprocess.PIPE
+    done = _start(argv, cwd=cwd, env=env, stdin=stdin, stdout=pipe, stderr=pipe, timeout=timeout)
     if done.returncode:
         raise CommandFailed(argv, done.returncode, done.stderr or done.stdout, None)
-    return str(done.stdout)
+    return done
 
 
 def succeeds(argv: Sequence[Argument]) -> bool:
@@ -94,6 +116,7 @@ def _start(
     stdin: str | None,
     stdout: IO[str] | int,
     stderr: int,
+    timeout: float | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     # Without input the child gets none at all: a tool that would ask must fail instead of waiting for ever.
     with _explained(argv):
@@ -107,6 +130,7 @@ def _start(
             stdout=stdout,
             stderr=stderr,
             input=stdin or "",
+            timeout=timeout,
         )
 
 
@@ -150,6 +174,8 @@ def _explained(argv: Sequence[Argument]) -> Iterator[None]:
     """What keeps a program from being started, in a sentence."""
     try:
         yield
+    except subprocess.TimeoutExpired as error:
+        raise TimedOut(argv, error.timeout) from error
     except FileNotFoundError as error:
         raise Failure(f"`{argv[0]}` is not installed or not on the PATH: run `make doctor`.") from error
     except OSError as error:

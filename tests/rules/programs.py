@@ -1,51 +1,72 @@
-"""Where the real promtool, Prometheus and amtool come from: the PATH, or else Debian, unpacked beside the system."""
+"""Where the real promtool, Prometheus and Alertmanager come from: they are those of the local cluster's images.
+
+One of the PATH will do if it says the same version.
+"""
 
 import functools
 import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from k8s.kind import apt, lock
+from k8s.kind.packages import Verdict, version_in
+from k8s.kind.process import Failure, output
+from k8s.kind.programs import Programs, module_dir
+from k8s.kind.progress import Progress
 
-from k8s.kind.unpacked import Unpacked
-
-# The suite, and so the versions, of the local cluster's images.
-PACKAGES = Unpacked("prometheus", "forky", ("prometheus", "promtool", "prometheus-alertmanager", "libc6", "libgcc-s1"))
-
-
-PROGRAMS = ("promtool", "prometheus", "prometheus-alertmanager", "amtool")
+PROGRAMS = ("promtool", "prometheus", "alertmanager", "amtool")
+# Debian's Alertmanager reads its templates from /usr/share, so it gets one of its own.
+WITH_TEMPLATES = """
+mount -t tmpfs tmpfs /usr/share && mkdir /usr/share/prometheus && ln -s "$0" /usr/share/prometheus/alertmanager
+exec "$@"
+"""
 
 
 def there() -> bool:
-    return all(map(PACKAGES.command, PROGRAMS))
+    return all(_on_path(program) or _programs().path(program).exists() for program in PROGRAMS)
 
 
 def obtain() -> None:
-    """Fetch them if one is missing and we can. Takes some 10 s."""
+    """Fetch or build those that are missing. Takes some 10 s where Debian has their version, else minutes."""
     for program in PROGRAMS:
-        PACKAGES.obtain(program)
+        command(program)
 
 
 @functools.cache
 def command(program: str) -> list[str]:
-    """The command that runs one of them; the test fails where there is none."""
-    found = PACKAGES.obtain(program)
-    if found is None:
-        pytest.fail(f"{program} is not on the PATH: install Prometheus and Alertmanager", pytrace=False)
-    return found
+    """The command that runs one of them. Raises Failure."""
+    if found := _on_path(program):
+        return [found]
+    programs = _programs()
+    programs.ensure(programs.lock.program_of(program))
+    return [str(programs.path(program))]
 
 
 def alertmanager() -> list[str]:
-    """The command that runs Alertmanager. Debian's reads its templates from /usr/share, so it gets one of its own."""
-    if found := shutil.which("alertmanager"):
-        return [found]
-    argv = command("prometheus-alertmanager")
-    if not Path(argv[-1]).is_relative_to(PACKAGES.folder):
-        return argv
-    private = 'mount --bind "$0" /usr/share && exec "$@"'
-    return ["unshare", "--mount", "--map-root-user", "sh", "-c", private, str(PACKAGES.folder / "usr/share"), *argv]
+    """The command that runs Alertmanager."""
+    found = command("alertmanager")
+    if _on_path("alertmanager") or not apt.may_install():
+        return found
+    templates = module_dir(lock.load().modules["github.com/prometheus/alertmanager"]) / "template"
+    return ["unshare", "--mount", "--map-root-user", "sh", "-ec", WITH_TEMPLATES, str(templates), *found]
 
 
 def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     argv = [*command(program), *arguments]
     return subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+
+
+@functools.cache
+def _programs() -> Programs:
+    return Programs(lock.load(), Progress())
+
+
+@functools.cache
+def _on_path(program: str) -> str | None:
+    found = shutil.which(program)
+    group = lock.load().packages[lock.load().program_of(program).name]
+    try:
+        version = version_in(output([found, "--version"])) if found else ""
+    except Failure:
+        return None
+    return found if all(held.judge(version) is Verdict.TRIED for held in group.held.values()) else None

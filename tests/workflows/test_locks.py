@@ -141,12 +141,14 @@ def host_programs(lock: dict[str, Any]) -> Iterator[Dependency]:
 
 
 def set_versions(lock: dict[str, Any]) -> Iterator[Dependency]:
-    """Programs are told their own versions, by variables that end so. Jaeger's is its image's."""
+    """Programs are told their own versions, by variables that end so. Jaeger's and Prometheus' are their images'."""
     for entry in lock["programs"].values():
         for variable in entry.get("set", ()):
             name, _, version = variable.partition("=")
             if name.endswith(".latestVersion"):
                 yield "docker.io/jaegertracing/jaeger", version.removeprefix("v")
+            elif entry["module"] == "github.com/prometheus/prometheus":
+                yield "quay.io/prometheus/prometheus", version
             elif name.lower().endswith("version"):
                 yield entry["module"], version
 
@@ -217,10 +219,11 @@ def test_what_a_runner_is_given_is_found_with_its_version() -> None:
 
 
 def test_every_pin_of_the_project_is_locked_with_hashes() -> None:
-    """So that what the bot changes in pyproject.toml is in a lock, too."""
+    """So that what the bot changes in pyproject.toml is in a lock, too; what an extra is added to is in its lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    pins = {"app": project["project"]["dependencies"], **project["project"]["optional-dependencies"]}
-    pins["judges"] = project["dependency-groups"]["judges"]
+    app, extras = project["project"]["dependencies"], project["project"]["optional-dependencies"]
+    pins = {"app": app, **{name: app + extra for name, extra in extras.items()}, **project["dependency-groups"]}
+    assert {f"{name}.txt" for name in pins} == {path.name for path in (ROOT / "requirements").glob("*.txt")}
     for name, wanted in pins.items():
         locked = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").lower()
         for pin in wanted:

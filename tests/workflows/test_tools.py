@@ -6,6 +6,7 @@ import pytest
 
 from delivery import tools
 from delivery.__main__ import main
+from k8s.kind.packages import Verdict
 
 
 @pytest.fixture
@@ -46,20 +47,14 @@ def test_what_is_built_says_the_version_of_the_lock(tmp_path: Path, monkeypatch:
     assert tools.on_path("actionlint") == tmp_path / "actionlint"
 
 
-@pytest.mark.parametrize("debian", [True, False])
-def test_debians_package_is_taken_where_it_can_be_and_nothing_is_compiled(
-    debian: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SHIPSHAPE_CACHE", str(tmp_path))
-    monkeypatch.setattr("k8s.kind.engine.may_install", lambda: debian)
-    asked: list[str] = []
-    monkeypatch.setattr("k8s.kind.apt.unpack", lambda names, suite, _folder: asked.append(f"{names} of {suite}"))
-    monkeypatch.setattr(
-        "k8s.kind.programs.Programs.ensure", lambda _self, program: asked.append(f"build {program.name}")
-    )
-    path = tools.provided("cosign")
-    assert asked == (["['cosign'] of forky"] if debian else ["build cosign"])
-    assert (path == tmp_path / "cosign-forky" / "usr" / "bin" / "cosign") is debian
+def test_debians_cosign_will_do_and_the_module_is_the_second_way() -> None:
+    cosign = tools.lock().programs["cosign"]
+    group = tools.lock().packages["cosign"]
+    assert cosign.debian == {"cosign": "usr/bin/cosign"}
+    assert group.packages == ("cosign",)
+    assert group.held["cosign"].judge("3.1.1") is Verdict.TRIED
+    assert group.held["cosign"].judge("4.0.0") is Verdict.REFUSED
+    assert (cosign.module, cosign.packages) == ("github.com/sigstore/cosign/v3", ("cmd/cosign",))
 
 
 def test_every_program_of_the_lock_can_be_asked() -> None:

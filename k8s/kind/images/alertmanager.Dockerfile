@@ -1,13 +1,10 @@
-# quay.io/prometheus/alertmanager, from Debian's package.
+# quay.io/prometheus/alertmanager, of the programs that Debian or the Go module gave.
 FROM debian:trixie-slim
-RUN mirror=$(grep -rhoE 'https?://[^ ]+/debian( |$)' /etc/apt/sources.list /etc/apt/sources.list.d | head -1) \
- && printf 'Types: deb\nURIs: %s\nSuites: forky\nComponents: main\nCheck-Valid-Until: no\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' $mirror > /etc/apt/sources.list.d/forky.sources \
- && apt-get update && cd /tmp && apt-get download prometheus-alertmanager/forky \
- && dpkg-deb --fsys-tarfile prometheus-alertmanager_*.deb | tar -x -C / ./usr/bin ./usr/share/prometheus \
- && ln -s prometheus-alertmanager /usr/bin/alertmanager \
- && rm -rf /tmp/* /var/lib/apt/lists/* /etc/apt/sources.list.d/forky.sources \
- && mkdir -p /alertmanager /etc/alertmanager && chown nobody:nogroup /alertmanager /etc/alertmanager \
- && alertmanager --version
+COPY --chmod=0755 bin/ /usr/bin/
+# Where Debian's looks for them; the other one has them inside.
+COPY upstream/template/default.tmpl upstream/template/email.tmpl /usr/share/prometheus/alertmanager/
+RUN mkdir -p /alertmanager /etc/alertmanager && chown nobody:nogroup /alertmanager /etc/alertmanager \
+ && alertmanager --version && amtool --version
 USER nobody
 WORKDIR /alertmanager
 EXPOSE 9093

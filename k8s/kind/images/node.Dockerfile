@@ -2,14 +2,15 @@
 # Unlike upstream's it holds no images: the nodes get those from the local registry.
 FROM debian:trixie-slim
 # Kubernetes 1.36 wants containerd 2, which Debian has from forky on. The mirror is the one this image already uses.
-RUN mirror=$(grep -rhoE 'https?://[^ ]+/debian( |$)' /etc/apt/sources.list /etc/apt/sources.list.d | head -1) \
+RUN --mount=type=bind,source=packages,target=/packages \
+    mirror=$(grep -rhoE 'https?://[^ ]+/debian( |$)' /etc/apt/sources.list /etc/apt/sources.list.d | head -1) \
  && printf 'Types: deb\nURIs: %s\nSuites: forky\nComponents: main\nCheck-Valid-Until: no\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' $mirror > /etc/apt/sources.list.d/forky.sources \
  && printf 'Package: *\nPin: release n=forky\nPin-Priority: 100\n' > /etc/apt/preferences.d/forky \
  && export DEBIAN_FRONTEND=noninteractive && apt-get update \
  && apt-get install -y --no-install-recommends systemd conntrack iptables nftables iproute2 ethtool util-linux mount kmod \
       libseccomp2 pigz fuse-overlayfs e2fsprogs bash ca-certificates curl jq procps \
  && apt-get install -y --no-install-recommends -t forky containerd runc containernetworking-plugins \
- && rm -rf /var/lib/apt/lists/*
+ && rm -rf /var/lib/apt/lists/* && sh /packages/hold
 # After the packages: dpkg would ask about containerd's config.toml otherwise.
 COPY upstream/images/base/files/ /
 COPY --chmod=0755 bin/ /usr/bin/

@@ -79,10 +79,11 @@ def test_a_mistake_is_shown_without_the_names_of_packages(tiny: Path) -> None:
     assert not {*LIBRARIES, *PROGRAMS}.intersection(caught.value.said.splitlines())
 
 
-def test_a_package_that_is_missing_is_a_failure(tiny: Path) -> None:
+def test_a_package_that_is_missing_is_told_before_anything_is_compiled(tiny: Path, logs: Path) -> None:
     (tiny / "first/first.go").unlink()
-    with pytest.raises(CommandFailed, match="first"):
+    with pytest.raises(CommandFailed, match=r"(?s)go build -n .*tiny/first"):
         build(tiny, Step("build tiny"))
+    assert not (logs / "tiny.log").exists()
 
 
 def test_what_another_build_compiles_meanwhile_counts_too() -> None:

@@ -131,7 +131,7 @@ def unpacked(
         (only_stand_ins / name).symlink_to(found)
 
     def put(body: str) -> None:
-        daemon = cache() / f"engine-{engine.SUITE}" / "usr/sbin/dockerd"
+        daemon = engine._folder() / "usr/sbin/dockerd"
         daemon.parent.mkdir(parents=True)
         daemon.write_text(f"#!/bin/sh\necho $$ > {cache()}/dockerd.pid\n{body}\n")
         daemon.chmod(0o755)

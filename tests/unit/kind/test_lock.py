@@ -84,8 +84,40 @@ def test_a_dockerfile_starts_from_our_base_alone(image: Image) -> None:
         assert set(re.findall(r"^FROM (\S+)", text, flags=re.M)) <= {LOCK.base["name"], "scratch"}
 
 
+@IMAGES
+def test_a_dockerfile_installs_what_the_lock_names_and_asks_for_its_version(image: Image) -> None:
+    if not image.packages:
+        return
+    group, text = LOCK.packages[image.packages], (KIND / "images" / image.dockerfile).read_text()
+    (line,) = re.findall(r"^RUN --mount=type=bind,source=packages,target=/packages (?:.*\\\n)*.*$", text, re.M)
+    assert f"{' '.join(group.packages)} \\\n" in line or f"{' '.join(group.packages)} &&" in line
+    assert "sh /packages/hold" in line.partition(group.packages[-1])[2]
+    assert f"-t {group.suite} " in line or group.suite == LOCK.base["suite"]
+
+
+def test_no_packages_are_left_over_and_each_is_held_to_a_version() -> None:
+    used = {i.packages for i in LOCK.images} | {p.name for p in LOCK.programs.values() if p.debian} | {"engine"}
+    assert used - {""} == set(LOCK.packages)
+    for group in LOCK.packages.values():
+        assert group.held
+        assert set(group.held) <= set(group.packages)
+        assert all(re.fullmatch(r"\d+(\.\d+)*", held.version) for held in group.held.values())
+
+
+def test_an_image_holds_the_version_that_its_name_promises() -> None:
+    """The name alone says it: it is written nowhere else."""
+    of = {"prometheus/prometheus": "prometheus", "prometheus/alertmanager": "alertmanager"}
+    promised = [i for i in LOCK.images if (i.packages and i.packages != "node") or i.repository in of]
+    assert len(promised) == 6
+    for image in promised:
+        held = LOCK.packages[image.packages or of[image.repository]].held
+        assert {h.version for h in held.values()} == {image.tag.removeprefix("v")}
+        assert not [h for h in held.values() if h.least], "another version would be called by this name"
+
+
 def test_no_dockerfile_and_no_context_is_left_over() -> None:
     used = {i.dockerfile for i in LOCK.images if i.dockerfile} | {f for i in LOCK.images for f in i.context}
+    used |= {"packages" for i in LOCK.images if i.packages}
     assert {p.name for p in (KIND / "images").iterdir()} == used
 
 
@@ -134,8 +166,12 @@ def test_a_tool_is_an_executable_of_its_program_in_a_version_that_will_do() -> N
 
 
 def released(program: Program) -> str:
-    """The version of a program as its authors call it. Jaeger's module has two for each release."""
+    """The version of a program as its authors call it. Jaeger's module has two for each release, and Prometheus' path
+    has no /v3, so that its 3.5.3 is v0.305.3."""
     version = program.wheel.split("==")[1] if program.wheel else LOCK.modules[program.module].version
+    if program.name == "prometheus":
+        major, minor = divmod(int(version.split(".")[1]), 100)
+        return f"{major}.{minor}.{version.split('.')[2]}"
     return {"jaeger v1.76.0": "2.13.0"}.get(f"{program.name} {version}", version.removeprefix("v"))
 
 
