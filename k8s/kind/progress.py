@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.text import Text
 
 HEARTBEAT = 60.0  # seconds between signs of life of a long step where nothing can be redrawn
-PACE_FROM = 0.05  # the share from which on the pace so far says when the rest will be done
+PACE_FROM = 0.1  # the share from which on the pace says when the rest will be done: what comes first is small
 
 
 def spell(seconds: float) -> str:

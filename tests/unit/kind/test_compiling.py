@@ -14,8 +14,9 @@ LIBRARIES = ["example.com/tiny/first", "example.com/tiny/second"]
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Path:
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A module of two programs, each with a library, which no build cache has."""
+    monkeypatch.setenv("GOPROXY", "off")
     module = tmp_path / "tiny"
     files = {"go.mod": "module example.com/tiny\n\ngo 1.26.0\n"}
     for program, library in (("one", "first"), ("two", "second")):

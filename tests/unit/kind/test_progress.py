@@ -50,8 +50,8 @@ def test_what_is_counted_says_how_much_is_left_by_the_pace_so_far() -> None:
     step.counted_from -= 360
     expected = {
         0: "0 of 1,644 packages, 6 min 10 s",
-        40: "40 of 1,644 packages, 6 min 10 s",  # too few to tell
-        83: "83 of 1,644 packages, 6 min 10 s, about 113 min left",
+        164: "164 of 1,644 packages, 6 min 10 s",  # too few to tell
+        165: "165 of 1,644 packages, 6 min 10 s, about 54 min left",
         822: "822 of 1,644 packages, 6 min 10 s, about 6 min left",
         1600: "1,600 of 1,644 packages, 6 min 10 s, about 10 s left",
         1644: "1,644 of 1,644 packages, 6 min 10 s",
