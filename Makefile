@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app bench delivery grafana k8s tests charts
 
-.PHONY: help up down doctor load dashboards images image test lint unit chart rules grafana judges e2e bench profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests workflows sign verify pin version release-notes package outputs summary
+.PHONY: help up down doctor load dashboards images image test lint unit chart rules grafana judges e2e bench profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests workflows sign verify pin version release-notes package outputs summary rehearsal
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,10 @@ grafana: $(VENV) tools ## Tests of the dashboards: every query of theirs, agains
 judges: $(VENV) tools ## What the field's judges say of the chart and the images (build/report/judges.json)
 	@$(RUN) -m tests.judges.tools
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/judges
+
+# UNTIL=up goes on to a served request, which compiles for half an hour: venv, doctor, image or up.
+rehearsal: $(VENV) ## What a newcomer sees: a clean clone on a fresh Debian 12 in a container, with nothing cached ([UNTIL=up])
+	@$(RUN) -m tests.rehearsal
 
 # What is given here reaches the program by its environment, and no shell reads it: ENV, IMAGE, DRY_RUN, BAKE, WAIT.
 deploy: $(VENV) ## Bring an image to an environment, watch it, take it back if it is not good (ENV= IMAGE=…@sha256:…)
