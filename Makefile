@@ -10,7 +10,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Tests print what they do as they do it.
 PYTEST := $(RUN) -m pytest
-PATHS := app bench delivery grafana k8s tests charts
+PATHS := app bench delivery grafana k8s requirements tests charts
 
 .PHONY: help up down doctor load dashboards images image test lint unit chart rules grafana judges e2e bench profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests workflows sign verify pin version release-notes package outputs summary rehearsal
 
@@ -145,9 +145,9 @@ profile: build/bench-venv/.made ## Measure what each part of the service costs, 
 	@PYTHONPATH=. build/bench-venv/bin/python -m bench.profile
 
 # Without the development tools: some of them change what the service imports.
-build/bench-venv/.made: requirements/bench.txt
+build/bench-venv/.made: requirements/bench.txt | $(VENV)
 	@$(PYTHON) -m venv --clear $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	@$(PYTHON) -m requirements.install $< $(@D)
 	@touch $@
 
 tools: $(VENV)
@@ -180,5 +180,5 @@ $(VENV)/.made: requirements/dev.txt
 	  else echo "Python's venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; fi; }
 	@echo "Installing the locked dependencies in $(VENV) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements/dev.txt
+	@$(PYTHON) -m requirements.install $< $(VENV)
 	@touch $@

@@ -41,9 +41,16 @@ REASONS = (
         NETWORK,
     ),
     (
+        r"CERTIFICATE_VERIFY_FAILED",
+        "The package index shows a certificate that is not trusted. Name a file with your network's authorities in "
+        "PIP_CERT, then run the same command again.",
+    ),
+    # pip says that no release matches after it has said why it saw none.
+    (r"Retrying \(Retry\(|Read timed out|IncompleteRead|ConnectionResetError|HTTP error 5\d\d", NETWORK),
+    (
         r"No matching distribution found",
-        "The package index does not have what is locked, or does not answer. Look at pip's settings "
-        "(`pip config list`), then run the same command again.",
+        "The package index does not have what is locked, has no wheel of it for this Python and machine, or does not "
+        "answer. Look at pip's settings (`pip config list`), then run the same command again.",
     ),
 )
 

@@ -22,6 +22,7 @@ from k8s.kind.paths import ROOT, cache
 from k8s.kind.process import Failure, run
 from k8s.kind.programs import GO_ENV, Programs, digest, module_dir
 from k8s.kind.progress import Progress
+from requirements.install import install
 from tests.chart.helm import helm_program
 
 LOCK_FILE = Path(__file__).with_name("lock.yaml")
@@ -152,8 +153,7 @@ class Tools:
         ):
             made = Path(temporary) / "venv"
             run([sys.executable, "-m", "venv", made], log="judges-checkov")
-            pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-            run([made / "bin" / "python", *pip, "--requirement", REQUIREMENTS], log="judges-checkov")
+            install(REQUIREMENTS, made, log="judges-checkov")
             made.rename(folder)  # it is run by its Python alone, which finds itself
 
 

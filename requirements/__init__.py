@@ -1,0 +1,1 @@
+"""The locks of what comes from a Python package index, and what installs them."""
