@@ -53,6 +53,9 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
     python3.13 -m pip install --require-hashes --no-deps --only-binary=:all: --no-compile --break-system-packages \
       --root-user-action=ignore --target=/site -r /requirements.txt \
+ # Nothing may be missing. An environment of its own sees /site alone, and none of Debian's packages.
+ && python3.13 -m venv --without-pip /check \
+ && PYTHONPATH=/site python3.13 -m pip --python=/check/bin/python check \
  && find /site -name '*.so' -exec strip --strip-unneeded {} + \
  # What is for compilers and type checkers, tests of the dependencies, and their command-line wrappers.
  && find /site \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyi' -o -name '*.proto' \) -delete \
