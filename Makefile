@@ -62,9 +62,11 @@ supply: $(VENV) ## Tests of what judges an image (SBOM, weaknesses, licences), o
 	$(PYTEST) tests/supply
 
 rules: $(VENV) tools ## Tests of the rules, alerts and runbooks, by promtool and Alertmanager
+	@$(RUN) -m tests.rules.programs
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/rules
 
 grafana: $(VENV) tools ## Tests of the dashboards: every query of theirs, against a real Prometheus
+	@$(RUN) -m tests.rules.programs
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/grafana
 
 judges: $(VENV) tools ## What the field's judges say of the chart and the images (build/report/judges.json)

@@ -22,7 +22,7 @@ from types import FrameType
 
 from delivery import valkey_programs
 from delivery.servers import PostgreSQL, Valkey, bound
-from k8s.kind.engine import may_install
+from k8s.kind.apt import may_install
 from k8s.kind.paths import BUILD, ROOT, shown
 from k8s.kind.process import CommandFailed, Failure, output
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from delivery import valkey_programs
 from grafana.draw import browser
-from k8s.kind import background, engine
-from k8s.kind.apt import install
+from k8s.kind import apt, background, engine
 from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
 from k8s.kind.process import Failure
 from k8s.kind.progress import Progress, spell
@@ -64,30 +63,30 @@ def step(what: str, argv: list[str]) -> None:
 def provide_postgresql() -> None:
     """The unit tests start a server of their own; on Debian as root its programs are installed."""
     there = shutil.which("pg_ctl") or list(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-    if not there and engine.may_install():
+    if not there and apt.may_install():
         say("\n=== Install PostgreSQL, which the unit tests start for themselves")
-        install(["postgresql"])
+        apt.install(["postgresql"])
 
 
 def provide_valkey() -> None:
     """Likewise; a Debian that has no Valkey gets it unpacked beside the system."""
-    if valkey_programs.server() is None and engine.may_install():
+    if valkey_programs.server() is None and apt.may_install():
         say("\n=== Fetch Valkey, which the unit tests start for themselves")
         valkey_programs.obtain()
 
 
 def provide_prometheus() -> None:
-    """Likewise, and Alertmanager."""
-    if not programs.there() and engine.may_install():
-        say("\n=== Fetch Prometheus and Alertmanager, which judge the rules")
+    """Those of the cluster's images, and Alertmanager; compiled where Debian's packages cannot be fetched."""
+    if not programs.there():
+        say("\n=== Fetch or build Prometheus and Alertmanager, which judge the rules")
         programs.obtain()
 
 
 def provide_chromium() -> None:
     """Likewise."""
-    if not browser.program() and engine.may_install():
+    if not browser.program() and apt.may_install():
         say("\n=== Install Chromium, in which the tests look at the API's documentation and the drawn dashboards")
-        install(["chromium"])
+        apt.install(["chromium"])
 
 
 def provide_engine() -> None:

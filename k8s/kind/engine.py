@@ -20,7 +20,6 @@ from k8s.kind.progress import Progress
 START_TIMEOUT = 60.0  # seconds
 INTERFACES, ROUTES = Path("/sys/class/net"), Path("/proc/net/route")
 CAP_SYS_RESOURCE = 24  # capability(7)
-may_install = apt.may_install
 
 
 def answers() -> bool:

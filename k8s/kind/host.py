@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from k8s.kind import engine
+from k8s.kind import apt, engine
 from k8s.kind.lock import Lock, Tool
 from k8s.kind.paths import TOOLS, cache
 from k8s.kind.process import Failure, output
@@ -152,7 +152,7 @@ def _go() -> Finding:
 def _engine(source: Source) -> Finding:
     if engine.answers():
         version = output(["docker", "version", "--format", "{{.Server.Version}}"]).strip()
-        if source is Source.BUILD and not (engine.may_install() or shutil.which("mmdebstrap")):
+        if source is Source.BUILD and not (apt.may_install() or shutil.which("mmdebstrap")):
             return Finding(
                 False,
                 "No image registry answers, and images can be built only on Debian as root.",
@@ -162,7 +162,7 @@ def _engine(source: Source) -> Finding:
     if os.environ.get("DOCKER_HOST"):
         what = f"No engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}."
         return Finding(False, what, "start it, or unset DOCKER_HOST")
-    if engine.may_install():
+    if apt.may_install():
         return Finding(True, "No Docker engine answers; one can be started, or installed from Debian's packages")
     return Finding(False, "No Docker engine answers.", "start Docker, or run as root on Debian")
 

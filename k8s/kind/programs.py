@@ -71,8 +71,9 @@ class Programs:
         self._go = self._go or output(["go", "env", "GOVERSION", "GOARCH"], env={"GOTOOLCHAIN": "local"})
         modules = self.lock.resolved_with(program.module)
         module = modules[0] if len(modules) == 1 else (program.module, *modules)
-        entry = (module, program.packages, program.set, program.staging, *(["replace"] if program.replace else []))
-        debian = [repr((program.debian, program.stub, self.lock.packages[program.name]))] if program.debian else []
+        more = [*(["replace"] if program.replace else []), *([program.stub] if program.stub else [])]
+        entry = (module, program.packages, program.set, program.staging, *more)
+        debian = [repr((program.debian, self.lock.packages[program.name]))] if program.debian else []
         return digest(repr(entry), json.dumps(GO_ENV), self._go, *debian)
 
     def folder(self, program: Program) -> Path:

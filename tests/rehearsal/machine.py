@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from k8s.kind import bootstrap, engine, sources
+from k8s.kind import apt, bootstrap, sources
 from k8s.kind.process import Failure, output, run, succeeds
 from k8s.kind.progress import Progress
 
@@ -90,7 +90,7 @@ def _image(origin: sources.Source, name: str, progress: Progress) -> str:
         with progress.step(f"pull {PULLED}"):
             run(["docker", "pull", "--quiet", PULLED], log=LOG)
         return PULLED
-    if not engine.may_install():
+    if not apt.may_install():
         raise Failure("No image registry answers, and a Debian image can be made only on Debian as root.")
     with progress.step(f"make a Debian image ({SUITE})", 30):
         key, _, value = LABEL.partition("=")

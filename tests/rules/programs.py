@@ -1,11 +1,12 @@
 """Where the real promtool, Prometheus and Alertmanager come from: they are those of the local cluster's images.
 
-One of the PATH will do if it says the same version.
+One of the PATH will do if it says the same version. `python -m tests.rules.programs` obtains them.
 """
 
 import functools
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from k8s.kind import apt, lock
@@ -70,3 +71,16 @@ def _on_path(program: str) -> str | None:
     except Failure:
         return None
     return found if all(held.judge(version) is Verdict.TRIED for held in group.held.values()) else None
+
+
+def main() -> int:
+    try:
+        obtain()
+    except Failure as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

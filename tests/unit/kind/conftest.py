@@ -16,11 +16,12 @@ from rich.console import Console
 
 from k8s import __main__ as command_line
 from k8s import up
-from k8s.kind import cluster, engine, host, lock, paths, process
+from k8s.kind import apt, cluster, engine, host, lock, paths, process
 from k8s.kind.cluster import NODE_PORTS, Cluster
 from k8s.kind.lock import Module
 from k8s.kind.progress import Progress, Step
 from k8s.platform import apply
+from tests.unit.kind.archive import Archive, serve
 
 VARIABLES = [
     "SHIPSHAPE_IMAGES",
@@ -145,6 +146,15 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             names = [*apply.DEFINITIONS, *apply.COMPONENTS, *apply.OPTIONAL, *apply.PULLED_COMPONENTS]
             with ThreadPoolExecutor() as pool:
                 return dict(zip(names, pool.map(platform.render, names), strict=True))
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
+    """The Debian archive that packages are fetched from, whatever the suite."""
+    (tmp_path / "archive").mkdir()
+    with serve(tmp_path / "archive") as archive:
+        monkeypatch.setattr(apt, "sources", lambda _suite: archive.sources)
+        yield archive
 
 
 @pytest.fixture(scope="session")

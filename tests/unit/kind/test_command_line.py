@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from k8s import up
-from k8s.__main__ import main
+from k8s.__main__ import main, sentence
 from k8s.kind import host, lock
 from k8s.kind.cluster import NODE_PORTS
 from k8s.kind.images import Images
@@ -302,3 +302,12 @@ def test_down_leaves_what_other_clusters_need(
     assert main(["--cluster=mine", "down"]) == 0
     assert "no cluster mine" in capsys.readouterr().err
     assert not [c for c in calls() if c.startswith(("docker rm", "docker network rm"))]
+
+
+def test_what_the_system_refuses_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHIPSHAPE_CACHE", "/dev/null/cache")
+    assert main(["tools"]) == 1
+    assert capsys.readouterr().err == "/dev/null/cache: Not a directory.\n"
+    assert sentence(OSError(28, "No space left on device", "/cache/x")).startswith("The disk is full.")

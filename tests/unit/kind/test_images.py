@@ -1,3 +1,4 @@
+import io
 import shutil
 import threading
 import time
@@ -14,7 +15,8 @@ from k8s.kind import images as subject
 from k8s.kind import lock
 from k8s.kind.images import Images, scratch
 from k8s.kind.lock import Image, Lock, Module, Program, Tool
-from k8s.kind.process import Failure
+from k8s.kind.packages import Held, Packages, Refused
+from k8s.kind.process import CommandFailed, Failure
 from k8s.kind.progress import Progress
 from k8s.kind.registry import Registry
 
@@ -354,6 +356,46 @@ def test_an_image_of_the_engine_is_not_pushed(
     built._docker_build(image, tmp_path, tmp_path / "Dockerfile")
     assert "--tag example.com/team/built:v1 --load" in calls()[-1]
     assert "push" not in calls()[-1]
+
+
+@pytest.fixture
+def held(built: Images, folder: Path) -> Image:
+    """An image with a package that is held to a version."""
+    (folder / "packages").mkdir()
+    (folder / "packages/hold").write_text("")
+    group = Packages("runtime", "forky", ("containerd",), {"containerd": Held("2.1", least="2")})
+    built.lock = replace(built.lock, packages={"runtime": group})
+    return replace(BUILT, packages="runtime")
+
+
+def test_a_package_that_was_never_tried_is_told(
+    built: Images, held: Image, tmp_path: Path, stand_in: Callable[[str, str], None], said: io.StringIO
+) -> None:
+    stand_in("docker", "echo '#8 9.12 held: containerd 2.3.1' >&2")
+    built._docker_build(held, tmp_path, tmp_path / "Dockerfile")
+    assert "Debian's forky has containerd 2.3.1, which was never tried here (2.1 was)" in said.getvalue()
+
+
+def test_a_package_that_will_not_do_is_why_a_build_fails(
+    built: Images, held: Image, tmp_path: Path, stand_in: Callable[[str, str], None]
+) -> None:
+    build = "case $* in *--label*) echo '#8 9.12 held: containerd {}'; echo something else; exit 1 ;; esac"
+    stand_in("docker", build.format("1.7.24"))
+    with pytest.raises(Refused, match=r"^Debian's forky has containerd 1\.7\.24, but 2 or newer is needed\.$"):
+        built._docker_build(held, tmp_path, tmp_path / "Dockerfile")
+    stand_in("docker", build.format("2.1.9"))
+    with pytest.raises(CommandFailed, match="something else"):
+        built._docker_build(held, tmp_path, tmp_path / "Dockerfile")
+
+
+def test_a_build_gets_what_its_packages_are_held_to(built: Images, held: Image, folder: Path, tmp_path: Path) -> None:
+    built._stage(held, tmp_path / "context")
+    assert (tmp_path / "context/packages/hold").exists()
+    assert (tmp_path / "context/packages/held").read_text() == "containerd 2.1 2 -\n"
+    key = built.key(held)
+    assert key != built.key(BUILT)
+    (folder / "packages/hold").write_text("exit 1\n")
+    assert built.key(held) != key
 
 
 def test_the_key_can_be_made_of_every_image_of_the_lock(progress: Progress) -> None:

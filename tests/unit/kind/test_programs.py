@@ -1,4 +1,5 @@
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -11,12 +12,15 @@ from typing import Any
 
 import pytest
 
+from k8s.kind import apt
 from k8s.kind import programs as subject
 from k8s.kind.lock import Lock, Module, Program
+from k8s.kind.packages import Held, Packages
 from k8s.kind.paths import ROOT, cache
 from k8s.kind.process import CommandFailed, Failure
 from k8s.kind.programs import Programs, digest, link, module_dir
 from k8s.kind.progress import Progress
+from tests.unit.kind.archive import NEEDS_DEBIAN, Archive
 
 Publish = Callable[[str, str, dict[str, str]], Module]
 HELLO = 'package main\n\nvar version = "none"\n\nfunc main() { println("hello", version) }\n'
@@ -153,7 +157,7 @@ def test_a_dependency_is_held_to_the_program_s_own_checksums(publish: Publish, p
         },
     )
     program = Program("careful", 1, module=module.path, packages=(".",))
-    with pytest.raises(CommandFailed, match="checksum mismatch"):
+    with pytest.raises(CommandFailed, match=r"(?s)^What came in has another checksum.*checksum mismatch"):
         Programs(lock_of(module, program), progress).ensure(program)
 
 
@@ -174,6 +178,86 @@ def test_a_build_that_fails_leaves_nothing(publish: Publish, progress: Progress)
     with pytest.raises(CommandFailed, match="undefined: missing"):
         Programs(lock_of(module, program), progress).ensure(program)
     assert left_in_cache() == []
+
+
+# Debian's packages first, where the suite has the version.
+
+DEBIAN = {"hello": "usr/bin/hello"}
+
+
+@pytest.fixture
+def packaged(hello: Module, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lock]:
+    """A lock with a program that Debian may have."""
+    monkeypatch.setattr(apt, "may_install", lambda: True)
+    archive.put("hello", "1.2.3-1", "echo hello from Debian 1.2.3 >&2; echo 1.2.3")
+
+    def lock(version: str, package: str = "hello") -> Lock:
+        program = Program("hello", 1, module=hello.path, packages=(".",), debian=DEBIAN)
+        group = Packages("hello", "forky", (package,), {package: Held(version, asks="usr/bin/hello")})
+        return replace(lock_of(hello, program), packages={"hello": group})
+
+    return lock
+
+
+@NEEDS_DEBIAN
+def test_a_version_that_debian_has_is_not_compiled(packaged: Callable[..., Lock], progress: Progress) -> None:
+    lock = packaged("1.2")
+    programs = Programs(lock, progress)
+    programs.ensure(lock.programs["hello"])
+    assert says(programs.path("hello")) == "hello from Debian 1.2.3\n"
+    assert [name for name, _ in progress.finished] == ["fetch hello from Debian"]
+    assert left_in_cache() == [programs.folder(lock.programs["hello"]).name]
+
+
+@NEEDS_DEBIAN
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        (("1.3",), "Debian's forky has hello 1.2.3, but 1.3 is needed. It is built from its module."),
+        (("1.2", "gone"), "Debian's forky has no package gone (any more)"),
+    ],
+    ids=["another version", "no package"],
+)
+def test_another_version_is_compiled(
+    wanted: tuple[str, ...], why: str, packaged: Callable[..., Lock], progress: Progress, said: io.StringIO
+) -> None:
+    lock = packaged(*wanted)
+    programs = Programs(lock, progress)
+    programs.ensure(lock.programs["hello"])
+    assert says(programs.path("hello")) == "hello none\n"
+    assert why in said.getvalue()
+    assert left_in_cache() == [programs.folder(lock.programs["hello"]).name]
+
+
+@NEEDS_DEBIAN
+def test_where_no_package_can_be_fetched_it_is_compiled(
+    packaged: Callable[..., Lock], progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apt, "may_install", lambda: False)
+    lock = packaged("1.2")
+    programs = Programs(lock, progress)
+    programs.ensure(lock.programs["hello"])
+    assert says(programs.path("hello")) == "hello none\n"
+
+
+@NEEDS_DEBIAN
+def test_the_key_names_what_the_packages_are_held_to(packaged: Callable[..., Lock], progress: Progress) -> None:
+    held, other = packaged("1.2"), packaged("1.3")
+    assert Programs(held, progress).key(held.programs["hello"]) != Programs(other, progress).key(held.programs["hello"])
+
+
+def test_pages_that_a_module_lacks_are_stood_in_for(publish: Publish, progress: Progress) -> None:
+    page = "//go:embed ui/dist/index.html\nvar page string\n"
+    main = f'package main\n\nimport _ "embed"\n\n{page}\nfunc main() {{ print(page) }}\n'
+    module = publish("example.com/pages", "v1.0.0", {"main.go": main})
+    program = Program("pages", 1, module=module.path, packages=(".",), stub="ui/dist/index.html")
+    programs = Programs(lock_of(module, program), progress)
+    programs.ensure(program)
+    assert says(programs.path("pages")) == subject.STUB
+    assert str(ROOT.parent).encode() not in programs.path("pages").read_bytes()
+    without = replace(program, stub="")
+    with pytest.raises(CommandFailed, match=r"ui/dist/index\.html"):
+        Programs(lock_of(module, without), progress).ensure(without)
 
 
 KILLED = """
@@ -215,6 +299,7 @@ def test_a_build_that_is_killed_leaves_nothing_that_looks_finished(
         {"packages": ("cmd/other",)},
         {"staging": True},
         {"replace": True},
+        {"stub": "index.html"},
         {"wheel": "hello==1"},
     ],
     ids=lambda change: next(iter(change)),
@@ -286,7 +371,7 @@ def test_a_program_from_a_wheel(wheel: Path, progress: Progress) -> None:
 @pytest.mark.usefixtures("wheel")
 def test_a_wheel_with_another_hash_is_refused(progress: Progress) -> None:
     program = Program("tiny", 1, wheel="tiny-bin==1.0", sha256="0" * 64)
-    with pytest.raises(CommandFailed, match=r"(?i)hash"):
+    with pytest.raises(CommandFailed, match=r"(?s)^What came in has another checksum.*DO NOT MATCH THE HASHES"):
         Programs(lock_of(None, program), progress).ensure(program)
     assert left_in_cache() == []
 
