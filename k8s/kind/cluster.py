@@ -5,7 +5,7 @@ import shutil
 import socket
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import yaml
 from k8s.kind import containers, host
 from k8s.kind.containers import Container
 from k8s.kind.paths import BUILD, shown
-from k8s.kind.process import Failure, output, run, succeeds
+from k8s.kind.process import Failure, output, run
 from k8s.kind.progress import Progress
 from k8s.kind.registry import INTERNAL
 
 CERTS_D = "/etc/containerd/certs.d"  # where containerd looks for a registry's mirrors
+LEASES = "kube-node-lease"  # the namespace in which each node says every ten seconds that it lives
 HOLDS_PORTS = {"running", "paused"}
+START_TIMEOUT = 180.0  # seconds
 # What the nodes publish, and on which of their ports.
 NODE_PORTS = {
     "http": 80,
@@ -106,18 +108,10 @@ class Cluster:
         nodes = self.containers()
         if nodes[0].state not in HOLDS_PORTS:
             self._check_ports()
-        began = datetime.now(UTC)
         mended = containers.mend(nodes, progress, log=f"cluster-{self.name}")
-        if mended:
+        if not self._ready():
             with progress.step(f"wait for the nodes of {self.name}", 30):
-                ready = self._ready(180, since=began)
-        else:
-            ready = self._ready(30)
-        if not ready:
-            raise Failure(
-                f"The cluster {self.name} is there, but its API server does not answer: see "
-                f"`docker logs {self.control_plane}`, or make it anew, without its data: `make down`, `make up`."
-            )
+                self._wait_ready()
         return bool(mended)
 
     def containers(self) -> list[Container]:
@@ -226,25 +220,32 @@ class Cluster:
             lines = [f"port {self.ports[n]} of 127.0.0.1 is taken: free it, or set {n.upper()}_PORT." for n in taken]
             raise Failure("The cluster cannot publish its ports: " + "\n".join(lines))
 
-    def _ready(self, seconds: float, since: datetime | None = None) -> bool:
-        """Wait until the API server calls all nodes ready, and has heard of each `since` then."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            ready = succeeds([*self.kubectl, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=5s"])
-            if ready and (since is None or self._heard_of_all(since)):
-                return True
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._ready():
+            if time.monotonic() > deadline:
+                raise Failure(
+                    f"The cluster {self.name} is there, but its nodes are not all ready: see `kubectl get nodes` and "
+                    f"`docker logs {self.control_plane}`, or make it anew, without its data: `make down`, `make up`."
+                )
             time.sleep(1)
-        return False
 
-    def _heard_of_all(self, since: datetime) -> bool:
-        """By the nodes' leases, renewed every ten seconds: a node's condition stays what it was for most of a minute
-        after the node has ended."""
+    def _ready(self) -> bool:
+        """Whether the API server calls all nodes ready, and has heard of each since it was started: what it says of a
+        node that has ended stays what it was for most of a minute."""
+        get = [*self.kubectl, "get", "nodes,leases", "--namespace", LEASES, "--output=json", "--request-timeout=5s"]
         try:
-            said = output([*self.kubectl, "-n", "kube-node-lease", "get", "leases", "-o", "json"])
-        except Failure:  # the API server has only just come back
+            items = json.loads(output(get))["items"]
+        except Failure:
             return False
-        renewed = {i["metadata"]["name"]: i["spec"]["renewTime"] for i in json.loads(said)["items"]}
-        return all(n in renewed and datetime.fromisoformat(renewed[n]) > since for n in self.nodes)
+        ready = {i["metadata"]["name"] for i in items if i["kind"] == "Node" and _is_ready(i)}
+        renewed = {i["metadata"]["name"]: i["spec"]["renewTime"] for i in items if i["kind"] == "Lease"}
+        heard = {name: datetime.fromisoformat(when) for name, when in renewed.items()}
+        return all(c.name in ready & heard.keys() and heard[c.name] > c.started for c in self.containers())
+
+
+def _is_ready(node: dict[str, Any]) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
 
 
 def free_ports() -> dict[str, int]:

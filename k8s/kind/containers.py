@@ -9,13 +9,13 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from k8s.kind import host
 from k8s.kind.process import output, run
 from k8s.kind.progress import Progress
 
 PATIENCE = 2.0  # seconds for an answer
-STOP_SECONDS = 30  # for an orderly end: a database in a node ends with the node
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Container:
 
     name: str
     state: str
+    started: datetime
     published: tuple[Published, ...] = ()
 
     def trouble(self) -> str:
@@ -59,7 +60,7 @@ class Container:
     def restart(self, log: str) -> None:
         """Make it run, and its ports lead to it. What it has written stays."""
         if self.state == "running":
-            run(["docker", "restart", "-t", str(STOP_SECONDS), self.name], log=log)
+            run(["docker", "restart", self.name], log=log)
         else:
             run(["docker", "unpause" if self.state == "paused" else "start", self.name], log=log)
 
@@ -93,7 +94,9 @@ def _read(found: dict) -> Container:  # type: ignore[type-arg]
         for binding in bindings or []
         if binding["HostIp"] == "127.0.0.1"
     )
-    return Container(found["Name"].removeprefix("/"), found["State"]["Status"], published)
+    state = found["State"]
+    started = datetime.fromisoformat(state["StartedAt"])
+    return Container(found["Name"].removeprefix("/"), state["Status"], started, published)
 
 
 def _server_may_be_at(address: str, port: int) -> bool:

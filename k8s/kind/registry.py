@@ -81,6 +81,7 @@ class Registry:
         storage.mkdir(exist_ok=True)
         publish = f"127.0.0.1:{self.port}:5000"
         argv = ["docker", "run", "--detach", "--name", NAME, "--label", LABEL, "--publish", publish]
+        argv += ["--restart", "unless-stopped"]  # with the engine, as kind's nodes do
         run([*argv, "--volume", f"{storage}:/var/lib/registry", image], log="registry")
 
     def _wait(self) -> None:

@@ -3,7 +3,6 @@ import json
 import socket
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +19,7 @@ from k8s.kind.progress import Progress
 StandIn = Callable[[str, str], None]
 Calls = Callable[[], list[str]]
 NODES = ["test-worker2", "test-control-plane", "test-worker"]
+BEFORE, STARTED, AFTER = "2026-01-01T10:00:00.000000Z", "2026-01-01T10:00:00.123456789Z", "2026-01-01T10:00:01.000000Z"
 
 
 @pytest.fixture
@@ -109,22 +109,23 @@ def found(stand_in: StandIn, cluster: Cluster) -> Callable[..., None]:
         esac"""
         stand_in("docker", body)
         stand_in("kind", "")
-        stand_in(
-            "kubectl", f"""case "$*" in *" leases "*) echo '{leases(datetime.now(UTC) + timedelta(hours=1))}' ;; esac"""
-        )
+        stand_in("kubectl", f"echo '{api_says(AFTER)}'")
 
     return put
 
 
 def node(name: str, state: str) -> dict[str, object]:
     """What `docker inspect` says of one without ports."""
-    return {"Name": f"/{name}", "State": {"Status": state}, "NetworkSettings": {"Ports": {}, "Networks": {}}}
+    network: dict[str, object] = {"Ports": {}, "Networks": {}}
+    return {"Name": f"/{name}", "State": {"Status": state, "StartedAt": STARTED}, "NetworkSettings": network}
 
 
-def leases(renewed: datetime, nodes: Sequence[str] = NODES) -> str:
-    """What kubectl says of them."""
-    items = [{"metadata": {"name": n}, "spec": {"renewTime": f"{renewed:%Y-%m-%dT%H:%M:%S.%fZ}"}} for n in nodes]
-    return json.dumps({"items": items})
+def api_says(heard: str, *, of: Sequence[str] = NODES, ready: str = "True") -> str:
+    """What kubectl says of nodes and their leases."""
+    conditions = [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": ready}]
+    nodes = [{"kind": "Node", "metadata": {"name": n}, "status": {"conditions": conditions}} for n in NODES]
+    leases = [{"kind": "Lease", "metadata": {"name": n}, "spec": {"renewTime": heard}} for n in of]
+    return json.dumps({"items": nodes + leases})
 
 
 @pytest.fixture
@@ -209,8 +210,17 @@ def test_nodes_that_were_stopped_are_started(
     assert "start test-worker2 again (The container test-worker2 is paused)" in said.getvalue()
 
 
-@pytest.mark.parametrize("heard", ["not yet", "not of all", "no answer"])
-def test_nodes_that_were_started_are_waited_for(
+@pytest.mark.parametrize(
+    "at_first",
+    [
+        f"echo '{api_says(BEFORE)}'",  # what the API server says of a node that has just ended is that it is ready
+        f"echo '{api_says(AFTER, of=NODES[1:])}'",
+        f"echo '{api_says(AFTER, ready='Unknown')}'",
+        "echo refused >&2; exit 1",
+    ],
+)
+@pytest.mark.parametrize("worker", ["exited", "running"])
+def test_nodes_that_have_just_started_are_waited_for(
     cluster: Cluster,
     stand_in: StandIn,
     calls: Calls,
@@ -218,24 +228,17 @@ def test_nodes_that_were_started_are_waited_for(
     found: Callable[..., None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    heard: str,
+    worker: str,
+    at_first: str,
 ) -> None:
-    """What the API server says of a node that has just ended is that it is ready."""
-    found(worker="exited")
+    """Whether it was `make up` that started them, or the engine with itself."""
+    found(worker=worker)
     finished(cluster)
     monkeypatch.setattr(cluster_module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: None))
-    later = datetime.now(UTC) + timedelta(hours=1)
-    at_first = {
-        "not yet": f"echo '{leases(later - timedelta(hours=2))}'",
-        "not of all": f"echo '{leases(later, NODES[1:])}'",
-        "no answer": "exit 1",
-    }[heard]
-    body = f"""case "$*" in *" leases "*)
-      if test -e {tmp_path}/asked; then echo '{leases(later)}'; else : > {tmp_path}/asked; {at_first}; fi ;;
-    esac"""
-    stand_in("kubectl", body)
+    asked = tmp_path / "asked"
+    stand_in("kubectl", f"if test -e {asked}; then echo '{api_says(AFTER)}'; else : > {asked}; {at_first}; fi")
     cluster.ensure(progress)
-    assert len([c for c in calls() if " leases " in c]) == 2
+    assert len([c for c in calls() if c.startswith("kubectl ")]) == 2
 
 
 def test_nodes_that_do_not_come_back_are_a_sentence(
@@ -250,7 +253,7 @@ def test_nodes_that_do_not_come_back_are_a_sentence(
     clock = iter(range(0, 1000, 60))
     monkeypatch.setattr(cluster_module, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None))
     stand_in("kubectl", "exit 1")
-    with pytest.raises(Failure, match=r"does not answer.*docker logs test-control-plane.*make down"):
+    with pytest.raises(Failure, match=r"nodes are not all ready.*docker logs test-control-plane.*make down"):
         cluster.ensure(progress)
 
 

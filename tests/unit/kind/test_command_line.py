@@ -190,7 +190,9 @@ def an_engine(state: str, mirrors: Path) -> str:
     """A stand-in for docker with a registry and one node, both in this state."""
     names = ["shipshape-registry", "mine-control-plane"]
     network: dict[str, object] = {"NetworkSettings": {"Ports": {}, "Networks": {}}}
-    said = [[{"Name": f"/{n}", "State": {"Status": state}, **network}] for n in names]
+    said = [
+        [{"Name": f"/{n}", "State": {"Status": state, "StartedAt": "2026-01-01T10:00:00Z"}, **network}] for n in names
+    ]
     registry, node = [json.dumps(s) for s in said]
     return f"""case "$*" in
       "ps --all --filter label=io.x-k8s.kind.cluster=mine "*) echo mine-control-plane ;;
