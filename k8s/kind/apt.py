@@ -21,13 +21,12 @@ PATIENCE = {"Acquire::Retries": "2", "Acquire::http::Timeout": "15", "Acquire::h
 STRICT = {"APT::Update::Error-Mode": "any"}
 
 
-class NotInSuite(Failure):
-    """A suite does not have a package, or no longer."""
+class Unusable(Failure):
+    """A suite lacks a package, or has it in a version that will not do; `what` says which."""
 
-    def __init__(self, package: str, suite: str) -> None:
-        super().__init__(
-            f"Debian's {suite} has no package {package} (any more): take another suite for it in the lock file."
-        )
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} Name another suite or version under `packages` in the lock file, and test it.")
+        self.what = what
 
 
 def may_install() -> bool:
@@ -99,6 +98,7 @@ def unpacked(packages: list[str], suite: str, *, beside: Path) -> Iterator[tuple
     """Fetch packages of a suite and unpack them in a temporary folder: that folder, and the packages' versions.
 
     Nothing is installed, no script of theirs runs. Who wants to keep the folder renames it, to a place beside `beside`.
+    Raises Unusable where the suite lacks one.
     """
     with tempfile.TemporaryDirectory(dir=beside.parent, prefix=".apt") as temporary:
         work = Path(temporary)
@@ -124,7 +124,7 @@ def unpacked(packages: list[str], suite: str, *, beside: Path) -> Iterator[tuple
             run([*apt, "download", *packages], log="apt", cwd=work / "debs")
         except CommandFailed as error:
             if missing := re.search(r"Unable to locate package (\S+)", error.said):
-                raise NotInSuite(missing[1], suite) from error
+                raise Unusable(f"Debian's {suite} has no package {missing[1]}, or no longer.") from error
             raise
         versions = {}
         for package in sorted((work / "debs").glob("*.deb")):

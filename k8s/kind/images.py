@@ -192,7 +192,7 @@ class Images:
         self._accept(image, said)
 
     def _accept(self, image: Image, versions: dict[str, str]) -> None:
-        """Say which of an image's packages came in a version that was never tried. Raises Refused."""
+        """Say which of an image's packages came in a version that was never tried. Raises Unusable."""
         for package, version in versions.items():
             self.lock.packages[image.packages].accept(package, version, self.progress.say)
 

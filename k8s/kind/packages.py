@@ -65,16 +65,12 @@ class Packages:
         return f"{here}, but {held.least or held.version}{' or newer' if held.least else ''} is needed."
 
     def accept(self, package: str, found: str, say: Say) -> None:
-        """Say what was never tried. Raises Refused for what will not do."""
+        """Say what was never tried. Raises Unusable for what will not do."""
         verdict = self.judge(package, found)
         if verdict is Verdict.REFUSED:
-            raise Refused(self.sentence(package, found))
+            raise apt.Unusable(self.sentence(package, found))
         if verdict is Verdict.UNTRIED:
             say(self.sentence(package, found))
-
-
-class Refused(Failure):
-    """A suite has a package in a version that will not do."""
 
 
 def read(name: str, entry: Mapping[str, Any], version: str = "") -> Packages:
@@ -108,7 +104,7 @@ def fetch(group: Packages, target: Path, say: Say) -> None:
 
 
 def accept(group: Packages, root: Path, versions: Mapping[str, str], say: Say) -> None:
-    """Ask unpacked programs, or else their packages, for their versions. Raises Refused."""
+    """Ask unpacked programs, or else their packages, for their versions. Raises Unusable."""
     for package, held in group.held.items():
         found = _said(root, held.asks) if held.asks else versions[package]
         group.accept(package, version_in(found), say)

@@ -17,7 +17,7 @@ from k8s.kind import apt
 from k8s.kind.compiling import go_build
 from k8s.kind.go_modules import go_fetch
 from k8s.kind.lock import Lock, Module, Program
-from k8s.kind.packages import Packages, Refused, accept
+from k8s.kind.packages import Packages, accept
 from k8s.kind.paths import cache
 from k8s.kind.process import Failure, output, run
 from k8s.kind.progress import Progress, Step
@@ -111,8 +111,8 @@ class Programs:
         with self.progress.step(f"fetch {program.name} from Debian", program.seconds):
             try:
                 self._take_from_debian(program, group, folder)
-            except (apt.NotInSuite, Refused) as error:
-                self.progress.say(f"{escape(str(error))} It is built from its module.")
+            except apt.Unusable as error:
+                self.progress.say(f"{escape(error.what)} It is built from its module.")
                 return False
         return True
 

@@ -13,9 +13,10 @@ import pytest
 
 from k8s.kind import images as subject
 from k8s.kind import lock
+from k8s.kind.apt import Unusable
 from k8s.kind.images import Images, scratch
 from k8s.kind.lock import Image, Lock, Module, Program, Tool
-from k8s.kind.packages import Held, Packages, Refused
+from k8s.kind.packages import Held, Packages
 from k8s.kind.process import CommandFailed, Failure
 from k8s.kind.progress import Progress
 from k8s.kind.registry import Registry
@@ -381,7 +382,7 @@ def test_a_package_that_will_not_do_is_why_a_build_fails(
 ) -> None:
     build = "case $* in *--label*) echo '#8 9.12 held: containerd {}'; echo something else; exit 1 ;; esac"
     stand_in("docker", build.format("1.7.24"))
-    with pytest.raises(Refused, match=r"^Debian's forky has containerd 1\.7\.24, but 2 or newer is needed\.$"):
+    with pytest.raises(Unusable, match=r"^Debian's forky has containerd 1\.7\.24, but 2 or newer is needed\. "):
         built._docker_build(held, tmp_path, tmp_path / "Dockerfile")
     stand_in("docker", build.format("2.1.9"))
     with pytest.raises(CommandFailed, match="something else"):

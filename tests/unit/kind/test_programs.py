@@ -214,7 +214,7 @@ def test_a_version_that_debian_has_is_not_compiled(packaged: Callable[..., Lock]
     ("wanted", "why"),
     [
         (("1.3",), "Debian's forky has hello 1.2.3, but 1.3 is needed. It is built from its module."),
-        (("1.2", "gone"), "Debian's forky has no package gone (any more)"),
+        (("1.2", "gone"), "Debian's forky has no package gone, or no longer. It is built from its module."),
     ],
     ids=["another version", "no package"],
 )
