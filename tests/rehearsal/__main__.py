@@ -43,10 +43,10 @@ def clone(new: Machine, progress: Progress) -> None:
     with progress.step("git clone"), tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "shipshape"
         run(["git", "clone", "--quiet", "--depth=1", f"file://{ROOT}", copy], log=machine.LOG)
-        new.bring(copy, CHECKOUT)
+        new.copy_in(copy, CHECKOUT)
 
 
-def introduce(new: Machine) -> None:
+def configure_network(new: Machine) -> None:
     """Tell the machine what every machine on this network is told."""
     authorities = network.more_authorities(network.host_authorities(), new.output("cat", AUTHORITIES[0]))
     for number, certificate in enumerate(authorities):
@@ -71,36 +71,36 @@ def rehearse(names: list[str], report: Report, progress: Progress) -> None:
             new.output("sh", "-c", "rm -f /etc/apt/sources.list.d/debian.sources")
             new.write("/etc/apt/sources.list", "\n".join(lines) + "\n")
         try:
-            take(INSTALL, new, report, progress)
-            introduce(new)
+            run_step(INSTALL, new, report, progress)
+            configure_network(new)
             with report.step("git clone"):
                 clone(new, progress)
             for name in names:
-                take(STEPS[name], new, report, progress)
+                run_step(STEPS[name], new, report, progress)
             if names[-1] == "up":
-                take(served(new.output("cat", "build/up.json", folder=CHECKOUT)), new, report, progress)
+                run_step(served(new.output("cat", "build/up.json", folder=CHECKOUT)), new, report, progress)
         except BaseException:
             with suppress(Failure):  # the first one tells more
-                look(new, report, progress)
+                inspect(new, report, progress)
             raise
-        look(new, report, progress)
+        inspect(new, report, progress)
 
 
-def look(new: Machine, report: Report, progress: Progress) -> None:
+def inspect(new: Machine, report: Report, progress: Progress) -> None:
     with progress.step("look what was fetched"):
         if new.has(f"{CHECKOUT}/build/log"):
-            new.fetch(f"{CHECKOUT}/build/log", MACHINES_LOGS)
-        report.look(new, [*LOGS.glob(f"{machine.LOG}-*.log"), *MACHINES_LOGS.glob("*.log")])
+            new.copy_out(f"{CHECKOUT}/build/log", MACHINES_LOGS)
+        report.inspect(new, [*LOGS.glob(f"{machine.LOG}-*.log"), *MACHINES_LOGS.glob("*.log")])
 
 
-def forget() -> None:
+def remove_old_logs() -> None:
     """Remove the logs of the rehearsal before: they say what was fetched then."""
     shutil.rmtree(MACHINES_LOGS, ignore_errors=True)
     for log in LOGS.glob(f"{machine.LOG}*.log"):
         log.unlink()
 
 
-def take(step: Step, new: Machine, report: Report, progress: Progress) -> None:
+def run_step(step: Step, new: Machine, report: Report, progress: Progress) -> None:
     with report.step(step.name):
         do(step, new, progress)
 
@@ -112,7 +112,7 @@ def main() -> int:
         try:
             names = until(os.environ.get("UNTIL") or "image")
             engine.ensure(progress)
-            forget()
+            remove_old_logs()
             report = Report(output(["git", "rev-parse", "HEAD"], cwd=ROOT).strip(), uncommitted())
             if report.uncommitted:
                 progress.say(f"Only what is committed is rehearsed: {len(report.uncommitted)} files differ from it.")

@@ -53,11 +53,11 @@ class Machine:
     def write(self, file: str, text: str) -> None:
         output(self.command("sh", "-c", 'cat > "$0"', file), stdin=text)
 
-    def bring(self, source: Path, target: str) -> None:
+    def copy_in(self, source: Path, target: str) -> None:
         """Copy a file or a folder of the host into the machine, where it is root's."""
         run(["docker", "cp", "--quiet", source, f"{self.name}:{target}"], log=LOG)
 
-    def fetch(self, source: str, target: Path) -> None:
+    def copy_out(self, source: str, target: Path) -> None:
         run(["docker", "cp", "--quiet", f"{self.name}:{source}", target], log=LOG)
 
 

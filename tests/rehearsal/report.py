@@ -57,7 +57,7 @@ class Report:
         finally:
             row["seconds"] = round(time.monotonic() - started, 1)
 
-    def look(self, machine: Machine, logs: Sequence[Path]) -> None:
+    def inspect(self, machine: Machine, logs: Sequence[Path]) -> None:
         """Ask the machine what it has now, and read the logs for what it has fetched."""
         self._versions(machine)
         said = {file: file.read_text(encoding="utf-8", errors="replace") for file in logs}
