@@ -6,6 +6,7 @@ service can answer is sent for a minute. Prints tables in Markdown, and writes b
 
 import argparse
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -21,6 +23,7 @@ from k8s import facts
 from k8s.kind.paths import BUILD, shown
 from k8s.kind.process import Failure, output, run
 from k8s.kind.progress import Progress
+from k8s.load.open_loop import LOOPBACK
 from k8s.load.vegeta import Load, Outcome, quantile
 
 REPORT = BUILD / "report" / "overload.json"
@@ -109,24 +112,20 @@ def overload(sender: Sender, most: int) -> Overload:
 def made_link(found: dict[str, str]) -> Iterator[str]:
     """The address of a short link that exists while the block runs."""
     token = output(["sh", "-c", found["token"]]).strip()
-    headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=found["url"], verify=found["ca"], headers=headers, timeout=10) as web:
-        answer = web.post("/api/v1/links", json={"url": "https://example.com/"})
+    host = urlsplit(found["url"])
+    # To 127.0.0.1 whatever a resolver says of the name, which is that of the certificate.
+    url, extensions = f"https://{LOOPBACK}:{host.port}", {"sni_hostname": host.hostname}
+    headers = {"Authorization": f"Bearer {token}", "Host": host.netloc}
+    trust = ssl.create_default_context(cafile=found["ca"])
+    with httpx.Client(base_url=url, verify=trust, timeout=10, headers=headers) as web:
+        answer = web.post("/api/v1/links", json={"url": "https://example.com/"}, extensions=extensions)
         if answer.status_code != httpx.codes.CREATED:
-            raise Failure(
-                f"POST {found['url']}/api/v1/links was answered with {answer.status_code}: {answer.text[:300]}"
-            )
+            raise Failure(f"The service made no link ({answer.status_code}): {answer.text[:300]}")
         slug = answer.json()["slug"]
         try:
             yield f"{found['url']}/{slug}"
         finally:
-            web.delete(f"/api/v1/links/{slug}")
-
-
-def restart(kubectl: list[str]) -> None:
-    """A rolling restart, to its end."""
-    run([*kubectl, "rollout", "restart", "deployment/links"], log="overload")
-    run([*kubectl, "rollout", "status", "deployment/links", "--timeout=180s"], log="overload")
+            web.delete(f"/api/v1/links/{slug}", extensions=extensions)
 
 
 def step(sender: Sender, kubectl: list[str], rate: int) -> Outcome:

@@ -21,6 +21,9 @@ from k8s.kind.registry import INTERNAL
 
 CERTS_D = "/etc/containerd/certs.d"  # where containerd looks for a registry's mirrors
 LEASES = "kube-node-lease"  # the namespace in which each node says every ten seconds that it lives
+# CPU shares of the control plane's container, where a worker has Docker's 1,024. The way in is there
+# (docs/decisions/0004-ports.md): where the pods starve it, nobody is answered, not even refused.
+WAY_IN_SHARES = 8192
 HOLDS_PORTS = {"running", "paused"}
 START_TIMEOUT = 180.0  # seconds
 # What the nodes publish, and on which of their ports.
@@ -185,6 +188,8 @@ class Cluster:
         config = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
         argv = ["kind", "create", "cluster", "--name", self.name, "--config", str(self._config_file), *config]
         run([*argv, "--wait", "120s", "--retain"], log=f"cluster-{self.name}")
+        shares = ["docker", "update", f"--cpu-shares={WAY_IN_SHARES}", self.control_plane]
+        run(shares, log=f"cluster-{self.name}")
         self._finished_file.write_text(text)
 
     def _delete(self) -> None:
