@@ -173,9 +173,8 @@ def _judged(node: Any, own: list[Record], started: float) -> list[Record]:
     return [Record(**{**asdict(record), "passed": record.passed and not failed}) for record in own]
 
 
-# After what they look back at; then what overloads the service, which must not spend the others' error budget; and last
-# what brings many resource definitions: they keep the API server busy.
-LAST = ["test_quiet", "test_dashboards", "test_alerts", "test_overload", "test_admission"]
+# After what they look back at, and last what brings many resource definitions: they keep the API server busy.
+LAST = ["test_quiet", "test_dashboards", "test_alerts", "test_admission"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
