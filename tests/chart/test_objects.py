@@ -21,6 +21,7 @@ def test_every_kind_is_of_a_version_that_is_there_to_stay() -> None:
         "HTTPRoute": "gateway.networking.k8s.io/v1",
         "Ingress": "networking.k8s.io/v1",
         "Job": "batch/v1",
+        "Middleware": "traefik.io/v1alpha1",  # there is no other
         "NetworkPolicy": "networking.k8s.io/v1",
         "Pod": "v1",
         "PodDisruptionBudget": "policy/v1",

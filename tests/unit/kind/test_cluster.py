@@ -104,7 +104,7 @@ def found(stand_in: StandIn, cluster: Cluster) -> Callable[..., None]:
           "ps --all --filter label=io.x-k8s.kind.cluster=test "*) {lines} ;;
           *"{{{{json .Mounts}}}}") echo '{mounts(source)}' ;;
           "container inspect test-control-plane test-worker test-worker2") echo '{json.dumps(inspected)}' ;;
-          "start "*|"unpause "*) : ;;
+          "start "*|"unpause "*|"update "*) : ;;
           *) exit 1 ;;
         esac"""
         stand_in("docker", body)
@@ -141,18 +141,16 @@ def finished(cluster: Cluster, **change: Any) -> None:
 
 def changes(calls: list[str]) -> list[str]:
     """What was asked for beside looking."""
-    return [
-        c
-        for c in calls
-        if c.startswith(("kind ", "docker start", "docker unpause", "docker restart", "docker rm", "docker stop"))
-    ]
+    changing = ("kind", *(f"docker {word}" for word in ("start", "unpause", "restart", "rm", "stop", "update")))
+    return [c for c in calls if c.startswith(tuple(f"{words} " for words in changing))]
 
 
 @pytest.mark.usefixtures("none_there")
 def test_where_there_is_none_one_is_made(cluster: Cluster, calls: Calls, progress: Progress) -> None:
     cluster.ensure(progress)
-    [command] = changes(calls())
+    [command, favoured] = changes(calls())
     assert command.startswith(f"kind create cluster --name test --config {cluster.folder}/kind.yaml")
+    assert favoured == "docker update --cpu-shares=8192 test-control-plane", "the way in is not starved by the workers"
     assert f"--kubeconfig {cluster.kubeconfig}" in command
     assert yaml.safe_load((cluster.folder / "kind.yaml").read_text()) == cluster.config()
     hosts = (cluster.folder / "certs.d/_default/hosts.toml").read_text()
@@ -184,7 +182,7 @@ def test_one_that_could_not_be_made_is_made_again(
     assert not (cluster.folder / "created.yaml").exists()
     found()
     cluster.ensure(progress)
-    _, delete, create = changes(calls())
+    _, delete, create, _ = changes(calls())
     assert delete.startswith("kind delete cluster --name test")
     assert create.startswith("kind create cluster --name test")
 
