@@ -173,8 +173,9 @@ def _judged(node: Any, own: list[Record], started: float) -> list[Record]:
     return [Record(**{**asdict(record), "passed": record.passed and not failed}) for record in own]
 
 
-# After what they look back at, and last what brings many resource definitions: they keep the API server busy.
-LAST = ["test_quiet", "test_dashboards", "test_alerts", "test_admission"]
+# After what they look back at; then what brings many resource definitions, which keep the API server busy; at the very
+# end what stops nodes.
+LAST = ["test_quiet", "test_dashboards", "test_alerts", "test_admission", "test_recovery"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -155,6 +155,15 @@ def test_one_that_was_unpacked_is_started_and_stopped(
     assert engine._own_pid() is None
 
 
+def test_one_that_was_unpacked_has_no_process_for_each_port(
+    unpacked: Callable[[str], None], tmp_path: Path, progress: Progress
+) -> None:
+    """Such a process can end, and its port with it."""
+    unpacked(f'echo "$*" > {tmp_path}/arguments\n' + WORKS.format(up=tmp_path / "up"))
+    engine.ensure(progress)
+    assert "--userland-proxy=false" in (tmp_path / "arguments").read_text().split()
+
+
 def test_one_in_which_something_runs_is_not_stopped(
     unpacked: Callable[[str], None], tmp_path: Path, progress: Progress, stand_in: StandIn
 ) -> None:
