@@ -170,11 +170,13 @@ def _wait(log: Path | None) -> None:
 def _has_ended() -> bool:
     """Whether the process we noted is no more. Its command line does not tell: while it changes, there is none."""
     try:
-        status = Path(f"/proc/{int(_pid_file().read_text())}/stat").read_text()
-    except ValueError:  # nothing noted yet
+        pid = int(_pid_file().read_text())
+    except (FileNotFoundError, ValueError):  # nothing noted yet
         return False
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return _pid_file().exists()
+        return True
     return status.rpartition(")")[2].split()[0] == "Z"
 
 

@@ -200,6 +200,15 @@ def test_a_file_that_is_being_written_names_no_process(text: str) -> None:
     assert engine._own_pid() is None
 
 
+def test_a_process_that_is_noted_in_the_meantime_has_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = tmp_path / "noted"
+    noted.write_text(str(os.getpid()))
+    looks = iter([tmp_path / "not yet", noted, noted])
+    monkeypatch.setattr(engine, "_pid_file", lambda: next(looks))
+    assert not engine._has_ended()
+    assert not engine._has_ended()
+
+
 # What builds images.
 
 
