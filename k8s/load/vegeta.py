@@ -84,8 +84,8 @@ def quantile(answers: Iterable[Answer], q: float) -> float:
 class Load:
     """A load while a block runs: `with Load(...).running() as load: ...`, and then `load.outcome`.
 
-    Half of the requests come on connections of their own, each with a whole TLS handshake, as first visits do; half on
-    connections that are kept.
+    A third of the requests come on connections of their own, each with a whole TLS handshake, as first visits do; the
+    others on connections that are kept.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Load:
         """Sends until the time is over, and then waits for the last answers. An exception ends it at once."""
         with tempfile.TemporaryDirectory() as temporary, ExitStack() as cleanup:
             files = {name: Path(temporary) / name for name in ("fresh", "kept")}
-            rates = {"fresh": self.rate // 2, "kept": self.rate - self.rate // 2}
+            rates = {"fresh": self.rate // 3, "kept": self.rate - self.rate // 3}
             attacks = [self._attack(files[name], rates[name], name, cleanup) for name in files if rates[name]]
             yield self
             for attack in attacks:
