@@ -29,13 +29,13 @@ log = structlog.get_logger("app.management")
 
 def create_management(health: Health, registry: CollectorRegistry, faults: Faults | None = None) -> Starlette:
     async def startupz(_request: Request) -> Response:
-        return _report(health.startup())
+        return _report(health.startup(), ready=health.started)
 
     async def livez(_request: Request) -> Response:
-        return _report({"event loop": OK})  # that it answers is the proof
+        return _report({"event loop": OK}, ready=True)  # that it answers is the proof
 
     async def readyz(_request: Request) -> Response:
-        return _report(health.readiness(), health.optional)
+        return _report(health.readiness(), ready=health.ready)
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -58,11 +58,10 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
     )
 
 
-def _report(checks: dict[str, str], optional: frozenset[str] = frozenset()) -> Response:
-    failing = {name for name, result in checks.items() if result != OK}
-    if failing - optional:
+def _report(checks: dict[str, str], *, ready: bool) -> Response:
+    if not ready:
         return JSONResponse({"status": "unavailable", "checks": checks}, 503)
-    return JSONResponse({"status": "degraded" if failing else OK, "checks": checks})
+    return JSONResponse({"status": OK if set(checks.values()) == {OK} else "degraded", "checks": checks})
 
 
 async def _log_level(request: Request) -> Response:

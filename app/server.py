@@ -21,6 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.data import migrate
+from app.http.acceptor import Acceptor
 from app.http.protocol import ConnectionLimits, HttpProtocol, check_times
 from app.main import Service, create_service
 from app.settings import Settings
@@ -66,7 +67,11 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])  # the lifespan alone: what it makes of sockets accepts one connection at a time
+        make: Any = self.config.http_protocol_class
+        shared = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+        acceptors: list[Any] = [Acceptor(each, functools.partial(make, **shared)) for each in sockets or []]
+        self.servers = acceptors  # for uvicorn to close
         self.listening.set()
 
     async def on_tick(self, counter: int) -> bool:

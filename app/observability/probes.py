@@ -18,8 +18,9 @@ OK = "ok"
 class Health:
     """State of the process: started, draining, and the last result of each dependency's check.
 
-    A check passes by returning and fails by raising or by taking longer than `timeout` seconds. One of `optional`
-    that fails is reported, and the process stays ready: it does without.
+    A check passes by returning and fails by raising or by taking longer than `timeout` seconds. The process is not
+    ready before each check but those of `optional` has passed once. From then on one that fails is reported, and the
+    process stays ready: all pods share what is checked, and would all leave at once, with what they can still answer.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Health:
     ) -> None:
         self.started = False
         self.draining = False
-        self.optional = frozenset(optional or ())
+        self._gates = set(checks)  # what has to pass once before requests may come
         self._checks = checks = {**checks, **(optional or {})}
         self._interval = interval
         self._timeout = timeout
@@ -48,8 +49,13 @@ class Health:
         """Reports why it has not started, by name of the check; "ok" where it has."""
         return {"startup": OK if self.started else "still starting"}
 
+    @property
+    def ready(self) -> bool:
+        """Whether requests may come."""
+        return self.started and not self.draining and not self._gates
+
     def readiness(self) -> dict[str, str]:
-        """Reports why it is not ready, by name of the check; "ok" where it is."""
+        """Reports what is not as it should be, by name of the check; "ok" where it is."""
         stale = monotonic() - self._checked_at > 3 * (self._interval + self._timeout)
         results = dict.fromkeys(self._checks, "no recent check") if stale else self._results
         return {**self.startup(), "drain": "draining" if self.draining else OK, **results}
@@ -72,6 +78,7 @@ class Health:
         while not stop.is_set():
             results = await asyncio.gather(*map(self._run, self._checks.items()))
             self._results = dict(results)
+            self._gates -= {name for name, result in results if result == OK}
             self._checked_at = monotonic()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self._interval)

@@ -12,7 +12,7 @@ import pytest
 from kubernetes import client
 
 from k8s import up
-from k8s.kind.process import output
+from k8s.kind.process import output, run
 from tests.e2e.cluster import wait_for
 from tests.e2e.conftest import Loopback
 from tests.e2e.load import Load
@@ -125,6 +125,65 @@ def test_ingress_tells_who_asks(owner: httpx.Client, core: client.CoreV1Api, rep
     assert address not in POD_NETWORK
     assert str(address) != "203.0.113.7"
     report("the client's address in the log is the client's", note=str(address))
+
+
+@pytest.fixture
+def without_database(stack: up.Stack, apps: client.AppsV1Api) -> Iterator[None]:
+    apps.patch_namespaced_stateful_set_scale("postgresql", "data", {"spec": {"replicas": 0}})
+    wait_for("no database", lambda: not apps.read_namespaced_stateful_set("postgresql", "data").status.replicas)
+    try:
+        yield
+    finally:
+        apps.patch_namespaced_stateful_set_scale("postgresql", "data", {"spec": {"replicas": 1}})
+        again = lambda: apps.read_namespaced_stateful_set("postgresql", "data").status.ready_replicas  # noqa: E731
+        wait_for("the database again", again)
+
+
+@pytest.mark.usefixtures("without_database")
+def test_without_a_database_links_are_followed_and_pods_stay_ready(
+    owner: httpx.Client, core: client.CoreV1Api, load: Callable[..., Load], report: Callable[..., None]
+) -> None:
+    def all_know() -> bool:
+        return all('"database":"ok"' not in management(core, pod, "readyz") for pod in pod_names(core))
+
+    with under(load()) as running:
+        wait_for("every pod knows", all_know)
+        more = running.sent + 10 * 100  # ten seconds: the readiness probes fail three times in nine
+        running.sent_at_least(more)
+        refused = owner.post("/api/v1/links", json={"url": "https://example.com/"})
+    assert_lost_nothing(running)
+    assert refused.status_code == 503
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert int(refused.headers["Retry-After"]) > 0
+    pods = core.list_namespaced_pod("links", label_selector=PODS).items
+    assert all(status.ready for pod in pods for status in pod.status.container_statuses)
+    report("the database is gone: links that are cached", running.result)
+
+
+def test_a_service_without_pods_is_unavailable_and_not_unknown(
+    stack: up.Stack, web: httpx.Client, report: Callable[..., None]
+) -> None:
+    """Traefik forgets the route of a service without endpoints, and answers 404, where it is not told otherwise."""
+    host = "nobody.localhost"
+    metadata = {"name": "nobody", "namespace": "links"}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+    selects_no_pod = {"spec": {"ports": [{"port": 80}], "selector": {"app.kubernetes.io/name": "nobody"}}}
+    backend = {"service": {"name": "nobody", "port": {"number": 80}}}
+    paths = {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}
+    ingress = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata}
+    rules = {"spec": {"rules": [{"host": host, "http": paths}]}}
+    both = {"apiVersion": "v1", "kind": "List", "items": [service | selects_no_pod, ingress | rules]}
+    stack.cluster.apply(json.dumps(both), "e2e-nobody")
+
+    def status() -> int | None:
+        answered = web.get("/", headers={"Host": host}).status_code
+        return answered if answered != httpx.codes.NOT_FOUND else None
+
+    try:
+        assert wait_for("a route", status) == 503
+        report("a service without pods: 503 from the ingress")
+    finally:
+        run([*stack.cluster.kubectl, "-n", "links", "delete", "service/nobody", "ingress/nobody"], log="e2e-nobody")
 
 
 @pytest.fixture
