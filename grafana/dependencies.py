@@ -31,7 +31,7 @@ def cache(layer: str, result: str = ".+") -> str:
 HEALTH = Section("", [
     stat(
         Text("Dependencies away", "Dependencies whose last check failed, each counted once for every pod.",
-             "Any. Without the database a pod answers what is cached alone; without Valkey it goes on.",
+             "Any. Without the database what is not cached gets 503; without Valkey all goes on.",
              "The first panel below tells which."),
         f"count(dependency_up{{{q.SERVICE}}} == 0) or {q.ZERO}", "none", [(1, RED)], decimals=0,
     ),

@@ -24,7 +24,7 @@ from k8s.service import NAMESPACE, RELEASE, Built
 from tests.e2e import causes, receiver
 from tests.e2e.causes import World
 from tests.e2e.cluster import wait_for
-from tests.e2e.test_monitoring import query
+from tests.e2e.test_monitoring import PODS, query
 from tests.rules import runbooks
 
 pytestmark = pytest.mark.timeout(420)
@@ -107,7 +107,9 @@ def nobody_there(world: World) -> Iterator[None]:
 
 @contextmanager
 def no_database(world: World) -> Iterator[None]:
+    """Pods that are ready stay so without a database; those that begin now do not get ready."""
     with causes.stopped(world, "data", "statefulset/postgresql"):
+        world.do("delete", "pods", "--selector", PODS, "--wait=false")
         yield
     world.settle()
 
@@ -163,7 +165,7 @@ TROUBLES = [
         {"ServiceCacheDown": {}, "ServiceTokenKeysStale": {}, "ServiceCertificateExpired": {}},
     ),
     Trouble(
-        "the database stopped",
+        "the database stopped, and all pods begin anew",
         no_database,
         {"ServiceDatabaseUnavailable": {}, "ServiceDown": {}},
         consequences={"ServiceReplicasShort"},
