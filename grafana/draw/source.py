@@ -159,7 +159,7 @@ class VictoriaLogs(Server):
 
     def parse(self, text: str) -> list[LogLine]:
         """One object a line: https://docs.victoriametrics.com/victorialogs/querying/#querying-logs"""
-        entries = [json.loads(line) for line in text.splitlines()]
+        entries = [json.loads(line) for line in text.split("\n") if line]
         return [
             LogLine(datetime.fromisoformat(entry["_time"]).timestamp(), entry.get("_msg", ""), entry)
             for entry in entries

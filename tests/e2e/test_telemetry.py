@@ -22,7 +22,7 @@ def lines(stack: up.Stack, query: str) -> list[dict[str, str]]:
     window = {"query": query, "start": "now-10m", "limit": "100"}
     answer = httpx.get(f"{stack.service.facts()['victorialogs']}/select/logsql/query", params=window, timeout=20)
     assert answer.status_code == 200, answer.text
-    return [json.loads(line) for line in answer.text.splitlines()]
+    return [json.loads(line) for line in answer.text.split("\n") if line]
 
 
 def test_a_request_is_found_in_the_logs_by_its_id_and_by_its_trace(

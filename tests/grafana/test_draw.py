@@ -30,7 +30,7 @@ from tests.unit.servers import free_port
 SERVICE = ("namespace", "job", "deployment")
 EVIL = "\"'></title></style><script>window.hit = 1</script><img src=x onerror='window.hit = 1'>{{8*8}}"
 LINES = [
-    ("error", "error GET /page 500 a fault"),
+    ("error", "error GET /page\u2028 500 a fault"),  # which JSON leaves as it is, and splitlines() does not
     ("info", f"info {EVIL}"),
 ]
 LOADED = {Path(name).stem: json.loads((FOLDER / name).read_text(encoding="utf-8")) for name in DASHBOARDS}
@@ -42,7 +42,7 @@ def logs() -> str:
         {"log.level": level, "kubernetes.pod_name": "links-1", "_time": f"2026-11-23T04:56:4{at}.730459Z", "_msg": text}
         for at, (level, text) in enumerate(LINES)
     ]
-    return "\n".join(map(json.dumps, entries))
+    return "\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
 
 
 @contextmanager

@@ -58,4 +58,4 @@ class VictoriaLogs:
         self.client.get("/internal/force_flush").raise_for_status()
         answer = self.client.get("/select/logsql/query", params={"query": query})
         assert answer.status_code == 200, answer.text
-        return [json.loads(line) for line in answer.text.splitlines()]
+        return [json.loads(line) for line in answer.text.split("\n") if line]
