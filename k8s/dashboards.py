@@ -72,8 +72,9 @@ def places(known: dict[str, str]) -> list[Place]:
     else:
         found.append(Place("Alertmanager: its API (this build has no pages)", f"{alertmanager}/api/v2/alerts"))
     if victorialogs := known.get("victorialogs"):
-        lines = {"query": f'{{kubernetes.pod_namespace="{known["namespace"]}"}}', "g0.range_input": RANGE}
-        found.append(Place("Logs: search them", f"{victorialogs}/select/vmui/#/?{urlencode(lines)}"))
+        lines = f'{{kubernetes.pod_namespace="{known["namespace"]}"}}'
+        fields = {"query": lines, "g0.range_input": RANGE, "g0.relative_time": "last_30_minutes"}
+        found.append(Place("Logs: search them", f"{victorialogs}/select/vmui/#/?{urlencode(fields)}"))
     if jaeger := known.get("jaeger"):
         last = f"{jaeger}/api/traces?service=shipshape&limit=20"
         found.append(Place("Jaeger: the last traces, as JSON; its pages, where the image has them, at /search", last))

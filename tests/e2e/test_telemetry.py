@@ -31,13 +31,13 @@ def test_a_request_is_found_in_the_logs_by_its_id_and_by_its_trace(
     identity, trace = secrets.token_hex(16), secrets.token_hex(16)
     headers = {"X-Request-ID": identity, "traceparent": f"00-{trace}-{secrets.token_hex(8)}-00"}
     assert web.get(link, headers=headers).status_code == 307
-    service = '{kubernetes.pod_namespace="links"}'
-    query = f'{service} http.request.id:="{identity}"'
+    answers = '{kubernetes.pod_namespace="links"} log.logger:="app.access"'
+    query = f'{answers} http.request.id:="{identity}"'
     started = time.monotonic()
     wait_for("the line in VictoriaLogs", lambda: len(lines(stack, query)) == 1, seconds=60)
     (line,) = lines(stack, query)
     assert (line["url.path"], line["trace.id"]) == (link, trace)
-    assert lines(stack, f'{service} trace.id:="{trace}"') == [line]
+    assert lines(stack, f'{answers} trace.id:="{trace}"') == [line]
     report("a request in the logs, by its id", seconds=time.monotonic() - started)
 
 

@@ -112,6 +112,9 @@ def test_grafana_first_where_it_runs(write: Callable[..., str], capsys: pytest.C
         *["3000"] * 4,
         *["1", "1", "2", "9428", "16686"],
     ]
+    page, _, fields = found[-2].partition("#/?")
+    assert page == "http://127.0.0.1:9428/select/vmui/"
+    assert parse_qs(fields)["query"] == ['{kubernetes.pod_namespace="links"}']
 
 
 def test_the_values_of_this_moment(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
