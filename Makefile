@@ -17,7 +17,7 @@ PATHS := app bench delivery grafana k8s requirements tests charts
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-# WITHOUT="logs traces" leaves out Loki and its collectors, and Jaeger.
+# WITHOUT="logs traces" leaves out VictoriaLogs and its collectors, and Jaeger.
 up: $(VENV) ## From a bare machine to a served request over TLS; run it again after a change
 	@$(RUN) -m k8s up
 

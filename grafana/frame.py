@@ -9,6 +9,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as model
 
+from grafana import queries
 from grafana.panels import BLUE, PROMETHEUS, PURPLE, Panel
 from grafana.promql import REPLICASETS, REQUESTS, SERVICE
 
@@ -24,10 +25,14 @@ RUNBOOKS = "docs/runbooks"
 
 @dataclass(frozen=True)
 class Section:
-    """Panels from left to right and then below; the first section of a dashboard has no title."""
+    """Panels from left to right and then below; the first section of a dashboard has no title.
+
+    What is collapsed asks nothing before someone opens it.
+    """
 
     title: str
     panels: Sequence[Panel]
+    collapsed: bool = False
 
 
 def frame(
@@ -55,10 +60,16 @@ def frame(
     for section in sections:
         if section.title:
             number += 1
-            built = built.with_row(build.Row(section.title).id(number))
-        for panel in section.panels:
-            number += 1
-            built = built.with_panel(panel.id(number))
+            row = build.Row(section.title).id(number)
+            if section.collapsed:  # such a row has its panels in it
+                for panel in section.panels:
+                    number += 1
+                    row = row.with_panel(panel.id(number))
+            built = built.with_row(row)
+        if not section.collapsed:
+            for panel in section.panels:
+                number += 1
+                built = built.with_panel(panel.id(number))
     return built
 
 
@@ -108,7 +119,8 @@ def _of_requests() -> list[build.DatasourceVariable | build.QueryVariable | buil
     search = build.TextBoxVariable("request_id").label("request or trace id").description("Part of a log line.")
     return [
         routes.multi(True).include_all(True).all_value(".*").current(everything),
-        _data_source("loki", "logs", "loki"),
+        _data_source("logs", "logs", queries.VICTORIALOGS),
+        _data_source("loki", "logs in Loki", "loki"),
         search.default_value(""),
     ]
 

@@ -8,18 +8,24 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import logs as logs_panel
 from grafana_foundation_sdk.builders import stat as stat_panel
 from grafana_foundation_sdk.builders import timeseries as timeseries_panel
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common as looks
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from grafana import queries
 from grafana.promql import ZERO
 
 PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+VICTORIALOGS = model.DataSourceRef(type_val=queries.VICTORIALOGS, uid="${logs}")
 LOKI = model.DataSourceRef(type_val="loki", uid="${loki}")
 
 GREEN, ORANGE, RED, BLUE, PURPLE, GREY = "green", "orange", "red", "blue", "purple", "text"
 CLEAR = "transparent"
+
+MOST_LINES = 500
 
 # Shown in place of an empty panel.
 NOT_SCRAPED = "no pod answers"
@@ -219,12 +225,47 @@ def rows(
 
 
 def logs(text: Text, expression: str, *, width: int = 24, height: int = 10) -> Panel:
+    """Lines of VictoriaLogs, by LogsQL."""
+    return _lines(text, LogsQL(expression), VICTORIALOGS, width, height)
+
+
+def loki_logs(text: Text, expression: str, *, width: int = 24, height: int = 10) -> Panel:
+    """Lines of Loki, by LogQL."""
+    target = loki.Dataquery().expr(expression).query_type("range").max_lines(MOST_LINES).ref_id("A").datasource(LOKI)
+    return _lines(text, target, LOKI, width, height)
+
+
+@dataclass(frozen=True)
+class LogsQL(Dataquery, Builder[Dataquery]):
+    """A query of VictoriaLogs' data source, which the SDK does not know.
+
+    https://docs.victoriametrics.com/victorialogs/integrations/grafana/#logs-panel
+    """
+
+    expression: str
+
+    def build(self) -> Dataquery:
+        return self
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "refId": "A",
+            "datasource": VICTORIALOGS.to_json(),
+            "expr": self.expression,
+            "queryType": "instant",  # "Raw Logs" in its editor
+            "maxLines": MOST_LINES,
+        }
+
+
+def _lines(
+    text: Text, target: Builder[Dataquery], source: model.DataSourceRef, width: int, height: int
+) -> logs_panel.Panel:
     return (
         logs_panel.Panel()
         .title(text.title)
         .description(text.description)
-        .datasource(LOKI)
-        .with_target(loki.Dataquery().expr(expression).query_type("range").max_lines(500).ref_id("A").datasource(LOKI))
+        .datasource(source)
+        .with_target(target)
         .unit("string")
         .no_value("no line in this time")
         .show_time(True)

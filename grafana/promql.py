@@ -13,7 +13,7 @@ REPLICASETS = f'namespace="$namespace", replicaset=~"$deployment-{HASH}"'
 PODS = f'namespace="$namespace", pod=~"$deployment-{HASH}-{HASH}"'
 CONTAINERS = f'{PODS}, container="app"'
 # Whose lines are logs of it: its pods', and those of the Job that migrates its database.
-LOGGED = f'namespace="$namespace", pod=~"$deployment-({HASH}|migrations)-{HASH}"'
+LOGGED_PODS = f"$deployment-({HASH}|migrations)-{HASH}"
 
 REQUESTS = "http_request_duration_seconds"
 

@@ -9,6 +9,9 @@ from typing import Any
 
 Json = dict[str, Any]
 
+# The type of its data source: the plug-in's name.
+VICTORIALOGS = "victoriametrics-logs-datasource"
+
 # As for the last hour with Prometheus scraping every 15 s: https://grafana.com/docs/grafana/latest/visualizations/
 # dashboards/variables/add-template-variables/#global-variables
 DEFAULTS = {
@@ -24,7 +27,7 @@ LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)")
 
 @dataclass(frozen=True)
 class Query:
-    """One query of a panel. `source` is prometheus or loki; `unit` is what the panel takes its values for."""
+    """One query of a panel. `source` is the type of its data source; `unit` is what the panel takes its values for."""
 
     dashboard: str
     panel: str

@@ -19,6 +19,7 @@ from grafana.panels import (
     graph,
     heat_map,
     logs,
+    loki_logs,
     rows,
     stat,
 )
@@ -35,7 +36,7 @@ def build() -> Dashboard:
         OVERVIEW,
         "Service overview",
         "Whether users are served well, and where to look if they are not.",
-        [HEALTH, PROMISES, REQUESTS, SATURATION, FAILURES],
+        [HEALTH, PROMISES, REQUESTS, SATURATION, FAILURES, LOKI],
         requests=True,
     )
 
@@ -261,8 +262,19 @@ FAILURES = Section("What fails", [
         Text("Logs", "Lines of the service's pods; with an id above, those of one request or trace.",
              "Lines of level error.",
              "Open a line: its fields tell the route, the request and the trace, which opens from there."),
-        f'{{{q.LOGGED}}} |= "$request_id" | json'
-        ' | line_format "{{if .message}}{{.log_level}} {{.message}} {{.error_message}}{{else}}{{__line__}}{{end}}"',
+        f'{{kubernetes.pod_namespace="$namespace", kubernetes.pod_name=~"{q.LOGGED_PODS}"}} *:*"$request_id"*'
+        ' | format if (log.level:*) "<log.level> <_msg> <error.message>"',
         width=16, height=12,
     ),
 ])  # fmt: skip
+
+LOKI = Section("Logs kept in Loki", [
+    loki_logs(
+        Text("Logs in Loki", "The same lines where Loki keeps the logs, with the labels namespace and pod.",
+             "Lines of level error.",
+             "Open a line: its fields tell the route, the request and the trace, which opens from there."),
+        f'{{namespace="$namespace", pod=~"{q.LOGGED_PODS}"}} |= "$request_id" | json'
+        ' | line_format "{{if .message}}{{.log_level}} {{.message}} {{.error_message}}{{else}}{{__line__}}{{end}}"',
+        height=12,
+    ),
+], collapsed=True)  # fmt: skip

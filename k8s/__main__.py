@@ -30,7 +30,7 @@ DEFAULT_PORTS = {
     "prometheus": 9090,
     "alertmanager": 9093,
     "grafana": 3000,
-    "loki": 3100,
+    "victorialogs": 9428,
     "jaeger": 16686,
 }
 REGISTRY_PORT = 5001
@@ -128,7 +128,7 @@ def next_steps(stack: Stack) -> str:
     url, ca = facts["url"], facts["ca"]
     shown = {
         "grafana": f"  Grafana         {facts.get('grafana')}\n",
-        "loki": f"  Loki            {facts.get('loki')}   (an API: Grafana and logcli ask it)\n",
+        "victorialogs": f"  Logs            {facts.get('victorialogs')}/select/vmui/\n",
         "jaeger": f"  Jaeger          {facts.get('jaeger')}\n",
     }
     more = "".join(line for name, line in shown.items() if name in facts)

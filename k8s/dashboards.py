@@ -71,9 +71,10 @@ def places(known: dict[str, str]) -> list[Place]:
         found.append(Place("Alertmanager: what fires", f"{alertmanager}/#/alerts?filter={quote(selector)}"))
     else:
         found.append(Place("Alertmanager: its API (this build has no pages)", f"{alertmanager}/api/v2/alerts"))
-    if loki := known.get("loki"):
-        lines = urlencode({"query": selector, "limit": 100})
-        found.append(Place("Loki: the service's last log lines, as JSON", f"{loki}/loki/api/v1/query_range?{lines}"))
+    if victorialogs := known.get("victorialogs"):
+        lines = f'{{kubernetes.pod_namespace="{known["namespace"]}"}}'
+        fields = {"query": lines, "g0.range_input": RANGE, "g0.relative_time": "last_30_minutes"}
+        found.append(Place("Logs: search them", f"{victorialogs}/select/vmui/#/?{urlencode(fields)}"))
     if jaeger := known.get("jaeger"):
         last = f"{jaeger}/api/traces?service=shipshape&limit=20"
         found.append(Place("Jaeger: the last traces, as JSON; its pages, where the image has them, at /search", last))
@@ -86,7 +87,7 @@ def drawn(known: dict[str, str]) -> list[Place]:
         files = pages.draw(
             DRAWN,
             prometheus=known["prometheus"],
-            loki=known.get("loki"),
+            victorialogs=known.get("victorialogs"),
             namespace=known["namespace"],
             job=known["release"],
             deployment=known["release"],

@@ -176,7 +176,7 @@ class Service:
     def facts(self) -> dict[str, str]:
         """What scripts need to know, as in build/up.json."""
         ports = self.cluster.ports
-        optional = {"grafana": "grafana", "loki": "logs", "jaeger": "traces"}  # by the component that serves it
+        optional = {"grafana": "grafana", "victorialogs": "logs", "jaeger": "traces"}  # by the component that serves it
         there = [name for name, component in optional.items() if component in self.platform.components]
         return {
             "url": self.url,

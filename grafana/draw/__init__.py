@@ -1,1 +1,1 @@
-"""The dashboards as pages without Grafana: drawn once, of what Prometheus and Loki say, in plain HTML."""
+"""The dashboards as pages without Grafana: drawn once, of what Prometheus and VictoriaLogs say, in plain HTML."""

@@ -27,7 +27,7 @@ def _draw(args: argparse.Namespace) -> list[Path]:
     written = pages.draw(
         args.out,
         prometheus=args.prometheus,
-        loki=args.loki,
+        victorialogs=args.victorialogs,
         namespace=args.namespace,
         job=args.job,
         deployment=args.deployment or args.job,
@@ -49,7 +49,7 @@ def duration(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m grafana.draw", description="Draw the dashboards without Grafana.")
     parser.add_argument("--prometheus", default="http://127.0.0.1:9090", help="its address (default: `make up`'s)")
-    parser.add_argument("--loki", help="its address, for log lines (default: none)")
+    parser.add_argument("--victorialogs", help="its address, for log lines (default: none)")
     parser.add_argument("--namespace", default="links", help="where the service runs (default: links)")
     parser.add_argument("--job", default="links", help="the Helm release (default: links)")
     parser.add_argument("--deployment", help="name of the Deployment (default: that of the release)")

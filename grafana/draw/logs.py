@@ -18,12 +18,12 @@ UNKNOWN = "#8e8e8e"
 
 
 def draw(panel: Json, view: View) -> Markup:
-    if view.loki is None:
-        return tag("p", "No Loki was named to ask for log lines.", class_="nothing")
+    if view.logs is None:
+        return tag("p", "No VictoriaLogs was named to ask for log lines.", class_="nothing")
     found = []
     try:
         for target in panel["targets"]:
-            found += view.loki.lines(view.fill_in(target["expr"]), view.window, target["maxLines"])
+            found += view.logs.lines(view.fill_in(target["expr"]), view.window, target["maxLines"])
     except Failure as failure:  # the other panels do without
         return tag("p", str(failure), class_="nothing")
     return tag("ol", *map(_line, found), class_="lines") if found else nothing(panel)
@@ -31,10 +31,10 @@ def draw(panel: Json, view: View) -> Markup:
 
 def _line(line: LogLine) -> Markup:
     time = axes.local(line.time)
-    level = next((line.labels[name] for name in ("log_level", "level", "detected_level") if name in line.labels), "")
+    level = line.fields.get("log.level") or line.fields.get("level", "")
     color = LEVELS.get(level.lower(), UNKNOWN)
     shown = f"{time:%H:%M:%S}.{time.microsecond // 1000:03}"
-    pod = line.labels.get("pod", "")
+    pod = line.fields.get("kubernetes.pod_name", "")
     return tag(
         "li",
         tag("time", shown, title=f"{time:%Y-%m-%d %H:%M:%S %Z}"),

@@ -15,9 +15,9 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def draw(dashboard: Json, view: View, pages: Mapping[str, str]) -> str:
-    """The text of a file. `pages` are all dashboards' files and titles."""
+    """The text of a file. `pages` are all dashboards' files and titles. What is collapsed is left out."""
     happened = plot.marks(dashboard, view)
-    panels = [_panel(panel, view, happened) for panel in dashboard["panels"]]
+    panels = [_panel(panel, view, happened) for panel in dashboard["panels"] if not panel.get("collapsed")]
     title = f"{dashboard['title']} - {view.service['job']}"
     head = tag(
         "head",

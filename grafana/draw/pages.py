@@ -7,7 +7,7 @@ from pathlib import Path
 
 from grafana.dashboards import DASHBOARDS, FOLDER
 from grafana.draw import page
-from grafana.draw.source import Loki, Prometheus, Window
+from grafana.draw.source import Prometheus, VictoriaLogs, Window
 from grafana.draw.view import View
 
 RUNBOOKS = FOLDER.parents[2] / "docs" / "runbooks"
@@ -17,7 +17,7 @@ def draw(
     folder: Path,
     *,
     prometheus: str,
-    loki: str | None,
+    victorialogs: str | None,
     namespace: str,
     job: str,
     deployment: str,
@@ -27,11 +27,12 @@ def draw(
 ) -> list[Path]:
     """What a service did in the last seconds. The files, in the dashboards' order.
 
-    `prometheus` and `loki` are addresses; `scrape` is how often, in seconds, Prometheus looks. Raises Failure when it
-    does not answer.
+    `prometheus` and `victorialogs` are addresses; `scrape` is how often, in seconds, Prometheus looks. Raises Failure
+    when Prometheus does not answer.
     """
     service = {"namespace": namespace, "job": job, "deployment": deployment}
-    with Prometheus(prometheus) as metrics, Loki(loki) if loki else nullcontext() as logs:
+    log_store = VictoriaLogs(victorialogs) if victorialogs else nullcontext()
+    with Prometheus(prometheus) as metrics, log_store as logs:
         window = Window.until(metrics.now(), seconds, scrape)
         return write(View(metrics, logs, window, service, runbooks or os.path.relpath(RUNBOOKS, folder)), folder)
 

@@ -1,8 +1,9 @@
-"""What Prometheus and Loki say of a stretch of time."""
+"""What Prometheus and VictoriaLogs say of a stretch of time."""
 
+import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 import httpx
@@ -73,7 +74,7 @@ class Exemplar:
 class LogLine:
     time: float
     text: str
-    labels: dict[str, str]
+    fields: dict[str, str]
 
 
 class Server:
@@ -95,6 +96,7 @@ class Server:
         self.client.close()
 
     def get(self, path: str, **parameters: str) -> Any:
+        """What it answers, made of its text by `parse`."""
         try:
             response = self.client.get(path, params=parameters)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -102,16 +104,22 @@ class Server:
                 f"{self.name} at {self.url} does not answer ({error}): is it up, and the address right?"
             ) from None
         try:
-            return response.raise_for_status().json()["data"]
+            return self.parse(response.raise_for_status().text)
         except (httpx.HTTPStatusError, ValueError, KeyError, TypeError):
             said = f"{response.status_code}: {response.text[:300]}"
             raise Failure(
                 f"What answers at {self.url} is no {self.name}, or does not like the question ({said})."
             ) from None
 
+    def parse(self, text: str) -> Any:
+        raise NotImplementedError
+
 
 class Prometheus(Server):
     name = "Prometheus"
+
+    def parse(self, text: str) -> Any:
+        return json.loads(text)["data"]
 
     def now(self) -> float:
         try:
@@ -146,16 +154,19 @@ class Prometheus(Server):
         ]
 
 
-class Loki(Server):
-    name = "Loki"
+class VictoriaLogs(Server):
+    name = "VictoriaLogs"
+
+    def parse(self, text: str) -> list[LogLine]:
+        """One object a line: https://docs.victoriametrics.com/victorialogs/querying/#querying-logs"""
+        entries = [json.loads(line) for line in text.split("\n") if line]
+        return [
+            LogLine(datetime.fromisoformat(entry["_time"]).timestamp(), entry.get("_msg", ""), entry)
+            for entry in entries
+        ]
 
     def lines(self, expression: str, window: Window, most: int) -> list[LogLine]:
         """The newest first."""
-        asked: Mapping[str, str] = {"start": f"{window.start}000000000", "end": f"{window.end}000000000"}
-        answer = self.get("/loki/api/v1/query_range", query=expression, limit=str(most), direction="backward", **asked)
-        found = [
-            LogLine(int(time) / 1e9, text, stream["stream"])
-            for stream in answer["result"]
-            for time, text, *_ in stream["values"]
-        ]
+        asked = {"start": f"{window.start}000000000", "end": f"{window.end}000000000", "limit": str(most)}
+        found: list[LogLine] = self.get("/select/logsql/query", query=expression, **asked)
         return sorted(found, key=lambda line: line.time, reverse=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from grafana import queries
 from grafana.draw.colors import Palette
-from grafana.draw.source import Loki, Prometheus, Window
+from grafana.draw.source import Prometheus, VictoriaLogs, Window
 
 LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
@@ -16,7 +16,7 @@ class View:
     """`service` are namespace, job and deployment; `runbooks` is where they can be read."""
 
     prometheus: Prometheus
-    loki: Loki | None
+    logs: VictoriaLogs | None
     window: Window
     service: Mapping[str, str]
     runbooks: str

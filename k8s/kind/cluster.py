@@ -33,7 +33,7 @@ NODE_PORTS = {
     "prometheus": 30090,
     "alertmanager": 30093,
     "grafana": 30300,
-    "loki": 30310,
+    "victorialogs": 30428,
     "jaeger": 30686,
 }
 

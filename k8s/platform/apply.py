@@ -23,7 +23,7 @@ COMPONENTS = ["ingress", "metrics", "monitoring", "data"]
 PULLED_COMPONENTS = ["grafana", "cert-manager"]
 # What can be left out, and what it runs.
 OPTIONAL = {
-    "logs": [("logs", "deployment/loki"), ("log-collector", "daemonset/syslog-ng")],
+    "logs": [("logs", "deployment/victorialogs"), ("log-collector", "daemonset/vlagent")],
     "traces": [("traces", "deployment/jaeger")],
 }
 # Component → the upstream manifests it patches.

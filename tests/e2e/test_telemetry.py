@@ -1,5 +1,6 @@
 """Logs, traces and the nodes' own metrics end where people look for them."""
 
+import json
 import secrets
 import time
 from collections.abc import Callable
@@ -16,24 +17,43 @@ from tests.e2e.test_monitoring import value
 pytestmark = pytest.mark.timeout(420)
 
 
-def lines(stack: up.Stack, query: str) -> list[str]:
-    """Log lines of the last minutes, by LogQL (https://grafana.com/docs/loki/latest/reference/loki-http-api/)."""
-    window = {"query": query, "start": f"{time.time() - 600:.0f}", "limit": "100"}
-    answer = httpx.get(f"{stack.service.facts()['loki']}/loki/api/v1/query_range", params=window, timeout=20)
+def lines(stack: up.Stack, query: str) -> list[dict[str, str]]:
+    """Log lines of the last minutes, by LogsQL (https://docs.victoriametrics.com/victorialogs/logsql/)."""
+    window = {"query": query, "start": "now-10m", "limit": "100"}
+    answer = httpx.get(f"{stack.service.facts()['victorialogs']}/select/logsql/query", params=window, timeout=20)
     assert answer.status_code == 200, answer.text
-    return [line for stream in answer.json()["data"]["result"] for _, line in stream["values"]]
+    return [json.loads(line) for line in answer.text.split("\n") if line]
 
 
-def test_a_request_is_found_in_the_logs_by_its_id(
+def test_a_request_is_found_in_the_logs_by_its_id_and_by_its_trace(
     stack: up.Stack, web: httpx.Client, link: str, report: Callable[..., None]
 ) -> None:
-    identity = secrets.token_hex(16)
-    assert web.get(link, headers={"X-Request-ID": identity}).status_code == 307
-    query = f'{{namespace="links", app="links"}} | json | http_request_id="{identity}"'
+    identity, trace = secrets.token_hex(16), secrets.token_hex(16)
+    headers = {"X-Request-ID": identity, "traceparent": f"00-{trace}-{secrets.token_hex(8)}-00"}
+    assert web.get(link, headers=headers).status_code == 307
+    answers = '{kubernetes.pod_namespace="links"} log.logger:="app.access"'
+    query = f'{answers} http.request.id:="{identity}"'
     started = time.monotonic()
-    wait_for("the line in Loki", lambda: len(lines(stack, query)) == 1, seconds=60)
-    assert f'"url.path":"{link}"' in lines(stack, query)[0]
+    wait_for("the line in VictoriaLogs", lambda: len(lines(stack, query)) == 1, seconds=60)
+    (line,) = lines(stack, query)
+    assert (line["url.path"], line["trace.id"]) == (link, trace)
+    assert lines(stack, f'{answers} trace.id:="{trace}"') == [line]
     report("a request in the logs, by its id", seconds=time.monotonic() - started)
+
+
+def test_lines_of_every_kind_are_kept_with_whose_they_are(stack: up.Stack) -> None:
+    """PostgreSQL's are no JSON."""
+    postgresql = '{kubernetes.pod_namespace="data", kubernetes.pod_labels.app.kubernetes.io/name="postgresql"}'
+    wait_for("PostgreSQL's lines", lambda: bool(lines(stack, postgresql)), seconds=60)
+    for line in lines(stack, postgresql):
+        assert line["_msg"]
+        assert line["kubernetes.pod_name"].startswith("postgresql-")
+
+
+def test_the_search_page_is_there(stack: up.Stack) -> None:
+    page = httpx.get(f"{stack.service.facts()['victorialogs']}/select/vmui/", timeout=20)
+    assert page.status_code == 200
+    assert "<title>" in page.text
 
 
 def test_a_request_is_found_as_a_trace(

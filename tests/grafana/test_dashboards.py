@@ -108,6 +108,7 @@ def test_variables(dashboard: Json) -> None:
     if dashboard["uid"] == "fastapi-overview":
         assert variables["route"]["multi"]
         assert variables["route"]["includeAll"]
+        assert variables["logs"]["query"] == queries.VICTORIALOGS
         assert variables["loki"]["query"] == "loki"
     for variable in variables.values():
         assert variable["label"]
@@ -165,7 +166,7 @@ def test_a_panel_says_what_it_shows(panel: Json) -> None:
     assert len(shows) > 10
     assert bad.removeprefix("**Bad:** ").endswith((".", ":"))
     assert do.removeprefix("**Do:** ").endswith(".")
-    assert panel["datasource"]["uid"] in ("${datasource}", "${loki}")
+    assert panel["datasource"]["uid"] in ("${datasource}", "${logs}", "${loki}")
     assert {json.dumps(target["datasource"]) for target in panel["targets"]} == {json.dumps(panel["datasource"])}
     assert panel["fieldConfig"]["defaults"]["noValue"]
 
@@ -254,7 +255,7 @@ def test_every_metric_exists(busy: object, prometheus: Prometheus, service: App)
 
 def test_logs_are_those_of_the_service_and_of_one_request() -> None:
     found = [query for dashboard in DASHBOARDS for query in queries.queries(dashboard, {**LINKS, "request_id": "0af7"})]
-    (query,) = [query for query in found if query.source == "loki"]
+    (query,) = [query for query in found if query.source == "loki"]  # VictoriaLogs' is asked in test_logs.py
     selector, _, rest = query.expression.partition('"} |= ')
     namespace, pods = selector.split(', pod=~"')
     assert namespace == '{namespace="links"'

@@ -42,17 +42,17 @@ def test_the_cluster_has_the_charts_dashboards(rendered: dict[str, dict[str, Any
 
 
 def test_data_sources_lead_to_one_another() -> None:
-    prometheus, loki, traces = (SOURCES[uid]["jsonData"] for uid in ("prometheus", "loki", "traces"))
+    prometheus, logs, traces = (SOURCES[uid]["jsonData"] for uid in ("prometheus", "logs", "traces"))
     assert [(each["name"], each["datasourceUid"]) for each in prometheus["exemplarTraceIdDestinations"]] == [
         ("trace_id", "traces")
     ]
-    assert {each["datasourceUid"] for each in loki["derivedFields"]} == {"traces"}
-    assert traces["tracesToLogsV2"]["datasourceUid"] == "loki"
+    assert {each["datasourceUid"] for each in logs["derivedFields"]} == {"traces"}
+    assert traces["tracesToLogsV2"]["datasourceUid"] == "logs"
     assert prometheus["timeInterval"] == "15s"
 
 
 def test_they_are_where_the_platform_has_them() -> None:
-    for uid, folder in (("loki", "logs"), ("traces", "traces"), ("prometheus", "monitoring")):
+    for uid, folder in (("logs", "logs"), ("traces", "traces"), ("prometheus", "monitoring")):
         name, namespace, _ = SOURCES[uid]["url"].removeprefix("http://").split(".")
         port = int(SOURCES[uid]["url"].rsplit(":", 1)[1])
         objects = [each for path in Path(ROOT / "k8s/platform" / folder).glob("*.yaml") for each in _objects(path)]

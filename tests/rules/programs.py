@@ -1,4 +1,4 @@
-"""Where the real promtool, Prometheus and Alertmanager come from: they are those of the local cluster's images.
+"""Where the real promtool, Prometheus, Alertmanager and VictoriaLogs come from: the local cluster's images.
 
 One of the PATH will do if it says the same version. `python -m tests.rules.programs` obtains them.
 """
@@ -15,7 +15,7 @@ from k8s.kind.process import Failure, output
 from k8s.kind.programs import Programs, module_dir
 from k8s.kind.progress import Progress
 
-PROGRAMS = ("promtool", "prometheus", "alertmanager", "amtool")
+PROGRAMS = ("promtool", "prometheus", "alertmanager", "amtool", "victoria-logs")
 # Debian's Alertmanager reads its templates from /usr/share, so it gets one of its own.
 WITH_TEMPLATES = """
 mount -t tmpfs tmpfs /usr/share && mkdir /usr/share/prometheus && ln -s "$0" /usr/share/prometheus/alertmanager
@@ -64,8 +64,10 @@ def _programs() -> Programs:
 
 @functools.cache
 def _on_path(program: str) -> str | None:
+    group = lock.load().packages.get(lock.load().program_of(program).name)
+    if group is None:  # Debian has none, and so no versions by which one would do
+        return None
     found = shutil.which(program)
-    group = lock.load().packages[lock.load().program_of(program).name]
     try:
         version = version_in(output([found, "--version"])) if found else ""
     except Failure:

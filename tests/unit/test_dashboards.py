@@ -27,7 +27,7 @@ FACTS = {
 }
 MORE = {
     "grafana": "http://127.0.0.1:3000",
-    "loki": "http://127.0.0.1:3100",
+    "victorialogs": "http://127.0.0.1:9428",
     "jaeger": "http://127.0.0.1:16686",
 }
 
@@ -110,8 +110,11 @@ def test_grafana_first_where_it_runs(write: Callable[..., str], capsys: pytest.C
     assert found[0] == "http://127.0.0.1:3000/d/fastapi-overview?var-namespace=links&var-job=links&refresh=10s"
     assert [urlsplit(each).netloc.partition(":")[2] for each in found] == [
         *["3000"] * 4,
-        *["1", "1", "2", "3100", "16686"],
+        *["1", "1", "2", "9428", "16686"],
     ]
+    page, _, fields = found[-2].partition("#/?")
+    assert page == "http://127.0.0.1:9428/select/vmui/"
+    assert parse_qs(fields)["query"] == ['{kubernetes.pod_namespace="links"}']
 
 
 def test_the_values_of_this_moment(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

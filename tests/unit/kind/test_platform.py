@@ -89,11 +89,11 @@ def test_prometheus_reads_kubelets_as_the_operator_writes_them(rendered: dict[st
     assert "serviceDiscoveryRole: EndpointSlice" in rendered["monitoring"]
 
 
-@pytest.mark.parametrize(("component", "port", "service"), [("logs", "loki", "loki"), ("traces", "jaeger", "jaeger")])
-def test_stores_are_published(rendered: dict[str, str], component: str, port: str, service: str) -> None:
+@pytest.mark.parametrize(("component", "service"), [("logs", "victorialogs"), ("traces", "jaeger")])
+def test_stores_are_published(rendered: dict[str, str], component: str, service: str) -> None:
     documents = [yaml.safe_load(d) for d in re.split(r"^---$", rendered[component], flags=re.M)]
     [found] = [d for d in documents if d["kind"] == "Service" and d["metadata"]["name"] == service]
-    assert NODE_PORTS[port] in {p.get("nodePort") for p in found["spec"]["ports"]}
+    assert NODE_PORTS[service] in {p.get("nodePort") for p in found["spec"]["ports"]}
 
 
 def test_definitions_come_first(rendered: dict[str, str]) -> None:

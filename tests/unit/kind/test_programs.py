@@ -101,7 +101,7 @@ def test_several_programs_of_one_module_and_libraries_that_it_replaces_by_folder
 
 
 def test_a_module_that_is_replaced_by_another_stays_so(publish: Publish, progress: Progress) -> None:
-    """As Loki has forks of its own: what a module replaces counts only where it is the main one."""
+    """As for a program with forks of its own: what a module replaces counts only where it is the main one."""
     for name in ("theirs", "fork", "part"):
         publish(f"example.com/{name}", "v1.0.0", {"name.go": f'package name\n\nconst Name = "{name}"\n'})
     program_of_a_fork = publish(
