@@ -48,7 +48,7 @@ class Acceptor:
         for _ in range(AT_ONCE):
             try:
                 connection, _address = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except (BlockingIOError, ConnectionAbortedError):
                 return  # no more; or its client has left, and the next round goes on
             except OSError as error:
                 log.warning("cannot accept connections", cause=str(error), again_in_seconds=PAUSE_SECONDS)

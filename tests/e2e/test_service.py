@@ -127,18 +127,21 @@ def test_ingress_tells_who_asks(owner: httpx.Client, core: client.CoreV1Api, rep
     report("the client's address in the log is the client's", note=str(address))
 
 
+def postgresql(apps: client.AppsV1Api) -> client.V1StatefulSetStatus:
+    return apps.read_namespaced_stateful_set("postgresql", "data").status
+
+
 @pytest.fixture
 def without_database(apps: client.AppsV1Api, link: str) -> Iterator[None]:
     """The database stops once there is a link to follow."""
     del link
     apps.patch_namespaced_stateful_set_scale("postgresql", "data", {"spec": {"replicas": 0}})
-    wait_for("no database", lambda: not apps.read_namespaced_stateful_set("postgresql", "data").status.replicas)
+    wait_for("no database", lambda: not postgresql(apps).replicas)
     try:
         yield
     finally:
         apps.patch_namespaced_stateful_set_scale("postgresql", "data", {"spec": {"replicas": 1}})
-        again = lambda: apps.read_namespaced_stateful_set("postgresql", "data").status.ready_replicas  # noqa: E731
-        wait_for("the database again", again)
+        wait_for("the database again", lambda: postgresql(apps).ready_replicas)
 
 
 @pytest.mark.usefixtures("without_database")

@@ -2,27 +2,24 @@
 
 import json
 import math
-import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
 from grafana.queries import Query
+from tests.grafana.server import Server
 from tests.rules import programs
-from tests.unit.processes import until
 from tests.unit.servers import free_port
 
 Json = dict[str, Any]
 
 
-class Prometheus:
+class Prometheus(Server):
     """Scrapes every second, and evaluates rules. `jobs` are targets' addresses with the labels that they get."""
 
     def __init__(self, folder: Path, jobs: list[tuple[str, dict[str, str]]], rules: list[Json]) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         (folder / "rules.yml").write_text(json.dumps({"groups": rules}), encoding="utf-8")
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
@@ -37,34 +34,15 @@ class Prometheus:
             ],
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-        self.log = (folder / "prometheus.log").open("w")
-        self.process = subprocess.Popen(
-            [
-                *programs.command("prometheus"),
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={self.url.removeprefix('http://')}",
-                "--enable-feature=exemplar-storage",
-                "--log.level=warn",
-            ],
-            stdout=self.log,
-            stderr=self.log,
-        )
-        self.client = httpx.Client(base_url=self.url, timeout=30)
-        until(self._answers)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, Path(self.log.name).read_text()
-        try:
-            return self.client.get("/-/ready").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def stop(self) -> None:
-        self.client.close()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=30)
-        self.log.close()
+        argv = [
+            *programs.command("prometheus"),
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address={address}",
+            "--enable-feature=exemplar-storage",
+            "--log.level=warn",
+        ]
+        super().__init__(argv, folder / "prometheus.log", f"http://{address}", "/-/ready")
 
     def get(self, path: str, **parameters: str) -> Any:
         """The data of an answer. Fails with what Prometheus has against the question."""
