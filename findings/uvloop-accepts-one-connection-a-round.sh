@@ -18,7 +18,17 @@ trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 
 "${PYTHON:-python3}" -m venv venv
-venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --only-binary=:all: uvloop==0.23.0
+# The wheels for Python 3.11, 3.12 and 3.13 on x86-64 and arm64 Linux.
+cat > lock.txt <<'END'
+uvloop==0.23.0 \
+    --hash=sha256:ab17b3a8aa754be0de0e397f7b95f13b14e56f077a4c6ae295e3d4afd199b325 \
+    --hash=sha256:8fcd721113260ffb5e38bf14a8725b17d431f34209f7d1c7005b667946e630b3 \
+    --hash=sha256:090865d8ce7a03986755a3ce711b7dd0d4b44eb14ab74368b717f3fad1180208 \
+    --hash=sha256:f7548ede3ee908cfabc0d068106e303a9a2d811af959cdf6ab85676344cedcda \
+    --hash=sha256:e2cba180d6451822763eda8364f342435a873bcfb3849cbd82fdeca248ca65eb \
+    --hash=sha256:1748321e3c59a14a75404b1ae8d5a8d81c4e201803ea0e14c1b6fd84421024b5
+END
+venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes --only-binary=:all: --requirement lock.txt
 
 cat > rounds.py <<'END'
 import asyncio
