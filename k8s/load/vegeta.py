@@ -111,7 +111,10 @@ class Load:
             attacks = [self._attack(files[name], rates[name], name, cleanup) for name in files if rates[name]]
             yield self
             for attack in attacks:
-                said = attack.communicate(timeout=self.seconds + TIMEOUT + 10)[1].decode()
+                try:
+                    said = attack.communicate(timeout=self.seconds + TIMEOUT + 10)[1].decode()
+                except subprocess.TimeoutExpired as error:
+                    raise Failure(f"This machine is too busy to send {self.rate} requests a second.") from error
                 if attack.returncode:
                     raise Failure(f"The load generator failed: {said.strip()[-300:]}")
             for file in files.values():
