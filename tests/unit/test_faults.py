@@ -168,7 +168,7 @@ async def test_the_database_is_gone_and_comes_back_under_load(
     else:
         between.stall()
     await until(lambda: load.written[503] >= 8)
-    await world.until_ready("unavailable")
+    await world.until_ready("degraded")
     if fault == "restart":
         await asyncio.to_thread(postgresql.start)
     else:
