@@ -198,7 +198,11 @@ def address(listener: socket.socket) -> str:
 
 
 def settle() -> None:
-    """Let the garbage collector leave alone what is here to stay, and look less often for the little that comes."""
+    """Let the garbage collector leave alone what is here to stay, and look less often for the little that comes.
+
+    `python -m app` has switched it off for the start.
+    """
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)

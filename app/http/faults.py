@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.http import routes
+from app.http.plain_route import PlainRoute
 
 KINDS = ("error", "delay", "block")
 # Of the event loop's lag the longest of the last minute is shown: so it shows for as long as the fault lasts.
@@ -79,10 +80,10 @@ class Faults:
             self._injected.labels(kind)
 
     def install(self, app: FastAPI) -> None:
-        """Reach the routes that are not FastAPI's own, which `dependency` does; after all of them were added."""
+        """Reach the routes that `dependency` does not, as they have none; after all of them were added."""
         self._templates = lambda: sorted(app.openapi()["paths"])
         for route in app.router.routes:
-            if isinstance(route, Route) and not isinstance(route, APIRoute):
+            if isinstance(route, Route) and (isinstance(route, PlainRoute) or not isinstance(route, APIRoute)):
                 route.app = _Faulty(route.app, self)
 
     @property
@@ -113,7 +114,7 @@ class Faults:
             log.warning("no more faults are injected", reason=reason)
 
     async def dependency(self, request: Request) -> None:
-        """For all of FastAPI's routes."""
+        """For all routes of FastAPI's that have dependencies."""
         await self.inject(request.scope)
 
     async def inject(self, scope: Scope) -> None:
