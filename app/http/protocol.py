@@ -26,6 +26,9 @@ MAX_TARGET_BYTES = 8192  # RFC 9112, section 3, asks for 8000 at least
 # How long a client may take to read a refusal before the connection is gone. Closing at once, with
 # unread bytes of its request, would reset the connection and could take the answer with it.
 LINGER_SECONDS = 2
+# How much of a body is read, and thrown away, after the answer to its request. Most clients look for an answer only
+# when they have sent all. It is for as long as a head may take.
+LINGER_BYTES = 64 * 1024 * 1024
 
 # Reason, as in the metric: status and what the client is told.
 REFUSALS = {
@@ -35,6 +38,12 @@ REFUSALS = {
     "target_too_long": (414, f"The request target exceeds {MAX_TARGET_BYTES} bytes."),
     "head_too_large": (431, "The request line and headers are too large together."),
 }
+
+
+def announces_body(header: tuple[bytes, bytes]) -> bool:
+    """Whether a request with this header has a body, if only of one byte."""
+    name, value = header
+    return name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ") != b"")
 
 
 class ConnectionLimits:
@@ -65,17 +74,40 @@ class RefusedError(Exception):
     """Raised in the parser's callbacks; the argument is one of REFUSALS."""
 
 
+class EarlyAnswer:
+    """The transport of an answer that may end, and its connection with it, before its request's body has arrived."""
+
+    def __init__(self, protocol: "HttpProtocol") -> None:
+        self.protocol = protocol
+        self.cycle = protocol.cycle
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+
+    def close(self) -> None:
+        if self.cycle.more_body and not self.is_closing():
+            self.protocol.linger()
+        else:
+            self.protocol.transport.close()
+
+
 class HttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.limits = limits
         self.refused = False
+        """Whether nothing that still comes is of interest."""
+        self._unwanted_bytes = 0  # received since
         self._delivered = False  # whether the bytes being parsed completed a head or brought some of a body
         self._undelivered_bytes = 0  # received since
         self._waiting_since: float | None = None
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        if self.refused:
+            self._unwanted_bytes += len(data)
+            if self._unwanted_bytes > LINGER_BYTES:
+                self.transport.abort()
+            return
         room = self.limits.max_head_bytes - self._undelivered_bytes
         if len(data) <= room:
             self._parse(data)
@@ -91,8 +123,6 @@ class HttpProtocol(HttpToolsProtocol):
             room = self.limits.max_head_bytes - self._undelivered_bytes
 
     def _parse(self, data: bytes | memoryview) -> None:
-        if self.refused:  # what still comes is of no interest
-            return
         self._delivered = False
         try:
             self.parser.feed_data(data)
@@ -104,6 +134,10 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             raised = error.__context__
             self._refuse(raised.args[0] if isinstance(raised, RefusedError) else "malformed", str(error))
+        # The answer is made by a task, so not before this.
+        cycle: Any = self.cycle
+        if cycle is not None and cycle.more_body and cycle.transport is self.transport:
+            cycle.transport = EarlyAnswer(self)
         # A head that begins behind other data in one piece is counted from the next piece on.
         self._undelivered_bytes = 0 if self._delivered else self._undelivered_bytes + len(data)
 
@@ -115,9 +149,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._delivered = True
         self._waiting_since = None
-        if self.parser.should_upgrade() and any(
-            name in (b"content-length", b"transfer-encoding") for name, _ in self.headers
-        ):
+        if self.parser.should_upgrade() and any(map(announces_body, self.headers)):
             # The parser takes what follows for the other protocol; a proxy in front may not.
             raise RefusedError("upgrade")
         if self.url[:1] != b"/":
@@ -137,6 +169,11 @@ class HttpProtocol(HttpToolsProtocol):
         if absolute:
             host = rest.partition(b"/")[0]
             self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
+
+    def linger(self) -> None:
+        """End the connection once its client has, or by `check_time`: what has not been read would reset it."""
+        self.refused = True
+        self.transport.write_eof()
 
     def leave(self) -> None:
         """Let the answer that is being made be the last, and say so, unless it has already begun."""
