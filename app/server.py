@@ -176,14 +176,17 @@ class Lifecycle:
 
 
 def listen(host: str, port: int, variable: str) -> socket.socket:
-    """A listening socket.
+    """A listening socket; on ::, for IPv4 as well, and for that alone where there is no IPv6.
 
     Raises:
         ServeError: the port is taken or the address is not ours; names `variable`.
     """
+    both = host == "::"
+    if both and not socket.has_dualstack_ipv6():
+        host, both = "0.0.0.0", False  # noqa: S104 - that is what was asked for
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise ServeError(

@@ -23,7 +23,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import URL, make_url
 
 from app.data.connection_urls import DRIVERS, parse_database_url, parse_valkey_url
-from app.http.origins import parse_hosts, parse_origins
+from app.http.origins import parse_headers, parse_hosts, parse_networks, parse_origins
 
 PREFIX = "APP_"
 DEFAULT_SECRETS_DIR = Path("/run/secrets/app")
@@ -80,9 +80,11 @@ class Settings(BaseSettings):
     trusted_hosts: str = ""
     """Host names answered to besides that of APP_PUBLIC_URL, comma separated; * for any. Local: localhost too."""
     trusted_proxies: str = "127.0.0.1"
-    """Addresses or networks, comma separated, whose X-Forwarded-For and -Proto are believed."""
+    """Addresses or networks, comma separated, whose X-Forwarded-For and -Proto are believed; * for any."""
     cors_origins: str = ""
     """Origins whose pages may call the API, comma separated, such as https://app.example.com; none if empty."""
+    cors_headers: str = ""
+    """Request headers such pages may send besides those of the API and of W3C traces, such as sentry-trace."""
     docs: Literal["auto", "on", "off"] = "auto"
     """Serve /docs and the OpenAPI schema; auto: everywhere but in production."""
     keep_alive_seconds: int = Field(default=100, ge=1, le=3600)
@@ -209,6 +211,16 @@ class Settings(BaseSettings):
     def _hosts(cls, value: str) -> str:
         return ",".join(parse_hosts(value))
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        return ",".join(parse_networks(value))
+
+    @field_validator("cors_headers")
+    @classmethod
+    def _headers(cls, value: str) -> str:
+        return ",".join(parse_headers(value))
+
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: str, info: ValidationInfo) -> str:
@@ -292,8 +304,10 @@ class Settings(BaseSettings):
 
     def secret_file(self, name: str) -> Path | None:
         """The file in the secrets directory that the field `name` is read from; None if it is not."""
-        file = self.secrets_dir / (PREFIX + name).lower()
-        return file if file.is_file() and not os.environ.get(PREFIX + name.upper()) else None
+        if os.environ.get(PREFIX + name.upper()) or not self.secrets_dir.is_dir():
+            return None
+        file = SecretsSettingsSource.find_case_path(self.secrets_dir, PREFIX + name, case_sensitive=False)
+        return file if file and file.is_file() else None
 
     def effective(self) -> dict[str, object]:
         """Every variable with the value in force, fit to be shown: passwords are masked."""

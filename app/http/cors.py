@@ -6,12 +6,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from app.errors.problems import Problem, ProblemResponse
-from app.http.origins import parse_origins
+from app.http.origins import parse_headers, parse_origins
 from app.settings import Settings
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # Beyond Accept and the like, which need no leave.
-REQUEST_HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "If-None-Match", "traceparent", "X-Request-ID")
+REQUEST_HEADERS = (
+    *("Authorization", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"),
+    *("traceparent", "tracestate", "baggage"),  # https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/
+)
 RESPONSE_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Request-ID")
 MAX_AGE_SECONDS = 600
 
@@ -37,7 +40,7 @@ def middleware(settings: Settings) -> list[Middleware]:
             CorsMiddleware,
             allow_origins=origins,
             allow_methods=METHODS,
-            allow_headers=REQUEST_HEADERS,
+            allow_headers=[*REQUEST_HEADERS, *parse_headers(settings.cors_headers)],
             expose_headers=RESPONSE_HEADERS,
             max_age=MAX_AGE_SECONDS,
         )

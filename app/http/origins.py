@@ -1,10 +1,13 @@
-"""Lists of host names and of web origins (RFC 6454), as settings have them: separated by commas."""
+"""Lists of host names, networks and web origins (RFC 6454), as settings have them: separated by commas."""
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
 # A name, one with all below it, an address, or any.
 HOST = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]|\*")
+
+HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def parse_hosts(text: str) -> list[str]:
@@ -22,6 +25,28 @@ def parse_hosts(text: str) -> list[str]:
     return hosts
 
 
+def parse_networks(text: str) -> list[str]:
+    """IP addresses and networks; "*" alone for any.
+
+    Raises:
+        ValueError: the message says what one looks like.
+    """
+    networks = _items(text)
+    if networks == ["*"]:
+        return networks
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            hint = f"did you mean {_network_of(network)}?" if "host bits" in str(error) else f"{network!r}"
+            raise ValueError(f"must name addresses or networks such as 10.0.0.1 or 10.0.0.0/8: {hint}") from None
+    return networks
+
+
+def _network_of(text: str) -> str:
+    return str(ipaddress.ip_network(text, strict=False))
+
+
 def parse_origins(text: str, *, any_allowed: bool) -> list[str]:
     """Origins as browsers send them in the Origin header; "*" only if `any_allowed`.
 
@@ -36,6 +61,19 @@ def parse_origins(text: str, *, any_allowed: bool) -> list[str]:
         elif not _is_origin(origin):
             raise ValueError(f"must name origins such as https://app.example.com, without a path: {origin!r}")
     return origins
+
+
+def parse_headers(text: str) -> list[str]:
+    """Names of request headers (RFC 9110, section 5.1), in lower case.
+
+    Raises:
+        ValueError: the message says what one looks like.
+    """
+    headers = _items(text)
+    for header in headers:
+        if not HEADER.fullmatch(header):
+            raise ValueError(f"must name headers such as sentry-trace: {header!r}")
+    return headers
 
 
 def _items(text: str) -> list[str]:

@@ -101,6 +101,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._undelivered_bytes = 0  # received since
         self._waiting_since: float | None = None
 
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if self.client is not None:
+            # IPv4 on a socket for both families (RFC 4291, section 2.5.5.2): trust, limits and logs are to know it.
+            self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
+
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if self.refused:

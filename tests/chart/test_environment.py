@@ -27,7 +27,6 @@ def test_the_container_reads_the_config_map() -> None:
 
 def test_what_the_chart_tells_every_image() -> None:
     assert data(render({"ports": {"http": 8080, "management": 9090}})) == {
-        "APP_HOST": "0.0.0.0",  # noqa: S104
         "APP_PORT": "8080",
         "APP_MANAGEMENT_PORT": "9090",
         "APP_DRAIN_DELAY_SECONDS": "2",

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +134,30 @@ def test_an_address_that_is_not_ours_is_told() -> None:
         listen("192.0.2.1", 0, "APP")
     with pytest.raises(ServeError, match=r"APP_PORT: cannot listen on no\.such\.host\.invalid"):
         listen("no.such.host.invalid", 0, "APP")
+
+
+def test_both_families_and_addresses_of_ipv4_as_such(tmp_path: Path) -> None:
+    """On a socket for both a client of IPv4 is ::ffff:127.0.0.1, which neither trust nor limits would know."""
+    app = App(tmp_path, APP_HOST="::", APP_TRUSTED_PROXIES="127.0.0.1")
+    try:
+        port = int(app.public.rpartition(":")[2])
+        for host, headers in (("127.0.0.1", {}), ("127.0.0.1", {"X-Forwarded-For": "203.0.113.9"}), ("::1", {})):
+            connection = http.client.HTTPConnection(host, port, timeout=30)
+            connection.request("GET", "/", headers=headers)
+            assert connection.getresponse().read()
+            connection.close()
+        until(lambda: sum(line.get("url.path") == "/" for line in list(app.log)) == 3)
+        clients = [line["client.address"] for line in app.log if line.get("url.path") == "/"]
+        assert clients == ["127.0.0.1", "203.0.113.9", "::1"]
+    finally:
+        app.process.terminate()
+        app.end()
+
+
+def test_both_families_where_there_is_no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with listen("::", 0, "APP") as listener:
+        assert address(listener).startswith("http://0.0.0.0:")
 
 
 def test_addresses_are_shown_as_urls() -> None:

@@ -183,6 +183,33 @@ def test_every_field_is_described() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
+class TestLists:
+    def test_proxies(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        good = "10.0.0.0/8, 192.0.2.7,2001:DB8::/32"
+        assert load(monkeypatch, APP_TRUSTED_PROXIES=good).trusted_proxies == "10.0.0.0/8,192.0.2.7,2001:db8::/32"
+        assert load(monkeypatch, APP_TRUSTED_PROXIES="*").trusted_proxies == "*"
+
+    @pytest.mark.parametrize(
+        ("given", "hint"),
+        [
+            ("127.0.0.1/8", "did you mean 127.0.0.0/8?"),
+            ("10.0.0.0/8,proxy.example.com", "'proxy.example.com'"),
+            ("10.0.0.0/33", "'10.0.0.0/33'"),
+            ("10.0.0.1,*", "'*'"),
+        ],
+    )
+    def test_what_uvicorn_would_trust_nobody_by(self, monkeypatch: pytest.MonkeyPatch, given: str, hint: str) -> None:
+        """uvicorn 0.54 takes what is no address for the name of a Unix socket, and says nothing."""
+        (problem,) = mistakes(monkeypatch, APP_TRUSTED_PROXIES=given)
+        assert problem.startswith("APP_TRUSTED_PROXIES: must name addresses or networks such as 10.0.0.1")
+        assert hint in problem
+
+    def test_headers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert load(monkeypatch, APP_CORS_HEADERS="Sentry-Trace, x-a").cors_headers == "sentry-trace,x-a"
+        (problem,) = mistakes(monkeypatch, APP_CORS_HEADERS="sentry-trace: 1")
+        assert problem.startswith("APP_CORS_HEADERS: must name headers such as sentry-trace: 'sentry-trace: 1'")
+
+
 class TestWhereKeysComeFrom:
     DEPLOYED: ClassVar = {"APP_ENVIRONMENT": "staging", "APP_JWT_ISSUER": "https://issuer.example.com"}
     URL = "https://issuer.example.com/keys?p=policy"

@@ -78,7 +78,7 @@ APP_SECRETS_DIR: {{ .Values.secrets.mountPath | quote }}
 
 {{/* All variables of the ConfigMap. */}}
 {{- define "fastapi-service.config" -}}
-{{- $config := dict "APP_HOST" "0.0.0.0" -}}
+{{- $config := dict -}}
 {{- range $name, $value := .Values.config -}}
 {{- /* A number is a float here; only JSON writes it as it was given. */ -}}
 {{- $_ := set $config $name (kindIs "string" $value | ternary $value (toJson $value)) -}}

@@ -57,5 +57,7 @@ def test_which_file_a_secret_is_read_from(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert settings.secret_file("valkey_url") == file
     assert settings.valkey_url
     assert settings.valkey_url.get_secret_value() == "valkey://cache"
+    file.rename(tmp_path / "APP_VALKEY_URL")  # found like this, too: pydantic-settings 2.16 ignores the case
+    assert Settings.load().secret_file("valkey_url") == tmp_path / "APP_VALKEY_URL"
     monkeypatch.setenv("APP_VALKEY_URL", "valkey://other")
     assert Settings.load().secret_file("valkey_url") is None

@@ -43,12 +43,22 @@ async def test_errors_can_be_read_too(page: httpx.AsyncClient) -> None:
 
 
 async def test_preflight(page: httpx.AsyncClient) -> None:
-    wish = {"Access-Control-Request-Headers": "authorization, content-type, idempotency-key, if-match, traceparent"}
+    own, traces = "authorization, content-type, idempotency-key, if-match", "traceparent, tracestate, baggage"
+    wish = {"Access-Control-Request-Headers": f"{own}, {traces}"}
     answer = await page.options("/api/v1/links", headers=PREFLIGHT | wish)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
     assert "PATCH" in answer.headers["access-control-allow-methods"]
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_headers_of_libraries_are_let_in_by_name(settings: Settings) -> None:
+    """As Sentry's SDK and jQuery send them."""
+    wish = PREFLIGHT | {"Access-Control-Request-Headers": "sentry-trace, x-requested-with"}
+    headers = {"cors_origins": "https://app.example.com", "cors_headers": "sentry-trace, X-Requested-With"}
+    transport = httpx.ASGITransport(create_service(settings.model_copy(update=headers)).public)
+    async with httpx.AsyncClient(transport=transport, base_url="https://links.example.com") as client:
+        assert (await client.options("/api/v1/links", headers=wish)).status_code == 200
 
 
 @pytest.mark.parametrize(
