@@ -8,7 +8,7 @@ ROUTES = f'{SERVICE}, route=~"$route"'
 # both of letters without vowels; so a migration's pod is none of them.
 HASH = "[bcdfghjklmnpqrstvwxz2456789]+"
 DEPLOYMENT = 'namespace="$namespace", deployment="$deployment"'
-AUTOSCALER = 'namespace="$namespace", horizontalpodautoscaler=~"(keda-hpa-)?$deployment"'
+AUTOSCALER = 'namespace="$namespace", horizontalpodautoscaler=~"$deployment(-keda)?"'
 REPLICASETS = f'namespace="$namespace", replicaset=~"$deployment-{HASH}"'
 PODS = f'namespace="$namespace", pod=~"$deployment-{HASH}-{HASH}"'
 CONTAINERS = f'{PODS}, container="app"'

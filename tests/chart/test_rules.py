@@ -85,10 +85,13 @@ def test_certificates_are_watched_where_there_are_hosts() -> None:
     assert f'sans=~"(.*,)?({hosts})(,.*)?"' in expression
 
 
-def test_kedas_autoscaler_is_called_otherwise() -> None:
-    keda = {"enabled": True, "prometheus": {"serverAddress": "http://prometheus:9090"}}
-    found = alert("ServiceAutoscalerAtLimit", autoscaling={"enabled": False}, keda=keda)
-    assert 'horizontalpodautoscaler="keda-hpa-demo-fastapi-service"' in found["expr"]
+@pytest.mark.parametrize("full_name", ["", "a" * 63])
+def test_the_autoscaler_that_is_looked_for_is_the_one_there_is(full_name: str) -> None:
+    chosen = {"enabled": True, "prometheus": {"serverAddress": "http://prometheus:9090"}}
+    values = {"autoscaling": {"enabled": False}, "keda": chosen, "fullnameOverride": full_name}
+    config = render(values).one("ScaledObject")["spec"]["advanced"]["horizontalPodAutoscalerConfig"]
+    assert f'horizontalpodautoscaler="{config["name"]}"' in alert("ServiceAutoscalerAtLimit", **values)["expr"]
+    assert config["name"].endswith("-keda")  # as the dashboards have it: grafana/promql.py
 
 
 def test_pods_of_a_long_name_are_found_by_its_start() -> None:

@@ -16,6 +16,15 @@
 {{- include "fastapi-service.fullname" (first .) | trunc (sub 63 (len $suffix) | int) | trimSuffix "-" -}}{{- $suffix -}}
 {{- end -}}
 
+{{/* Name of the HorizontalPodAutoscaler, the chart's own or KEDA's, as rules and dashboards look for it. */}}
+{{- define "fastapi-service.autoscalerName" -}}
+{{- if .Values.keda.enabled -}}
+{{- include "fastapi-service.suffixedName" (list . "keda") -}}
+{{- else -}}
+{{- include "fastapi-service.fullname" . -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "fastapi-service.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "fastapi-service.fullname" .) -}}

@@ -79,7 +79,7 @@ braces would have to be escaped in a template.
   "service" (printf "%s,job=%q" $namespace .Release.Name)
   "deployment" (printf "%s,deployment=%q" $namespace $name)
   "containers" (printf "%s,container=\"app\",pod=~%q" $namespace $pods)
-  "autoscaler" (printf "%s,horizontalpodautoscaler=%q" $namespace (.Values.keda.enabled | ternary (printf "keda-hpa-%s" $name) $name))
+  "autoscaler" (printf "%s,horizontalpodautoscaler=%q" $namespace (include "fastapi-service.autoscalerName" .))
   "migrations" (printf "%s,job_name=%q" $namespace (include "fastapi-service.suffixedName" (list . "migrations")))
   "certificate" $name
   "hosts" ($hosts | empty | ternary "" (printf "(.*,)?(%s)(,.*)?" $anyHost))
