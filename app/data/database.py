@@ -22,11 +22,28 @@ from app.settings import Settings
 
 log = structlog.get_logger("app.data.database")
 
-# SQLSTATE classes that say the server cannot serve now, not that we asked wrongly: 08 connection, 25006 read only (a
-# former primary), 25P03 idle too long, 28 password (it is being changed), 40 deadlock, 53 resources, 55P03 lock,
-# 57 shutdown or time-out, 58 the server's own disk.
-UNAVAILABLE = ("08", "25006", "25P03", "28", "40", "53", "55P03", "57", "58")
-STATEMENT_TIMEOUT = "57014"
+# SQLSTATE classes that say the server cannot serve now, not that we asked wrongly: 08 connection, 0A000 a plan from
+# before a migration (the driver then forgets its plans), 25006 read only (a former primary), 25P03 idle too long,
+# 26000 and 42P05 a pooler that mixes up prepared statements, 28 password (it is being changed), 40 deadlock,
+# 42P01 and 42703 no such table or column yet, 53 resources, 55P03 lock, 57 shutdown or time-out, 58 the server's disk.
+UNAVAILABLE = (
+    "08",
+    "0A000",
+    "25006",
+    "25P03",
+    "26000",
+    "28",
+    "40",
+    "42703",
+    "42P01",
+    "42P05",
+    "53",
+    "55P03",
+    "57",
+    "58",
+)
+REASONS = {"57014": "statement_timeout", "25006": "read_only", "42P01": "schema", "42703": "schema"}
+NO_SUCH = ("no such table", "no such column")  # SQLite's words, which has no codes for them
 
 
 class Base(DeclarativeBase):
@@ -44,8 +61,18 @@ class Base(DeclarativeBase):
 
 
 class DatabaseUnavailableError(Problem):
-    def __init__(self) -> None:
-        super().__init__(503, "The database cannot be reached. Try again soon.", {"Retry-After": "2"})
+    """`reason` is one of app.data.database_metrics.REASONS."""
+
+    def __init__(self, reason: str = "unreachable") -> None:
+        detail = {
+            "read_only": "The database takes no changes at this moment.",
+            "schema": "The database is not yet what this version needs.",
+        }.get(reason, "The database cannot be reached.")
+        super().__init__(503, f"{detail} Try again soon.", {"Retry-After": "2"})
+
+
+class ReadOnlyError(Exception):
+    """The server is there, and is not the one that takes writes."""
 
 
 class Database:
@@ -99,8 +126,13 @@ class Database:
                 yield connection
 
     async def check(self) -> None:
+        """Raises: an error if it cannot be reached, and ReadOnlyError if it takes no writes."""
         async with self._check_engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+            if self._check_engine.dialect.name == "sqlite":
+                await connection.execute(text("SELECT 1"))
+            elif await connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
+                await connection.invalidate()  # the next one is to where the name leads by then
+                raise ReadOnlyError("the database takes no writes: is this a former primary?")
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -135,8 +167,13 @@ class Database:
                 raise
             reason = unavailable_reason(error)
             self._metrics.unavailable.labels(reason).inc()
-            log.warning("database unavailable", reason=reason, cause=repr(getattr(error, "orig", None) or error))
-            raise DatabaseUnavailableError from error
+            log.warning(
+                "database unavailable",
+                reason=reason,
+                cause=repr(getattr(error, "orig", None) or error),
+                **({"advice": "run: python -m app migrate"} if reason == "schema" else {}),
+            )
+            raise DatabaseUnavailableError(reason) from error
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -149,10 +186,12 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def unavailable_reason(error: BaseException) -> str:
-    """`pool_timeout`, `statement_timeout` or `unreachable`."""
+    """One of app.data.database_metrics.REASONS."""
     if isinstance(error, PoolTimeoutError):
         return "pool_timeout"
-    return "statement_timeout" if _sqlstate(error) == STATEMENT_TIMEOUT else "unreachable"
+    if isinstance(error, OperationalError) and str(error.orig).startswith(NO_SUCH):
+        return "schema"
+    return REASONS.get(_sqlstate(error), "unreachable")
 
 
 def _sqlstate(error: BaseException) -> str:

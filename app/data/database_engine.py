@@ -13,6 +13,8 @@ from app.data.connection_urls import parse_database_url
 from app.settings import Settings
 from app.watched_file import WatchedFile
 
+READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
+
 
 def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
     """An engine with the pool and the time-outs of `settings`; `options` go to SQLAlchemy."""
@@ -44,6 +46,7 @@ def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _keep_alive)
     event.listen(engine.sync_engine, "checkout", _replace_if_closed)
     event.listen(engine.sync_engine, "handle_error", _give_up_if_silent)
+    event.listen(engine.sync_engine, "handle_error", _leave_if_read_only)
     if file := settings.secret_file("database_url"):
         _follow(engine, WatchedFile(file, lambda text: _same_kind(text, settings.database), settings.database))
     return engine
@@ -89,6 +92,12 @@ def _give_up_if_silent(context: ExceptionContext) -> None:
     if isinstance(context.original_exception, TimeoutError) and context.connection is not None:
         driver: Any = context.connection.connection.driver_connection
         driver.terminate()
+        context.is_disconnect = True
+
+
+def _leave_if_read_only(context: ExceptionContext) -> None:
+    """After a failover the pool's connections still lead to the former primary: have them made anew, by the name."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
 
 

@@ -1,6 +1,7 @@
 """One log line for every request on the public port, after its answer."""
 
 import logging
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from time import time
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from app.http.exchange import Exchange
 
 MAX_CHARACTERS = 256  # of each thing that a client chooses
+# RFC 9110, section 7.2; what is no host and port is logged as it came.
+HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})")
 
 # Put together from parts of which most are known already: an encoder that is given all fields anew
 # takes as much time as half of our middleware. What comes between is from `string`, or needs no escaping.
@@ -87,14 +90,16 @@ def _answer(level: str, outcome: str, method: bytes, route: str, status: int) ->
 # Clients are many, what they call themselves is little.
 @lru_cache(2048)
 def _client(host: bytes, user_agent: bytes, address: str) -> bytes:
+    domain, port = host.decode("latin-1"), b""
+    if match := HOST_AND_PORT.fullmatch(domain):
+        domain, port = match[1], b',"url.port":%d' % int(match[2])
     fields = {
-        "url.domain": host.decode("latin-1"),
+        "url.domain": domain,
         "user_agent.original": user_agent.decode("latin-1"),
         "client.address": address,
     }
-    return b"".join(
-        b',"%b":"%b"' % (name.encode(), string(redact.short_text(value))) for name, value in fields.items() if value
-    )
+    texts = [b',"%b":"%b"' % (name.encode(), string(redact.short_text(v))) for name, v in fields.items() if v]
+    return b"".join([*texts, port])
 
 
 def _request(state: dict[str, Any]) -> bytes:

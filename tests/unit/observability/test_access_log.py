@@ -61,6 +61,24 @@ async def test_one_line_for_a_request(client: httpx.AsyncClient, requests: Logs)
     assert {"service.name", "service.version", "service.environment", "ecs.version"} < set(line)
 
 
+@pytest.mark.parametrize(
+    ("host", "domain", "port"),
+    [
+        ("links.example.com:8443", "links.example.com", 8443),
+        ("[2001:db8::1]:80", "[2001:db8::1]", 80),
+        ("[2001:db8::1]", "[2001:db8::1]", None),
+        ("links.example.com:http", "links.example.com:http", None),
+    ],
+)
+async def test_name_and_port_are_fields_of_their_own(
+    client: httpx.AsyncClient, requests: Logs, host: str, domain: str, port: int | None
+) -> None:
+    """https://www.elastic.co/docs/reference/ecs/ecs-url"""
+    await client.get("/", headers={"Host": host})
+    (line,) = requests()
+    assert (line["url.domain"], line.get("url.port")) == (domain, port)
+
+
 async def test_what_was_sent_is_counted(writer: httpx.AsyncClient, requests: Logs) -> None:
     body = b'{"url": "https://example.com"}'
     await writer.post("/api/v1/links", content=body, headers={"Content-Type": "application/json"})
