@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
+from app.data import compatibility
 from app.data.database import Base
 from app.data.database_engine import create_engine
 from app.settings import Settings
@@ -53,7 +54,8 @@ async def migrate(settings: Settings) -> None:
     """Bring the database to the newest revision, waiting for it and for whoever else is at it.
 
     Raises:
-        MigrationError: it stays unreachable or locked for APP_MIGRATE_WAIT_SECONDS.
+        MigrationError: it stays unreachable or locked for APP_MIGRATE_WAIT_SECONDS, or is newer than this version
+            works with.
     """
     # No time-out but that for connecting: a migration may run long.
     unhurried = {"command_timeout": None, "server_settings": {"application_name": "shipshape-migrate"}}
@@ -64,6 +66,8 @@ async def migrate(settings: Settings) -> None:
         async with engine.connect() as connection, _lock(connection, deadline):
             try:
                 await upgrade(engine)
+            except compatibility.AheadError as error:
+                raise MigrationError(str(error)) from error
             except DBAPIError as error:
                 raise MigrationError(
                     f"The migration failed, and what it had not finished was taken back: {error.orig}. "
@@ -74,11 +78,24 @@ async def migrate(settings: Settings) -> None:
 
 
 async def upgrade(engine: AsyncEngine) -> None:
-    from alembic import command  # noqa: PLC0415  # 0.1 s and 10 MB that no server needs
-
     async with engine.connect() as connection:
-        await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+        await connection.run_sync(_upgrade)
         await connection.commit()
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415  # 0.1 s and 10 MB that no server needs
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = alembic_config(connection)
+    heads = MigrationContext.configure(connection).get_current_heads()
+    newer = compatibility.ahead(connection, ScriptDirectory.from_config(config), heads)
+    connection.rollback()  # Alembic begins its transactions itself
+    if newer:
+        log.warning("the database is newer than this version, which works with it", revision=newer)
+    else:
+        command.upgrade(config, "head")
 
 
 def alembic_config(connection: Connection) -> "Config":

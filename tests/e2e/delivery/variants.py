@@ -4,32 +4,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app import __version__
+from k8s.kind.paths import ROOT
 
 PRESENT, NEXT, BAD = __version__, "99.0.0", "99.1.0"
 REDIRECT = 'slug = scope["path_params"]["slug"]\n'
 
 
 def next_version(context: Path) -> None:
-    """A good one."""
+    """A good one, two migrations further: the version before is deployed after them, too."""
     set_version(context, NEXT)
+    for column in ("one", "two"):
+        add_migration(context, f"ALTER TABLE links ADD COLUMN IF NOT EXISTS {column} integer")
 
 
 def migration(context: Path) -> None:
-    """Migrates what is not there."""
-    set_version(context, BAD)
-    versions = context / "app" / "migrations" / "versions"
-    newest = max(versions.glob("[0-9]*.py")).name[:4]
-    number = f"{int(newest) + 1:04d}"
-    (versions / f"{number}_wrong.py").write_text(
-        f"""from alembic import op
-
-revision, down_revision, branch_labels, depends_on = "{number}", "{newest}", None, None
-
-
-def upgrade() -> None:
-    op.execute("ALTER TABLE no_such_table ADD COLUMN wrong integer")
-"""
-    )
+    """Migrates what is not there, after what the good one has migrated."""
+    next_version(context)
+    _replace(context / "app" / "__init__.py", f'"{NEXT}"', f'"{BAD}"')
+    add_migration(context, "ALTER TABLE no_such_table ADD COLUMN wrong integer")
 
 
 def crashing(context: Path) -> None:
@@ -55,6 +47,24 @@ def slow(context: Path) -> None:
 VARIANTS: dict[str, Callable[[Path], None]] = {
     each.__name__: each for each in (next_version, migration, crashing, failing, slow)
 }
+
+
+def add_migration(context: Path, statement: str) -> None:
+    """One after the newest, which the version of the checkout survives."""
+    versions = context / "app" / "migrations" / "versions"
+    ours = max(file.name[:4] for file in (ROOT / "app" / "migrations" / "versions").glob("[0-9]*.py"))
+    newest = max(file.name[:4] for file in versions.glob("[0-9]*.py"))
+    number = f"{int(newest) + 1:04d}"
+    (versions / f"{number}_more.py").write_text(
+        f"""from alembic import op
+
+revision, down_revision, branch_labels, depends_on, works_from = "{number}", "{newest}", None, None, "{ours}"
+
+
+def upgrade() -> None:
+    op.execute("{statement}")
+"""
+    )
 
 
 def _before_each_redirect(context: Path, statement: str) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from app.data import migrate
@@ -68,6 +70,63 @@ async def test_there_is_a_way_back(either: Settings) -> None:
         return inspect(sync).get_table_names()
 
     assert await on(either, down) == ["alembic_version"]
+
+
+def test_each_migration_says_whose_code_works_with_it() -> None:
+    """From the one on that made it possible. The release before has to (CONTRIBUTING.md)."""
+    scripts = ScriptDirectory(str(migrate.SCRIPTS))
+    order = [script.revision for script in reversed(list(scripts.walk_revisions()))]
+    for script in scripts.walk_revisions():
+        if script.revision > "0002":
+            assert order.index(script.module.works_from) < order.index(script.revision), script.path
+
+
+@pytest.fixture
+def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[None]]:
+    """Migrates a database as a later version does, whose migrations follow on ours."""
+    head = ScriptDirectory(str(migrate.SCRIPTS)).get_current_head()
+
+    async def migrate_further(settings: Settings, **works_from: str) -> None:
+        shutil.copytree(migrate.SCRIPTS, tmp_path / "migrations")
+        before = head
+        for revision, oldest in works_from.items():
+            text = f'revision, down_revision, works_from = "{revision}", "{before}", "{oldest}"\ndef upgrade(): pass\n'
+            (tmp_path / "migrations" / "versions" / f"{revision}.py").write_text(text)
+            before = revision
+        with monkeypatch.context() as patch:
+            patch.setattr(migrate, "SCRIPTS", tmp_path / "migrations")
+            await migrate.migrate(settings)
+
+    return migrate_further
+
+
+async def test_an_older_version_is_deployed_after_migrations_that_it_survives(
+    either: Settings, newer: Callable[..., Awaitable[None]], log_lines: Logs
+) -> None:
+    await newer(either, next="0003", last="0003")
+    await migrate.migrate(either)
+    (line,) = (line for line in log_lines() if line["message"].startswith("the database is newer"))
+    assert (line["log.level"], line["labels.revision"]) == ("warning", "last")
+
+
+async def test_but_not_after_one_that_it_does_not(either: Settings, newer: Callable[..., Awaitable[None]]) -> None:
+    """Whatever came after that says of itself."""
+    await newer(either, breaks="breaks", last="0003")
+    with pytest.raises(
+        MigrationError, match=r"at revision last, .* needs code of revision breaks or later. Deploy a n"
+    ):
+        await migrate.migrate(either)
+
+
+async def test_nor_in_somebody_elses_database(either: Settings) -> None:
+    def claim(sync: Connection) -> None:
+        sync.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        sync.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
+        sync.commit()
+
+    await on(either, claim)
+    with pytest.raises(MigrationError, match=r"at revision theirs, .* needs the code that has made it"):
+        await migrate.migrate(either)
 
 
 async def test_from_any_directory(
