@@ -15,7 +15,7 @@ from app.data import valkey
 from app.data.database import Database
 from app.errors import handlers as error_handlers
 from app.errors import problems
-from app.http import cors, docs, openapi
+from app.http import cors, docs, openapi, routes
 from app.http.body_limit import BodyLimitMiddleware
 from app.http.exchange import ExchangeMiddleware
 from app.http.faults import Faults
@@ -59,6 +59,7 @@ def create_service(settings: Settings) -> Service:
         ConfigurationError: APP_JWKS_FILE holds no usable keys.
     """
     registry = create_registry()
+    requests = RequestMetrics(registry)
     lag = EventLoopLag(registry)
     database = Database(settings, registry)
     shared = valkey.from_settings(settings, registry)
@@ -102,7 +103,7 @@ def create_service(settings: Settings) -> Service:
         # Outermost first. What comes after the first three is logged, counted and answered as a problem.
         middleware=[
             Middleware(RequestIdMiddleware),
-            Middleware(ExchangeMiddleware, metrics=RequestMetrics(registry)),
+            Middleware(ExchangeMiddleware, metrics=requests),
             Middleware(SecurityHeadersMiddleware, https=settings.public_url.startswith("https://")),
             *cors.middleware(settings),
             Middleware(problems.ErrorMiddleware),
@@ -125,6 +126,8 @@ def create_service(settings: Settings) -> Service:
     links.install(app)  # last: it asks that all other routes are there
     if faults:
         faults.install(app)
+    for method, route in routes.declared(app):
+        requests.expect(method, route)
     error_handlers.install(app)
     openapi.install(app, settings.public_url, [identity.TAG, *TAGS])
     management = create_management(health, registry, faults)

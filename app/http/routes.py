@@ -1,5 +1,9 @@
 """Which route answered: its template, so that neither metrics nor logs grow with what clients ask for."""
 
+from collections.abc import Iterator
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.types import Scope
 
 UNMATCHED = "unmatched"
@@ -19,6 +23,15 @@ def template(scope: Scope) -> str:
         route = _plain_route(scope)
     path = getattr(route, "path_format", None) or getattr(route, "path", None)
     return str(path) if path else UNMATCHED
+
+
+def declared(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Method and template of each operation in the schema of `app`, and of what is refused before a route is chosen."""
+    for context in iter_route_contexts(app.routes):
+        if context.include_in_schema:
+            for method in context.methods or ():
+                yield method, str(context.path_format)
+    yield from (("GET", UNMATCHED), ("POST", UNMATCHED))
 
 
 def _plain_route(scope: Scope) -> object:

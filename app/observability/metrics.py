@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # RFC 9110's methods and PATCH; a client can send any other token, and would make a series of each.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+FAULTS = (500, 503)  # the statuses of ours that are errors
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -47,6 +48,14 @@ class RequestMetrics:
         self._children: dict[tuple[str, str, int], Histogram] = {}
         gauge = Gauge("http_requests_in_flight", "Requests being answered now.", registry=registry)
         gauge.set_function(lambda: self.in_flight)
+
+    def expect(self, method: str, route: str) -> None:
+        """Let there be a series for each error of a route before the first one.
+
+        Prometheus's rate() and increase() begin with a series' second point: the first outage would not be counted.
+        """
+        for status in FAULTS:
+            self._children[method, route, status] = self._duration.labels(method, route, status)
 
     def observe(self, exchange: "Exchange") -> None:
         method = exchange.scope["method"]
