@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey, import_key
+from joserfc.jwk import Key, KeySet, RSAKey, import_key
 
 from app.http import strict_json
 from app.watched_file import WatchedFile, WatchedFileError
@@ -19,6 +19,7 @@ log = structlog.get_logger("app.security.keys")
 # Asymmetric only, or a public key could be used as an HMAC secret. Ed25519 is RFC 9864's name for
 # what most issuers still call EdDSA.
 ALGORITHMS = frozenset({"RS256", "ES256", "EdDSA", "Ed25519"})
+CURVES = {"P-256": {"ES256"}, "Ed25519": {"EdDSA", "Ed25519"}}
 MIN_RSA_BITS = 2048
 SECRET_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 
@@ -98,30 +99,51 @@ def parse_jwks(text: str) -> KeySet:
     """The usable keys of a JSON Web Key Set (RFC 7517); the others are passed over, as its section 5 has it.
 
     Raises:
-        ValueError: it is something else, holds a private or symmetric key, has two keys of one id or
-            none that is of use.
+        ValueError: it is something else, holds a private or symmetric key, or has none that is of use.
     """
     document: Any = strict_json.loads(text.encode())
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
         raise ValueError('expected a JSON object with "keys", a list of public keys (RFC 7517)')
-    keys: dict[str | None, Key] = {}
+    keys: list[Key] = []
     useless: list[str] = []
     for member in members:
         if not SECRET_MEMBERS.isdisjoint(member):
             raise ValueError(f"key {member.get('kid')} is secret; publish only public keys")
         try:
-            key = _public_key(member)
+            keys.append(_public_key(member))
         except (JoseError, ValueError, KeyError, TypeError) as error:
             useless.append(f"key {member.get('kid')}: {error}")
-            continue
-        if keys.setdefault(key.kid, key) != key:
-            raise ValueError(f"two keys have the id {key.kid}")
+    keys, alike = _told_apart(keys)
+    useless += [f"key {key.kid}: two keys have this id and are for the same algorithm" for key in alike]
     if not keys:
         raise ValueError("; ".join(["none verifies signatures by " + ", ".join(sorted(ALGORITHMS)), *useless]))
     if useless:
         log.warning("keys passed over", reasons=useless)
-    return KeySet(list(keys.values()))
+    return KeySet(keys)
+
+
+def algorithms(key: Key) -> frozenset[str]:
+    """By which of ours a key verifies signatures; none if it is too weak, or of a kind that we do not know."""
+    if isinstance(key, RSAKey):
+        able = {"RS256"} if key.raw_value.key_size >= MIN_RSA_BITS else set()
+    else:
+        able = CURVES.get(str(getattr(key, "curve_name", None)), set())
+    return frozenset(able if key.alg is None else able & {key.alg})
+
+
+def _told_apart(keys: list[Key]) -> tuple[list[Key], list[Key]]:
+    """The keys, each once, and those that neither id nor algorithm tells from another (RFC 7517, section 4.5)."""
+    apart: dict[tuple[str | None, str, frozenset[str]], Key] = {}  # of the same material the one for most algorithms
+    alike = []
+    for key in keys:
+        rivals = [each for each in keys if each.kid == key.kid and algorithms(each) & algorithms(key)]
+        if any(each.thumbprint() != key.thumbprint() for each in rivals):
+            alike.append(key)
+        else:
+            widest = max(rivals, key=lambda each: len(algorithms(each)))
+            apart.setdefault((key.kid, key.thumbprint(), algorithms(widest)), widest)
+    return list(apart.values()), alike
 
 
 def _public_key(member: dict[str, Any]) -> Key:
@@ -132,16 +154,10 @@ def _public_key(member: dict[str, Any]) -> Key:
     """
     with warnings.catch_warnings(action="ignore", category=SecurityWarning):  # of short keys: see below
         key = import_key(member)
-    if isinstance(key, RSAKey) and key.raw_value.key_size >= MIN_RSA_BITS:
-        algorithms = {"RS256"}
-    elif isinstance(key, ECKey) and key.curve_name == "P-256":
-        algorithms = {"ES256"}
-    elif isinstance(key, OKPKey) and key.curve_name == "Ed25519":
-        algorithms = {"EdDSA", "Ed25519"}
-    else:
+    if not algorithms(key):
+        if key.alg is not None:
+            raise ValueError(f"it is for the algorithm {key.alg}, or too weak for it")
         raise ValueError(f"it is no RSA key of at least {MIN_RSA_BITS} bits, nor of the curves P-256 or Ed25519")
-    if key.alg is not None and key.alg not in algorithms:
-        raise ValueError(f"it is for the algorithm {key.alg}")
     if member.get("use", "sig") != "sig" or "verify" not in member.get("key_ops", ["verify"]):
         raise ValueError("it is not for signatures")
     key.ensure_kid()

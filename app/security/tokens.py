@@ -10,7 +10,7 @@ from joserfc.jwk import KeySet
 from joserfc.util import urlsafe_b64decode
 
 from app.http import strict_json
-from app.security.keys import ALGORITHMS, KeySource
+from app.security.keys import ALGORITHMS, KeySource, algorithms
 from app.security.token_cache import TokenCache
 
 TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
@@ -116,9 +116,13 @@ class TokenVerifier:
         self.registry.check_header(header)
         self.registry.get_alg(header["alg"])  # before the issuer is asked for a key that could not sign so
         kid = header.get("kid")
-        if kid is not None and all(key.kid != kid for key in keys):
+        named = [key for key in keys if kid is None or key.kid == kid]
+        if kid is not None and not named:
             raise UnknownKeyError("The token is not valid.") from ValueError("its key is not known")
-        payload = jws.deserialize_compact(token, keys, registry=self.registry).payload
+        fit = [key for key in named if header["alg"] in algorithms(key)]
+        if len(fit) != 1:
+            raise ValueError(f"of its keys {len(fit)} are for its algorithm")
+        payload = jws.deserialize_compact(token, fit[0], registry=self.registry).payload
         claims: Any = strict_json.loads(payload)
         if not isinstance(claims, dict):
             raise ValueError("the payload is no object")

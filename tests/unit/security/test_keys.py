@@ -131,7 +131,7 @@ def weak() -> RSAKey:
         (OKPKey.generate_key("X25519", {"kid": "odd"}).as_dict(private=False), "nor of the curves P-256 or Ed25519"),
         (ECKey.generate_key("P-256", {"kid": "odd", "use": "enc"}).as_dict(private=False), "it is not for signatures"),
         (key("odd").as_dict(private=False) | {"key_ops": ["deriveKey"]}, "it is not for signatures"),
-        (key("odd").as_dict(private=False) | {"alg": "ES512"}, "it is for the algorithm ES512"),
+        (key("odd").as_dict(private=False) | {"alg": "ES512"}, "it is for the algorithm ES512, or too weak for it"),
     ],
 )
 def test_useless_keys_are_passed_over(file: Path, log_lines: Logs, odd: dict[str, Any], reason: str) -> None:
@@ -150,8 +150,23 @@ def test_an_id_means_one_key(file: Path) -> None:
     one = key("one")
     file.write_text(jwks(one, one))
     assert ids(KeyFile(file, parse_jwks).load()) == ["one"]
+    with_alg = ECKey.import_key(one.as_dict(private=False) | {"alg": "ES256"})
+    for both in ((one, with_alg), (with_alg, one)):
+        file.write_text(jwks(*both))
+        assert ids(KeyFile(file, parse_jwks).load()) == ["one"]
+
+
+def test_an_id_and_an_algorithm_mean_one_key(file: Path, log_lines: Logs) -> None:
+    """RFC 7517, section 4.5: keys of different types may have one id. What is ambiguous is left out, and no more."""
+    one = key("one")
+    rsa = RSAKey.generate_key(2048, {"kid": "one"})
+    file.write_text(jwks(one, rsa))
+    assert ids(KeyFile(file, parse_jwks).load()) == ["one", "one"]
+    file.write_text(jwks(one, key("one"), rsa, key("two")))
+    assert [each.key_type for each in KeyFile(file, parse_jwks).load()] == ["RSA", "EC"]
+    assert "two keys have this id and are for the same algorithm" in str(log_lines())
     file.write_text(jwks(one, key("one")))
-    with pytest.raises(KeyFileError, match="two keys have the id one"):
+    with pytest.raises(KeyFileError, match="key one: two keys have this id and are for the same algorithm"):
         KeyFile(file, parse_jwks).load()
 
 

@@ -384,6 +384,9 @@ class TestHeader:
         assert refused(verifier_of(key), token) == NOT_VALID
 
 
+STRANGERS: dict[str, Any] = {"RS256": RSAKey.generate_key(2048), "ES256": ECKey.generate_key("P-256")}
+
+
 class TestKeys:
     @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
     def test_refuses_a_public_key_used_as_hmac_secret(
@@ -465,6 +468,16 @@ class TestKeys:
             for named in (rsa, ec, ed):
                 token = mint(key=signer, header={"alg": algorithm, "kid": named.kid})
                 assert _is_refused(verifier, token) is (named is not signer)
+
+    def test_one_id_for_a_key_of_each_type(self, verifier_of: Any, mint: Mint) -> None:
+        rsa = RSAKey.generate_key(2048, {"kid": "one"})
+        ec = ECKey.generate_key("P-256", {"kid": "one"})
+        for verifier in (verifier_of(rsa, ec), verifier_of(ec, rsa)):
+            for algorithm, signer in (("RS256", rsa), ("ES256", ec)):
+                assert accepted(verifier, mint(key=signer, header={"alg": algorithm, "kid": "one"})).subject == "alice"
+                stranger = type(signer).import_key(STRANGERS[algorithm].as_dict(private=True) | {"kid": "one"})
+                token = mint(key=stranger, header={"alg": algorithm, "kid": "one"})
+                assert refused(verifier, token) == NOT_VALID
 
     def test_a_key_for_encryption_does_not_sign(self, verifier_of: Any, mint: Mint) -> None:
         key = ECKey.generate_key("P-256", {"use": "enc"}, auto_kid=True)
