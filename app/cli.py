@@ -16,7 +16,7 @@ import uvloop
 from app import __version__, server
 from app.data import migrate
 from app.main import create_service
-from app.observability import logs
+from app.observability import logs, otel_variables
 from app.security import dev_token
 from app.security.keys import KeyFileError
 from app.settings import ConfigurationError, Settings, unknown_variables
@@ -78,6 +78,8 @@ def _serve(settings: Settings, _options: argparse.Namespace) -> int:
     logs.configure(settings)
     for name, meant in unknown_variables(os.environ).items():
         log.warning("unknown variable", name=name, meant=meant)
+    for name, reason in otel_variables.without_effect(os.environ).items():
+        log.warning("variable without effect", name=name, reason=reason)
     return uvloop.run(server.serve(settings))
 
 

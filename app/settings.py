@@ -166,7 +166,7 @@ class Settings(BaseSettings):
 
     otlp_endpoint: str = Field(default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""))
     """OpenTelemetry collector (OTLP over HTTP) that gets traces, such as http://collector:4318; none if empty.
-    OTEL_EXPORTER_OTLP_ENDPOINT and the SDK's other variables work too."""
+    OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables for traces work too; others are warned of."""
     trace_sample_ratio: float = Field(default=1, ge=0, le=1)
     """Share of the traces begun here that are recorded; a caller's decision is kept."""
 

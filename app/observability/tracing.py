@@ -21,6 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.types import Scope
 
 from app import __version__
+from app.observability import otel_variables
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class TraceIds(NamedTuple):
 
 
 def is_on(settings: Settings) -> bool:
-    return bool(settings.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+    endpoint = settings.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return bool(endpoint) and otel_variables.traces_wanted(os.environ)
 
 
 def telemetry(settings: Settings) -> TelemetryConfig:
