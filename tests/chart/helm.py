@@ -64,9 +64,9 @@ def template(values: Object | None = None, *files: Path, release: str = "demo", 
     return done.stdout
 
 
-def refusal(values: Object, *files: Path, options: tuple[str, ...] = ()) -> list[str]:
+def refusal(values: Object, *files: Path, release: str = "demo", options: tuple[str, ...] = ()) -> list[str]:
     """The lines with which values are refused, one a mistake."""
-    done = _template("demo", json.dumps(_with_image(values)), files, options)
+    done = _template(release, json.dumps(_with_image(values)), files, options)
     assert done.returncode != 0, "these values were not refused"
     return [line.strip().removeprefix("- ") for line in done.stderr.splitlines() if line.strip().startswith("- ")]
 

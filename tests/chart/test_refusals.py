@@ -96,10 +96,6 @@ def ingress(**values: Any) -> dict[str, Any]:
             "env has A, which the ConfigMap has already: set config.A instead",
         ),
         (
-            {"env": [{"name": "APP_HOST", "value": "::"}]},
-            "env has APP_HOST, which the ConfigMap has already: set config.APP_HOST instead",
-        ),
-        (
             {"config": {"A-B": "1"}},
             "config.A-B is no environment variable: write letters, digits and _ alone",
         ),
@@ -159,6 +155,15 @@ def ingress(**values: Any) -> dict[str, Any]:
 )
 def test_what_cannot_work_is_explained(values: dict[str, Any], message: str) -> None:
     assert refusal(values) == [message]
+
+
+@pytest.mark.parametrize(
+    ("release", "name"), [("2fa", "2fa-fastapi-service"), ("my.release", "my.release-fastapi-service")]
+)
+def test_a_release_whose_name_no_service_can_have(release: str, name: str) -> None:
+    (line,) = refusal({}, release=release)
+    assert line.startswith(f'the release\'s objects would be called "{name}", which a Service cannot be: choose a')
+    render({"fullnameOverride": "links"}, release=release)
 
 
 def test_all_mistakes_are_named_at_once() -> None:

@@ -35,9 +35,9 @@
 
 {{/* Labels by which a component's pods are selected; they never change. Takes (list $ "component"). */}}
 {{- define "fastapi-service.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "fastapi-service.name" (first .) }}
-app.kubernetes.io/instance: {{ (first .).Release.Name }}
-app.kubernetes.io/component: {{ last . }}
+app.kubernetes.io/name: {{ include "fastapi-service.name" (first .) | quote }}
+app.kubernetes.io/instance: {{ (first .).Release.Name | quote }}
+app.kubernetes.io/component: {{ last . | quote }}
 {{- end -}}
 
 {{/* What runs: the tag, the start of a digest without tag, or the chart's appVersion. */}}
@@ -100,7 +100,7 @@ APP_SECRETS_DIR: {{ .Values.secrets.mountPath | quote }}
   mountPath: /tmp
 {{- if include "fastapi-service.secretName" (list . "app") }}
 - name: secrets
-  mountPath: {{ .Values.secrets.mountPath }}
+  mountPath: {{ .Values.secrets.mountPath | quote }}
   readOnly: true
 {{- end }}
 {{- with .Values.extraVolumeMounts }}
@@ -112,11 +112,11 @@ APP_SECRETS_DIR: {{ .Values.secrets.mountPath | quote }}
 {{- define "fastapi-service.volumes" -}}
 - name: tmp
   emptyDir:
-    sizeLimit: {{ (first .).Values.tmp.sizeLimit }}
+    sizeLimit: {{ (first .).Values.tmp.sizeLimit | quote }}
 {{- with include "fastapi-service.secretName" . }}
 - name: secrets
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     defaultMode: 0440
 {{- end }}
 {{- with (first .).Values.extraVolumes }}

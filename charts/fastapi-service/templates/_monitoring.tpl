@@ -1,10 +1,10 @@
 {{/* How a ServiceMonitor or PodMonitor scrapes. Takes its values. */}}
 {{- define "fastapi-service.scrape" -}}
 port: management
-path: {{ .path }}
-interval: {{ .interval }}
+path: {{ .path | quote }}
+interval: {{ .interval | quote }}
 {{- with .scrapeTimeout }}
-scrapeTimeout: {{ . }}
+scrapeTimeout: {{ . | quote }}
 {{- end }}
 {{- with .relabelings }}
 relabelings:

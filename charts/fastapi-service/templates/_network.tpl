@@ -67,10 +67,10 @@ matches:
   {{- range $path := $root.Values.httpRoute.paths | default (list (dict "path" "/")) }}
   {{- range $methods }}
   - path:
-      type: {{ eq ($path.pathType | default "Prefix") "Exact" | ternary "Exact" "PathPrefix" }}
-      value: {{ $path.path }}
+      type: {{ eq ($path.pathType | default "Prefix") "Exact" | ternary "Exact" "PathPrefix" | quote }}
+      value: {{ $path.path | quote }}
     {{- with . }}
-    method: {{ . }}
+    method: {{ . | quote }}
     {{- end }}
   {{- end }}
   {{- end }}
@@ -84,7 +84,7 @@ filters:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 backendRefs:
-  - name: {{ include "fastapi-service.fullname" $root }}
+  - name: {{ include "fastapi-service.fullname" $root | quote }}
     port: {{ $root.Values.service.port }}
 {{- $timeouts := pick $root.Values.httpRoute.timeouts "request" "backendRequest" -}}
 {{- range $name, $time := $timeouts }}{{ if not $time }}{{ $timeouts = omit $timeouts $name }}{{ end }}{{ end }}
@@ -121,7 +121,7 @@ timeouts:
     {{- range $port := .ports }}
     {{- range $protocols }}
     - port: {{ $port }}
-      protocol: {{ . }}
+      protocol: {{ . | quote }}
     {{- end }}
     {{- end }}
 {{- end }}

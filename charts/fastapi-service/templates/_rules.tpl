@@ -6,7 +6,7 @@ braces would have to be escaped in a template.
 {{- $values := .Values.prometheusRule -}}
 {{- $words := include "fastapi-service.ruleWords" . | fromYaml -}}
 - name: {{ include "fastapi-service.fullname" . }}-slo
-  interval: {{ $values.interval }}
+  interval: {{ $values.interval | quote }}
   rules:
     {{- range $window := include "fastapi-service.sloWindows" . | fromJsonArray }}
     {{- $file := le (include "fastapi-service.seconds" $window | int) 300 | ternary "rates" "ratios" }}
@@ -21,7 +21,7 @@ braces would have to be escaped in a template.
     {{- end }}
     {{- end }}
 - name: {{ include "fastapi-service.fullname" . }}-alerts
-  interval: {{ $values.interval }}
+  interval: {{ $values.interval | quote }}
   rules:
     {{- range $rule := include "fastapi-service.rules" (list . "alerts" $words) | fromYamlArray }}
     {{- $own := get $values.alerts $rule.alert }}

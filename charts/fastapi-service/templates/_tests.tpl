@@ -8,7 +8,7 @@
 apiVersion: v1
 kind: Pod
 metadata:
-  name: {{ include "fastapi-service.suffixedName" (list $root (printf "test-%s" $name)) }}
+  name: {{ include "fastapi-service.suffixedName" (list $root (printf "test-%s" $name)) | quote }}
   labels:
     {{- include "fastapi-service.labels" (list $root "test") | nindent 4 }}
   annotations:
@@ -27,9 +27,9 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   containers:
-    - name: {{ $name }}
+    - name: {{ $name | quote }}
       image: {{ .tests.image | default (include "fastapi-service.image" $root) | quote }}
-      imagePullPolicy: {{ .image.pullPolicy }}
+      imagePullPolicy: {{ .image.pullPolicy | quote }}
       command:
         {{- toYaml .tests.command | nindent 8 }}
       args:
@@ -58,11 +58,11 @@ spec:
   volumes:
     - name: checks
       configMap:
-        name: {{ include "fastapi-service.suffixedName" (list $root "test") }}
+        name: {{ include "fastapi-service.suffixedName" (list $root "test") | quote }}
     {{- if $ca }}
     - name: ca
       secret:
-        secretName: {{ $ca }}
+        secretName: {{ $ca | quote }}
         defaultMode: 0444
         # Never the key beside it.
         items:

@@ -7,7 +7,8 @@
 
 {{/* One line a mistake that no schema can see, or explain: the value, what is wrong, what to write instead. */}}
 {{- define "fastapi-service.mistakes" -}}
-{{- include "fastapi-service.imageMistakes" . }}
+{{- include "fastapi-service.nameMistakes" . }}
+{{ include "fastapi-service.imageMistakes" . }}
 {{ include "fastapi-service.environmentMistakes" . }}
 {{ include "fastapi-service.secretMistakes" . }}
 {{ include "fastapi-service.scalingMistakes" . }}
@@ -21,6 +22,13 @@
 {{ include "fastapi-service.monitoringMistakes" . }}
 {{ include "fastapi-service.ruleMistakes" . }}
 {{ include "fastapi-service.testMistakes" . }}
+{{- end -}}
+
+{{- define "fastapi-service.nameMistakes" -}}
+{{- $name := include "fastapi-service.fullname" . }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
+the release's objects would be called {{ $name | quote }}, which a Service cannot be: choose a release name, or a fullnameOverride, of lower-case letters, digits and -, that begins with a letter
+{{- end }}
 {{- end -}}
 
 {{- define "fastapi-service.imageMistakes" -}}
