@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,3 +157,54 @@ def test_a_missing_chart_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "No such file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+QUANTITIES = (
+    *(
+        "1",
+        "0.5",
+        ".5",
+        "5.",
+        "+1",
+        "100m",
+        "1u",
+        "1n",
+        "1k",
+        "1M",
+        "1G",
+        "1T",
+        "1P",
+        "1E",
+        "1e3",
+        "1E3",
+        "1e-3",
+        "12e6",
+    ),
+    *("131072Ki", "1Mi", "1.5Gi", "1Ti", "1Pi", "1Ei"),
+    *(
+        "131072ki",
+        "1K",
+        "1ki",
+        "1mi",
+        "1MI",
+        "1EI",
+        "1Gib",
+        "1GB",
+        "1 Gi",
+        "1e3Ki",
+        "1_0",
+        "",
+        "one",
+        "1,5",
+        "\u0661",
+    ),
+)
+
+
+def test_quantities_are_those_of_kubernetes() -> None:
+    """By the parser that kubectl has of it; but for what is not above 0: negative ones, and units alone."""
+    pattern = re.compile(SCHEMA["definitions"]["quantity"]["pattern"], re.ASCII)
+    kubectl = ["kubectl", "create", "quota", "any", "--dry-run=client", "--output=name"]
+    for quantity in QUANTITIES:
+        done = subprocess.run([*kubectl, f"--hard=memory={quantity}"], capture_output=True, check=False)
+        assert bool(pattern.search(quantity)) is (done.returncode == 0), (quantity, done.stderr)
