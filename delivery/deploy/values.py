@@ -12,6 +12,9 @@ from k8s.kind.process import Failure
 
 Values = dict[str, Any]
 
+# On an Ingress: cert-manager makes the Secret once the Ingress is there (https://cert-manager.io/docs/usage/ingress/).
+ISSUED_BY = {"cert-manager.io/issuer", "cert-manager.io/cluster-issuer", "kubernetes.io/tls-acme"}
+
 
 def merge(under: Values, over: Values) -> Values:
     """Maps are merged, everything else is replaced, and null takes away: as Helm does."""
@@ -71,6 +74,7 @@ def secrets(values: Values) -> list[str]:
     found = [values["secrets"]["existingSecret"]] if not values["externalSecret"]["enabled"] else []
     found += [each["name"] for each in values["image"]["pullSecrets"]]
     ingress = values["ingress"]
-    if ingress["enabled"] and not values["certificate"]["enabled"]:
+    issued = values["certificate"]["enabled"] or not ISSUED_BY.isdisjoint(ingress["annotations"])
+    if ingress["enabled"] and not issued:
         found += [each["secretName"] for each in ingress["tls"] if "secretName" in each]
     return sorted({name for name in found if name})

@@ -1,8 +1,11 @@
 """Configuration by environment variables, secrets by files."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from delivery.deploy import values
 
 from .helm import Objects, pod, render
 
@@ -112,3 +115,14 @@ def test_tmp_is_bounded() -> None:
     assert pod(render({"tmp": {"sizeLimit": "1Mi"}}).one("Deployment"))["volumes"] == [
         {"name": "tmp", "emptyDir": {"sizeLimit": "1Mi"}}
     ]
+
+
+def test_null_takes_away_what_another_file_has_set(tmp_path: Path) -> None:
+    """As everywhere in Helm's values, and as a deploy merges them."""
+    under, over = tmp_path / "under.yaml", tmp_path / "over.yaml"
+    under.write_text('config: {APP_A: "1", APP_B: "2"}\n')
+    over.write_text("config: {APP_A: null}\n")
+    found = data(render(None, under, over))
+    assert "APP_A" not in found
+    assert found["APP_B"] == "2"
+    assert values.load([under, over], {})["config"] == {"APP_B": "2"}

@@ -40,6 +40,9 @@ def test_the_secrets_that_must_be_there() -> None:
     # cert-manager makes the certificate's.
     issued = values.load([ENVIRONMENTS / "local.yaml"], {"certificate": {"enabled": True}})
     assert values.secrets(issued) == ["links-secrets"]
+    annotations = {"cert-manager.io/cluster-issuer": "letsencrypt"}
+    by_annotation = values.load([ENVIRONMENTS / "local.yaml"], {"ingress": {"annotations": annotations}})
+    assert values.secrets(by_annotation) == ["links-secrets"]
     assert values.secrets(values.load([], {"externalSecret": {"enabled": True}})) == []
 
 

@@ -89,8 +89,10 @@ APP_SECRETS_DIR: {{ .Values.secrets.mountPath | quote }}
 {{- define "fastapi-service.config" -}}
 {{- $config := dict -}}
 {{- range $name, $value := .Values.config -}}
-{{- /* A number is a float here; only JSON writes it as it was given. */ -}}
+{{- /* null takes away what another file has set. A number is a float here; only JSON writes it as it was given. */ -}}
+{{- if not (kindIs "invalid" $value) -}}
 {{- $_ := set $config $name (kindIs "string" $value | ternary $value (toJson $value)) -}}
+{{- end -}}
 {{- end -}}
 {{- toYaml (merge (include "fastapi-service.ownConfig" . | fromYaml) $config) -}}
 {{- end -}}

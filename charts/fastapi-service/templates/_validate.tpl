@@ -53,11 +53,15 @@ image.digest {{ .digest | quote }} is no digest: write sha256: and its 64 hexade
   "APP_DRAIN_DELAY_SECONDS" "drain.endpointDelaySeconds"
   "APP_DRAIN_TIMEOUT_SECONDS" "drain.timeoutSeconds"
   "APP_SECRETS_DIR" "secrets.mountPath" }}
-{{- range $name, $_ := .Values.config }}
+{{- range $name, $value := .Values.config }}
 {{- if not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*$" $name) }}
 config.{{ $name }} is no environment variable: write letters, digits and _ alone
 {{- else if hasKey $own $name }}
 config.{{ $name }} is set by the chart: set {{ get $owners $name }} instead
+{{- else if kindIs "float64" $value }}
+{{- if or (ge $value 9007199254740992.0) (le $value -9007199254740992.0) }}
+config.{{ $name }} is a number that Helm does not keep exactly: write it in quotes
+{{- end }}
 {{- end }}
 {{- end }}
 {{- range .Values.env }}
