@@ -7,6 +7,7 @@ environment wins where both are set. An empty variable counts as not set.
 import contextlib
 import difflib
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -287,7 +288,10 @@ class Settings(BaseSettings):
             ConfigurationError: with every mistake at once.
         """
         try:
-            return cls()
+            with warnings.catch_warnings():
+                # A file that pydantic-settings passes over, such as a link out of the directory: no default for it.
+                warnings.filterwarnings("error", "attempted to load secret file", UserWarning)
+                return cls()
         except ValidationError as error:
             raise ConfigurationError(*_sentences(error, os.environ)) from None
         except (OSError, SettingsError) as error:

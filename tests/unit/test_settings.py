@@ -145,6 +145,18 @@ class TestSecretFiles:
         directory.rmdir()
         assert Settings.load().port == 8000
 
+    def test_a_link_out_of_it_is_told(self, directory: Path, tmp_path: Path) -> None:
+        """pydantic-settings 2.16 warns on standard error and takes the default: in staging an empty SQLite."""
+        (tmp_path / "elsewhere").write_text("postgresql://links@db/links")
+        (directory / "app_database_url").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(ConfigurationError, match=r'^APP_SECRETS_DIR: .*app_database_url" but it resolves outside'):
+            Settings.load()
+
+    def test_a_directory_in_the_place_of_a_file_is_told(self, directory: Path) -> None:
+        (directory / "app_database_url").mkdir()
+        with pytest.raises(ConfigurationError, match=r'^APP_SECRETS_DIR: .*app_database_url" but found a directory'):
+            Settings.load()
+
     def test_an_unreadable_file_is_told(self, directory: Path) -> None:
         (directory / "app_jwt_issuer").write_bytes(b"\xff\xfe\xff")
         with pytest.raises(ConfigurationError, match="APP_SECRETS_DIR: a secret file cannot be read"):
