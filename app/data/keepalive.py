@@ -12,6 +12,9 @@ OPTIONS = {getattr(socket, name): value for name, value in _SECONDS.items() if h
 
 
 def enable(connected: socket.socket) -> None:
+    """For a socket of TCP; one of Unix has no other end that could vanish so."""
+    if connected.family == socket.AF_UNIX:
+        return
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in OPTIONS.items():
         connected.setsockopt(socket.IPPROTO_TCP, option, value)

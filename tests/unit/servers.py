@@ -15,7 +15,8 @@ class PostgreSQL(servers.PostgreSQL):
     """A server of our own in a temporary directory, whose data need not outlive the machine."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, password=PASSWORD, options={"fsync": "off"})
+        sockets = {"unix_socket_directories": f"'{directory}'"}
+        super().__init__(directory, password=PASSWORD, options={"fsync": "off", **sockets})
 
     def stop(self, mode: str = "immediate") -> None:
         super().stop(mode)

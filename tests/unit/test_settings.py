@@ -78,7 +78,7 @@ def test_sslmode_is_translated_for_asyncpg(monkeypatch: pytest.MonkeyPatch) -> N
             "APP_DATABASE_URL: must begin with postgresql:// or",
         ),
         ("APP_DATABASE_URL", "postgresql://db", "APP_DATABASE_URL: must name a host and a database"),
-        ("APP_DATABASE_URL", "postgresql://db/links?x=1", "not understood (x): only sslmode is"),
+        ("APP_DATABASE_URL", "postgresql://db/links?x=1", "not understood (x): only sslmode and host are"),
         ("APP_DATABASE_URL", "sqlite://", "APP_DATABASE_URL: must name a file"),
         ("APP_DATABASE_URL", "sqlite:///:memory:", "APP_DATABASE_URL: must name a file"),
         ("APP_FAULTS_ENABLED", "maybe", "APP_FAULTS_ENABLED: must be true or false (it is 'maybe')"),

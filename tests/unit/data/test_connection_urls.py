@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from app.data.connection_urls import parse_valkey_url
+from app.data.connection_urls import parse_database_url, parse_valkey_url
 from app.settings import ConfigurationError, Settings
 
 
@@ -25,6 +25,7 @@ def test_valkey_urls(url: str) -> None:
     [
         ("http://:hunter2@cache", "must begin with valkey://, or valkeys:// for TLS"),
         ("hunter2", "must begin with valkey://"),
+        ("valkey://:p@hunter2@cache/0", "has an @ in its user or password: percent-encode it, as %40"),
         ("valkey://:hunter2@/0", "must name a host"),
         ("valkey://:hunter2@cache:99999/0", "must be a URL such as valkey://"),
         ("valkey://:hunter2/@cache/0", "must be a URL such as valkey://"),
@@ -38,6 +39,45 @@ def test_valkey_urls(url: str) -> None:
 def test_other_urls_are_refused_without_showing_them(url: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence) as raised:
         parse_valkey_url(url)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("postgres://links:p%40ss@db/links", "postgresql+asyncpg://links:p%40ss@db/links"),
+        ("postgresql://db/links?sslmode=verify-full ", "postgresql+asyncpg://db/links?ssl=verify-full"),
+        (
+            "postgresql://u:p@/links?host=/cloudsql/a:b:c",
+            "postgresql+asyncpg://u:p@/links?host=%2Fcloudsql%2Fa%3Ab%3Ac",
+        ),
+    ],
+)
+def test_database_urls(url: str, meant: str) -> None:
+    assert parse_database_url(url).render_as_string(hide_password=False) == meant
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("mysql://links:hunter2@db/links", "must begin with postgresql:// or sqlite://"),
+        ("postgresql+psycopg://links:hunter2@db/links", "must begin with postgresql:// or sqlite://"),
+        ("postgresql://links:p@hunter2@db/links", "has an @ in its user or password: percent-encode it, as %40"),
+        ("postgresql://links:hunter2@one,two/links", "must name one host, that of the primary"),
+        ("postgresql://links:hunter2@db/links?sslmode=required", "it is one of disable, allow, prefer, require, ver"),
+        ("postgresql://db/links?channel_binding=require", "channel_binding: leave it out"),
+        (
+            "postgresql://db/links?connect_timeout=3&x=1",
+            r"\(connect_timeout: set APP_DATABASE_CONN.*; x\): only sslmode",
+        ),
+        ("postgresql://db/links?host=/tmp", "must name a host, or with .host= the directory of a Unix socket"),
+        ("postgresql:///links?host=db", "must name a host, or with .host= the directory of a Unix socket"),
+        ("postgresql:///links", "must name a host and a database"),
+    ],
+)
+def test_other_database_urls_are_refused_without_showing_them(url: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as raised:
+        parse_database_url(url)
     assert "hunter2" not in str(raised.value)
 
 

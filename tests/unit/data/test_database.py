@@ -182,6 +182,15 @@ async def test_a_database_that_is_not_there(settings: Settings, unused_port: int
         await database.check()
 
 
+async def test_by_a_unix_socket(postgresql_settings: Settings, postgresql: PostgreSQL, connect: Connect) -> None:
+    """As Cloud SQL's connector offers it."""
+    name = postgresql_settings.database.database
+    url = f"postgresql://links:{postgresql.password}@:{postgresql.port}/{name}?host={postgresql.directory}"
+    database = connect(Settings(**postgresql_settings.model_dump() | {"database_url": url}))
+    assert await ask(database, "SELECT inet_client_addr()") is None
+    await database.check()
+
+
 async def test_a_slow_statement_is_ended(postgresql_settings: Settings, connect: Connect) -> None:
     quick = postgresql_settings.model_copy(update={"database_statement_timeout_seconds": 0.1})
     database = connect(quick)
