@@ -110,6 +110,8 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = SecretStr("sqlite+aiosqlite:///./shipshape.db")
     """postgresql://user:password@host/name or sqlite:///file."""
+    database_pooler: Literal["none", "transaction"] = "none"
+    """transaction: PgBouncer or its like in transaction mode is in between. docs/poolers.md says what that changes."""
     database_pool_size: int = Field(default=5, ge=1, le=100)
     """Connections kept open."""
     database_pool_overflow: int = Field(default=5, ge=0, le=100)

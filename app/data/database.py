@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase
 
-from app.data.database_engine import create_engine
+from app.data.database_engine import create_engine, time_outs
 from app.data.database_metrics import DatabaseMetrics
 from app.data.database_tracing import trace_statements
 from app.errors.problems import Problem
@@ -84,8 +84,12 @@ class Database:
         if tracing.is_on(settings):
             trace_statements(self.engine)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        pooled = settings.database_pooler == "transaction"
         # SQLite needs no transaction to read, and to change the mode of a connection is a way to its thread and back.
-        self._reads = self.engine if settings.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Through a pooler a transaction is what keeps a statement's parts, and its time-outs, together.
+        together = settings.is_sqlite or pooled
+        self._reads = self.engine if together else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._time_outs = text(set_time_outs(settings)) if pooled else None
         # Writers that wait for a lock must not take the last connection from the readers.
         size, overflow = settings.database_pool_size, settings.database_pool_overflow
         self._writers = asyncio.Semaphore(max(1, min(size, size + overflow - 1)))
@@ -123,6 +127,8 @@ class Database:
             started = perf_counter()
             async with self._reads.connect() as connection:
                 self._metrics.wait.observe(perf_counter() - started)
+                if self._time_outs is not None:
+                    await connection.execute(self._time_outs)
                 yield connection
 
     async def check(self) -> None:
@@ -143,13 +149,14 @@ class Database:
 
         The driver does not know of that before it is used. Nothing has been done yet, so nothing is done twice.
         """
+        first = text("SELECT 1") if self._time_outs is None else self._time_outs
         try:
-            await session.execute(text("SELECT 1"))
+            await session.execute(first)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
             await session.rollback()
-            await session.execute(text("SELECT 1"))
+            await session.execute(first)
 
     async def _wait_to_write(self) -> None:
         try:
@@ -171,9 +178,24 @@ class Database:
                 "database unavailable",
                 reason=reason,
                 cause=repr(getattr(error, "orig", None) or error),
-                **({"advice": "run: python -m app migrate"} if reason == "schema" else {}),
+                **advice(error, reason),
             )
             raise DatabaseUnavailableError(reason) from error
+
+
+def advice(error: BaseException, reason: str) -> dict[str, str]:
+    """What to do, for the log, where that is known."""
+    if reason == "schema":
+        return {"advice": "run: python -m app migrate"}
+    if "unsupported startup parameter" in str(error):
+        return {"advice": "behind a pooler set APP_DATABASE_POOLER=transaction"}
+    return {}
+
+
+def set_time_outs(settings: Settings) -> str:
+    """A statement that gives the transaction it is in the time-outs that a connection would have."""
+    wanted = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in time_outs(settings).items())
+    return f"SELECT {wanted}"
 
 
 def is_unavailable(error: BaseException) -> bool:

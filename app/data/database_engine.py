@@ -13,6 +13,13 @@ from app.data.connection_urls import parse_database_url
 from app.settings import Settings
 from app.watched_file import WatchedFile
 
+# Each transaction may be on another of the server's connections: what is prepared on one is not on the next. So nothing
+# is kept, and nothing has a name that would be left behind there. And poolers refuse most startup parameters.
+THROUGH_A_POOLER: dict[str, Any] = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": lambda: "",
+}
 READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
 
 
@@ -32,16 +39,13 @@ def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
             "pool_recycle": 1800,
         } | options
     timeout = settings.database_statement_timeout_seconds
-    milliseconds = int(timeout * 1000)
     connect_args = {
         "timeout": settings.database_connect_timeout_seconds,
         "command_timeout": timeout + 1,  # for a server that no longer answers at all
-        "server_settings": {
-            "application_name": "shipshape",
-            "statement_timeout": str(milliseconds),
-            "idle_in_transaction_session_timeout": str(2 * milliseconds),
-        },
+        "server_settings": {"application_name": "shipshape", **time_outs(settings)},
     } | options.pop("connect_args", {})
+    if settings.database_pooler == "transaction":
+        connect_args |= THROUGH_A_POOLER | {"server_settings": {"application_name": "shipshape"}}
     engine = create_async_engine(settings.database, connect_args=connect_args, **options)
     event.listen(engine.sync_engine, "connect", _keep_alive)
     event.listen(engine.sync_engine, "checkout", _replace_if_closed)
@@ -50,6 +54,15 @@ def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
     if file := settings.secret_file("database_url"):
         _follow(engine, WatchedFile(file, lambda text: _same_kind(text, settings.database), settings.database))
     return engine
+
+
+def time_outs(settings: Settings) -> dict[str, str]:
+    """PostgreSQL's settings that end what takes too long, in milliseconds."""
+    milliseconds = int(settings.database_statement_timeout_seconds * 1000)
+    return {
+        "statement_timeout": str(milliseconds),
+        "idle_in_transaction_session_timeout": str(2 * milliseconds),
+    }
 
 
 def _follow(engine: AsyncEngine, url: WatchedFile[URL]) -> None:

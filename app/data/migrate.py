@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import Connection, text
@@ -135,7 +135,7 @@ async def _reach(engine: AsyncEngine, deadline: Deadline) -> None:
 
 @asynccontextmanager
 async def _lock(connection: AsyncConnection, deadline: Deadline) -> AsyncIterator[None]:
-    """PostgreSQL's advisory lock, held by the session.
+    """PostgreSQL's advisory lock, held by a transaction: with a pooler in between, a session's would be left behind.
 
     Asked for again and again rather than waited for: a statement that waits holds a snapshot, and
     CREATE INDEX CONCURRENTLY in the migration that holds the lock would wait for that in turn.
@@ -143,14 +143,15 @@ async def _lock(connection: AsyncConnection, deadline: Deadline) -> AsyncIterato
     if connection.dialect.name == "sqlite":
         yield
         return
-    await connection.execution_options(isolation_level="AUTOCOMMIT")
-    while not await connection.scalar(text(f"SELECT pg_try_advisory_lock({LOCK})")):
+    while not await connection.scalar(text(f"SELECT pg_try_advisory_xact_lock({LOCK})")):
+        await connection.rollback()
         log.info("waiting for another migration")
         await deadline.poll(
             f"Another migration has held the database's lock for {deadline.seconds:g} s. "
             "Wait for it to end, or raise APP_MIGRATE_WAIT_SECONDS."
         )
-    try:
-        yield
-    finally:
-        await connection.execute(text(f"SELECT pg_advisory_unlock({LOCK})"))
+    # As a simple query it also closes the portal of the statement before (PostgreSQL, 55.2.3), which has a snapshot.
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    yield
+    await connection.rollback()

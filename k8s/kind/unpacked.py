@@ -18,11 +18,11 @@ class Unpacked:
 
     def command(self, program: str) -> list[str] | None:
         """The command that runs a program: that of the PATH, or else the unpacked one; None if there is none yet."""
-        if found := shutil.which(program):
-            return [found]
-        if not (self.folder / "usr/bin" / program).exists():
-            return None
-        return packages.command(self.folder, f"usr/bin/{program}")
+        if on_path := shutil.which(program):
+            return [on_path]
+        files = (f"usr/bin/{program}", f"usr/sbin/{program}")
+        found = next((file for file in files if (self.folder / file).exists()), None)
+        return packages.command(self.folder, found) if found else None
 
     def obtain(self, program: str) -> list[str] | None:
         """The same, fetched before if there is none and we are root on Debian. Raises Failure."""

@@ -1,12 +1,16 @@
 """Real servers for the tests, each of our own on a free port of 127.0.0.1, which a test may stop and start."""
 
+import os
 import signal
+import socket
+import subprocess
+import time
 from pathlib import Path
 
 from delivery import servers
 from delivery.servers import free_port
 
-__all__ = ["PostgreSQL", "Valkey", "free_port"]
+__all__ = ["PgBouncer", "PostgreSQL", "Valkey", "free_port"]
 
 PASSWORD = "secret"
 
@@ -20,6 +24,59 @@ class PostgreSQL(servers.PostgreSQL):
 
     def stop(self, mode: str = "immediate") -> None:
         super().stop(mode)
+
+
+class PgBouncer:
+    """A pooler in transaction mode with two connections to a database's server. `options` are its own."""
+
+    def __init__(self, program: list[str], directory: Path, server: PostgreSQL, **options: object) -> None:
+        self.program = program
+        self.directory = directory
+        self.server = server
+        self.port = free_port()
+        self.options = options
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "pool_mode": "transaction",
+            "default_pool_size": 2,
+            "logfile": self.directory / "log",
+            **self.options,
+        }
+        to = f"host=127.0.0.1 port={self.server.port} user=links password={self.server.password}"
+        lines = ["[databases]", f"* = {to}", "[pgbouncer]", *(f"{name} = {value}" for name, value in settings.items())]
+        (self.directory / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
+        # It refuses to be run by root, and a test's own folder is root's.
+        user = ["--user=nobody"] if os.geteuid() == 0 else []
+        (self.directory / "log").touch()
+        (self.directory / "log").chmod(0o666)
+        argv = [*self.program, "--quiet", *user, str(self.directory / "pgbouncer.ini")]
+        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while not self._listens():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PgBouncer did not start: {(self.directory / 'log').read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait(20)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://links@127.0.0.1:{self.port}/{database}"
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
 
 class Valkey(servers.Valkey):

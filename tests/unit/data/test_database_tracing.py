@@ -62,7 +62,7 @@ async def test_each_statement_is_a_span_without_its_values(
     exporter.clear()
     await read(database, "SELECT relname FROM pg_class WHERE relname = :name", name="secret")
     with pytest.raises(DBAPIError):
-        await read(database, "SELECT 'secret' FROM nowhere")
+        await read(database, "SELECT no_such_function('secret')")
     good, bad = exporter.get_finished_spans()
     url = postgresql_settings.database
     attributes = {"db.system.name": "postgresql", "server.address": "127.0.0.1", "db.namespace": url.database}
