@@ -26,7 +26,10 @@ log = structlog.get_logger("app.data.database")
 # before a migration (the driver then forgets its plans), 25006 read only (a former primary), 25P03 idle too long,
 # 26000 and 42P05 a pooler that mixes up prepared statements, 28 password (it is being changed), 40 deadlock,
 # 42P01 and 42703 no such table or column yet, 53 resources, 55P03 lock, 57 shutdown or time-out, 58 the server's disk.
-UNAVAILABLE = tuple("08 0A000 25006 25P03 26000 28 40 42703 42P01 42P05 53 55P03 57 58".split())
+UNAVAILABLE = (
+    *("08", "0A000", "25006", "25P03", "26000", "28", "40"),
+    *("42703", "42P01", "42P05", "53", "55P03", "57", "58"),
+)
 REASONS = {"57014": "statement_timeout", "25006": "read_only", "42P01": "schema", "42703": "schema"}
 NO_SUCH = ("no such table", "no such column")  # SQLite's words, which has no codes for them
 
