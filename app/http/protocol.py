@@ -29,6 +29,9 @@ LINGER_SECONDS = 2
 # How much of a body is read, and thrown away, after the answer to its request. Most clients look for an answer only
 # when they have sent all. It is for as long as a head may take.
 LINGER_BYTES = 64 * 1024 * 1024
+# What is parsed at once. Requests that arrive while one is answered wait as bytes, but for those of one such piece: as
+# requests they take a hundred times as much memory.
+PIECE_BYTES = 4096
 
 # Reason, as in the metric: status and what the client is told.
 REFUSALS = {
@@ -97,6 +100,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.refused = False
         """Whether nothing that still comes is of interest."""
         self._unwanted_bytes = 0  # received since
+        self._held = b""  # received, and not parsed before the requests that wait are answered
         self._delivered = False  # whether the bytes being parsed completed a head or brought some of a body
         self._undelivered_bytes = 0  # received since
         self._waiting_since: float | None = None
@@ -114,8 +118,33 @@ class HttpProtocol(HttpToolsProtocol):
             if self._unwanted_bytes > LINGER_BYTES:
                 self.transport.abort()
             return
+        if self._held or self.pipeline:
+            self._hold(self._held + data)
+            return
+        self._take(data)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._held and not self.transport.is_closing():
+            self.flow.pause_reading()
+            if not self.pipeline:
+                self.loop.call_soon(self._take_held)
+
+    def _take_held(self) -> None:
+        held, self._held = self._held, b""
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        if not self.refused and not self.transport.is_closing():
+            self._take(held)
+
+    def _hold(self, data: bytes) -> None:
+        self._held = data
+        self.flow.pause_reading()
+
+    def _take(self, data: bytes) -> None:
+        """Parse what has arrived, for as long as no request waits for another one's answer."""
         room = self.limits.max_head_bytes - self._undelivered_bytes
-        if len(data) <= room:
+        if len(data) <= min(room, PIECE_BYTES):
             self._parse(data)
             return
         # In pieces, so that the parser never buffers more than the limit.
@@ -124,8 +153,12 @@ class HttpProtocol(HttpToolsProtocol):
             if not room:
                 self._refuse("head_too_large")
                 return
-            self._parse(rest[:room])
-            rest = rest[room:]
+            if self.pipeline:
+                self._hold(bytes(rest))
+                return
+            size = min(room, PIECE_BYTES)
+            self._parse(rest[:size])
+            rest = rest[size:]
             room = self.limits.max_head_bytes - self._undelivered_bytes
 
     def _parse(self, data: bytes | memoryview) -> None:

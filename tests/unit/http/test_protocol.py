@@ -290,6 +290,30 @@ async def test_pipelined_requests_are_not_one_head(serve: Callable[..., Awaitabl
     assert [(await connection.answer()).status for _ in range(200)] == [200] * 200
 
 
+@pytest.mark.parametrize("requests", [2_000, 20_000])
+async def test_requests_that_wait_are_bounded(
+    serve: Callable[..., Awaitable[Wire]], until: Until, requests: int
+) -> None:
+    """With uvicorn 0.54.0 alone each of them was a request at once, of some kilobytes."""
+    go_on = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await go_on.wait()
+        await echo(scope, receive, send)
+
+    wire = await serve(slow)
+    connection = await wire.connect()
+    ours: Any = next(iter(wire.server.server_state.connections))
+    connection.writer.write((GET + b"\r\n") * requests)
+    await until(lambda: ours.flow.read_paused)
+    assert len(ours.pipeline) < http_protocol.PIECE_BYTES // len(GET) + 2
+    assert len(ours._held) <= 512 * 1024
+    go_on.set()
+    assert [(await connection.answer()).status for _ in range(requests)] == [200] * requests
+    assert (await connection.ask(GET + b"\r\n")).status == 200
+
+
 async def test_a_long_target(wire: Wire) -> None:
     target = b"/" + b"x" * (MAX_TARGET_BYTES - 1)
     assert (await (await wire.connect()).ask(b"GET " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n")).status == 200
