@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from opentelemetry.trace import SpanKind, StatusCode, get_tracer
@@ -24,6 +24,8 @@ log = structlog.get_logger("app.data.valkey")
 
 T = TypeVar("T")
 
+# After a failover connections still lead to what was the primary. They are dropped, and the next ones made by the name.
+REPLICA = "it takes no writes: is this a former primary?"
 BREAK_SECONDS = 1.0  # what a server that does not answer costs: one time-out in this time, whatever the load
 SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
@@ -91,6 +93,9 @@ class Valkey:
         except (TimeoutError, self._errors.TimeoutError) as error:
             outcome = "timeout"
             raise self._failed(f"no answer within {self._seconds:g} s") from error
+        except self._errors.ReadOnlyError as error:
+            outcome = "read_only"
+            raise self._failed(REPLICA) from error
         except self._errors.ResponseError as error:
             outcome = "refused"
             raise self._refused(str(error)) from error
@@ -108,8 +113,18 @@ class Valkey:
         return answer
 
     async def check(self) -> None:
-        """Raises: ValkeyUnavailableError."""
-        await self.call("check", lambda client: client.ping())
+        """Raises: ValkeyUnavailableError, also if it is there and takes no writes."""
+        if await self.call("check", self._role) in ("slave", b"slave"):
+            raise self._failed(REPLICA)
+
+    async def _role(self, client: "Client") -> object:
+        """What the server is in its replication; None if it does not tell this user, and answers."""
+        try:
+            answer: Any = await client.execute_command("ROLE")  # type: ignore[no-untyped-call]
+            return answer[0]
+        except self._errors.ResponseError:
+            await client.ping()
+            return None
 
     async def close(self) -> None:
         with contextlib.suppress(OSError, self._errors.ValkeyError):

@@ -6,13 +6,13 @@ from typing import Any
 
 from valkey.asyncio import BlockingConnectionPool, Connection, SSLConnection, Valkey
 from valkey.asyncio.connection import AbstractConnection, parse_url
-from valkey.exceptions import ResponseError, TimeoutError, ValkeyError  # noqa: A004  # its own time-out
+from valkey.exceptions import ReadOnlyError, ResponseError, TimeoutError, ValkeyError  # noqa: A004  # its own time-out
 
 from app.data import keepalive
 from app.data.connection_urls import parse_valkey_url
 from app.watched_file import WatchedFile
 
-__all__ = ["ResponseError", "TimeoutError", "Valkey", "ValkeyError", "create_client"]
+__all__ = ["ReadOnlyError", "ResponseError", "TimeoutError", "Valkey", "ValkeyError", "create_client"]
 
 MAX_CONNECTIONS = 20
 

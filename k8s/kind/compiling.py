@@ -1,5 +1,6 @@
 """`go build`, showing while it runs how much of what it has to compile is compiled."""
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +17,27 @@ def go_build(
     step: Step, flags: Sequence[str], packages: Sequence[str], *, log: str, cwd: Path, env: Mapping[str, str]
 ) -> None:
     """Build the packages, each of them a program. Raises CommandFailed."""
+    env = {**env, **room(Path("/proc/meminfo"))}
     step.detail = "fetching modules"
     share = Share(step, to_compile([*flags, *packages], cwd=cwd, env=env), packages)
     run(["go", "build", *flags, "-v", *packages], log=log, cwd=cwd, env=env, each_line=share.named)
     step.detail = ""
+
+
+def room(meminfo: Path) -> dict[str, str]:
+    """The compiler's own garbage collector is left out for as long as there is memory: it takes a tenth of the time.
+
+    Each of the processes that `go build` runs at once gets a share of what is available; beyond that it collects.
+    Without a word on memory, as outside Linux, nothing is set.
+    """
+    try:
+        found = re.search(r"(?m)^MemAvailable: +(\d+) kB$", meminfo.read_text())
+    except OSError:
+        found = None
+    if not found:
+        return {}
+    share = int(found[1]) // 1024 // ((os.cpu_count() or 1) + 1)
+    return {"GOGC": "off", "GOMEMLIMIT": f"{share}MiB"}
 
 
 def to_compile(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> set[str]:

@@ -179,6 +179,47 @@ async def test_recovers_from_a_restart(client: Valkey, valkey: Server) -> None:
     assert await asyncio.gather(*(get(client) for _ in range(10))) == [None] * 10
 
 
+@pytest.mark.usefixtures("quick_trials")
+async def test_a_former_primary_is_left(client: Valkey, valkey: Server, registry: CollectorRegistry) -> None:
+    """It goes on answering, PING too, and refuses each write for as long as it lives."""
+
+    async def of_connection() -> object:
+        return await client.call("id", lambda server: server.client_id())
+
+    before = await of_connection()
+    valkey.execute("REPLICAOF", "127.0.0.1", str(free_port()))
+    try:
+        with pytest.raises(ValkeyUnavailableError, match="takes no writes"):
+            await put(client)
+        calls = {"operation": "put", "outcome": "read_only"}
+        assert registry.get_sample_value("valkey_calls_total", calls) == 1
+        async with asyncio.timeout(10):
+            while await _refusal(client.check) != valkey_module.REPLICA:  # noqa: ASYNC110  # it is left alone at first
+                await asyncio.sleep(0.01)
+    finally:
+        valkey.execute("REPLICAOF", "NO", "ONE")
+    async with asyncio.timeout(10):
+        while await _refusal(client.check):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await of_connection() != before
+
+
+async def _refusal(ask: Callable[[], Awaitable[object]]) -> str:
+    try:
+        await ask()
+    except ValkeyUnavailableError as error:
+        return str(error)
+    return ""
+
+
+async def test_a_user_who_may_not_ask_for_roles_is_answered_too(client: Valkey, valkey: Server) -> None:
+    valkey.execute("ACL", "SETUSER", "default", "-role")
+    try:
+        await client.check()
+    finally:
+        valkey.execute("ACL", "SETUSER", "default", "+role")
+
+
 async def test_a_restart_between_two_calls_is_not_noticed(client: Valkey, valkey: Server) -> None:
     await put(client)
     await asyncio.to_thread(valkey.stop)

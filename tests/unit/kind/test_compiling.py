@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from k8s.kind.compiling import Share, go_build, to_compile
+from k8s.kind.compiling import Share, go_build, room, to_compile
 from k8s.kind.process import CommandFailed
 from k8s.kind.programs import GO_ENV
 from k8s.kind.progress import Step
@@ -96,3 +96,11 @@ def test_what_another_build_compiles_meanwhile_counts_too() -> None:
     assert (step.done, step.detail) == (2, "")
     share.named("two")
     assert (step.done, step.total, step.detail) == (5, 5, "linking")
+
+
+def test_the_compiler_keeps_its_garbage_while_there_is_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       16384000 kB\nMemAvailable:    8192000 kB\n")
+    assert room(meminfo) == {"GOGC": "off", "GOMEMLIMIT": "2000MiB"}
+    assert room(tmp_path / "none") == {}
