@@ -175,7 +175,15 @@ def _judged(node: Any, own: list[Record], started: float) -> list[Record]:
 
 # After what they look back at; then what brings many resource definitions, which keep the API server busy; at the very
 # end what stops nodes.
-LAST = ["test_quiet", "test_dashboards", "test_alerts", "test_overload", "test_admission", "test_recovery"]
+LAST = [
+    "test_quiet",
+    "test_dashboards",
+    "test_alerts",
+    "test_overload",
+    "test_outages",
+    "test_admission",
+    "test_recovery",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

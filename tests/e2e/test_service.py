@@ -127,46 +127,6 @@ def test_ingress_tells_who_asks(owner: httpx.Client, core: client.CoreV1Api, rep
     report("the client's address in the log is the client's", note=str(address))
 
 
-def postgresql(apps: client.AppsV1Api) -> client.V1StatefulSetStatus:
-    return apps.read_namespaced_stateful_set("postgresql", "data").status
-
-
-@pytest.fixture
-def without_database(apps: client.AppsV1Api, link: str) -> Iterator[None]:
-    """The database stops once there is a link to follow."""
-    del link
-    apps.patch_namespaced_stateful_set_scale("postgresql", "data", {"spec": {"replicas": 0}})
-    wait_for("no database", lambda: not postgresql(apps).replicas)
-    try:
-        yield
-    finally:
-        apps.patch_namespaced_stateful_set_scale("postgresql", "data", {"spec": {"replicas": 1}})
-        wait_for("the database again", lambda: postgresql(apps).ready_replicas)
-
-
-@pytest.mark.usefixtures("without_database")
-def test_without_a_database_pods_stay_ready_and_say_503_themselves(
-    owner: httpx.Client, core: client.CoreV1Api, load: Callable[..., Load], report: Callable[..., None]
-) -> None:
-    """Unready all at once, they would leave the answer to the ingress, which knew nothing but 404."""
-
-    def all_know() -> bool:
-        return all('"database":"ok"' not in management(core, pod, "readyz") for pod in pod_names(core))
-
-    with under(load()) as running:
-        wait_for("every pod knows", all_know)
-        more = running.sent + 10 * 100  # ten seconds: a readiness probe that failed three times would count by then
-        running.sent_at_least(more)
-        refused = owner.post("/api/v1/links", json={"url": "https://example.com/"})
-    assert {reason for _, reason in running.result.failures} == {"status 503 of the service"}
-    assert refused.status_code == 503
-    assert refused.headers["Content-Type"] == "application/problem+json"
-    assert int(refused.headers["Retry-After"]) > 0
-    pods = core.list_namespaced_pod("links", label_selector=PODS).items
-    assert all(status.ready for pod in pods for status in pod.status.container_statuses)
-    report("the database is gone: the pods stay ready", note=f"{running.result.failed} answers of 503, no other")
-
-
 def test_a_service_without_pods_is_unavailable_and_not_unknown(
     stack: up.Stack, web: httpx.Client, report: Callable[..., None]
 ) -> None:
