@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app bench delivery grafana k8s requirements tests charts
 
-.PHONY: help up down doctor load dashboards images image test lint unit chart rules grafana judges e2e bench overload profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests workflows sign verify pin version release-notes package outputs summary rehearsal
+.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests workflows sign verify pin version release-notes package outputs summary rehearsal
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,11 @@ images: $(VENV) ## Only build what is missing of the cluster's images and tools
 
 test: $(VENV) ## Lint, types, unit and chart tests, then end to end on a cluster of their own
 	@$(RUN) -m tests.run
+
+quick: $(VENV) tools ## Before each commit: linters, types, and every test that takes less than a moment (a minute and a half)
+	@$(RUN) -m tests.rules.programs
+	@$(RUN) -m delivery tools actionlint
+	@$(RUN) -m tests.quick
 
 lint: $(VENV) ## Linters, formatter, types
 	$(VENV)/bin/ruff check $(PATHS)
