@@ -1,6 +1,8 @@
-"""`make test`: every check in an order that finds mistakes soon, with the images built meanwhile.
+"""`make test`: every check in an order that finds mistakes soon.
 
-Each step says what it does and how long it took. The end-to-end tests come last, so pytest's closing line does too.
+What measures time, or is soon done, runs in the foreground. Beside it, giving way to it, images and tools are built,
+and then those tests run that need them and no cluster. Each step says what it does and how long it took. The end-to-end
+tests come last, so pytest's closing line does too.
 """
 
 import os
@@ -23,7 +25,17 @@ from tests.rules import programs
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
 COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]
-IMAGES_LOG = LOGS / "images.log"
+BESIDE_LOG = LOGS / "beside.log"
+BESIDE: dict[str, list[str]] = {
+    "Images of the cluster": [sys.executable, "-m", "k8s", "images"],
+    "Judges of the chart": [sys.executable, "-m", "tests.judges.tools"],
+    "Tools of the delivery": [sys.executable, "-m", "delivery", "tools"],
+    "Tests of the chart and of deploys": [*PYTEST, "tests/chart", "tests/deploy"],
+    "Tests of what judges an image, and of make dev": [*PYTEST, "tests/supply"],
+    "Tests of the rules, alerts and runbooks": [*PYTEST, "tests/rules"],
+    "Tests of the dashboards, with a real Prometheus": [*PYTEST, "tests/grafana"],
+    "What the judges say of the chart": [*PYTEST, "tests/judges"],
+}
 
 
 def say(line: str) -> None:
@@ -31,17 +43,11 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def images_in_the_background() -> Iterator["subprocess.Popen[bytes]"]:
-    """Build what is missing of the images, then of the chart's judges and of the delivery's tools, while the tests run
-    that need none.
-
-    Ended with us, whatever happens.
-    """
+def beside() -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the steps of BESIDE in the background. Ended with us, whatever happens."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    all_of_them = '"$0" -m k8s images && "$0" -m tests.judges.tools && exec "$0" -m delivery tools'
-    with IMAGES_LOG.open("wb") as log:
-        # The tests measure time: they go first.
-        process = background.start(["sh", "-c", all_of_them, sys.executable], log=log)
+    with BESIDE_LOG.open("wb") as log:
+        process = background.start([sys.executable, "-m", "tests.run", "beside"], log=log)
     try:
         yield process
     finally:
@@ -95,11 +101,11 @@ def provide_engine() -> None:
         engine.ensure(progress)
 
 
-def wait_for_images(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for the builds, showing what they say, so that a long wait is not a silent one."""
-    say(f"\n=== Images and tools: wait for what is still being built ({shown(IMAGES_LOG)})")
+def wait_for(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for what runs beside, showing what it says, so that a long wait is not a silent one."""
+    say(f"\n=== What has run beside that ({shown(BESIDE_LOG)})")
     started = time.monotonic()
-    with IMAGES_LOG.open(encoding="utf-8") as log:
+    with BESIDE_LOG.open(encoding="utf-8") as log:
         while True:
             line = log.readline()
             if line:
@@ -109,12 +115,16 @@ def wait_for_images(process: "subprocess.Popen[bytes]") -> None:
             else:
                 time.sleep(0.2)
         sys.stdout.write(log.read())
-    say(f"=== Images and tools: waited {spell(time.monotonic() - started)}")
+    say(f"=== What has run beside that: waited {spell(time.monotonic() - started)}")
     if process.returncode:
         sys.exit(process.returncode)
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
+    if arguments == ["beside"]:
+        for what, argv in BESIDE.items():
+            step(what, argv)
+        return
     os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
     started = time.monotonic()
     try:
@@ -125,17 +135,12 @@ def main() -> None:
         provide_engine()
     except Failure as error:
         sys.exit(str(error))
-    with images_in_the_background() as images:
+    with beside() as others:
         step("Linters, formatter, types", ["make", "--no-print-directory", "lint"])
         step("Pipelines, versions and locks", ["make", "--no-print-directory", "workflows"])
         step("Unit and integration tests", [*PYTEST, "tests/unit", "--ignore=tests/unit/kind", *COVERAGE])
-        wait_for_images(images)
-    tools_and_chart = ["tests/unit/kind", "tests/chart", "tests/deploy"]
-    step("Tests of the cluster's tools, of the chart and of deploys", [*PYTEST, *tools_and_chart])
-    step("Tests of what judges an image, and of make dev", [*PYTEST, "tests/supply"])
-    step("Tests of the rules, alerts and runbooks", [*PYTEST, "tests/rules"])
-    step("Tests of the dashboards, with a real Prometheus", [*PYTEST, "tests/grafana"])
-    step("What the judges say of the chart", [*PYTEST, "tests/judges"])
+        step("Tests of the cluster's tools", [*PYTEST, "tests/unit/kind"])
+        wait_for(others)
     say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 45 minutes")
     step_last = [*PYTEST, "--verbose", "tests/e2e"]
     # In place of this process: what pytest prints last is what `make test` prints last.
@@ -144,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
