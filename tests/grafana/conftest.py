@@ -93,10 +93,12 @@ def idle(prometheus: Prometheus) -> list[Answer]:
 def busy(idle: list[Answer], service: App, prometheus: Prometheus) -> Iterator[list[Answer]]:
     """And of one that is in use, and fails now and then. They go into the report."""
     assert idle
-    failing = 'rate(http_request_duration_seconds_count{job="links", status="500"}[4s]) > 0'
+    # All that `use` does. An error counts from its first on, anything else from its second scrape on.
+    rates = 'rate(http_request_duration_seconds_count{job="links", status=~"307|404|500"}[4s])'
+    seen = f"count(sum by (status) ({rates}) > 0) == 3"
     headers = {"Authorization": f"Bearer {token(service)}"}
     with httpx.Client(base_url=f"http://{service.public}", headers=headers) as user:
-        until(lambda: use(user, service) and bool(prometheus.series(failing)))
+        until(lambda: use(user, service) and bool(prometheus.series(seen)))
     answers = [Answer(query, prometheus.series(query.expression)) for query in of(LINKS)]
     yield answers
     report(answers)
