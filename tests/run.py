@@ -141,7 +141,7 @@ def main(arguments: list[str]) -> None:
         step("Unit and integration tests", [*PYTEST, "tests/unit", "--ignore=tests/unit/kind", *COVERAGE])
         step("Tests of the cluster's tools", [*PYTEST, "tests/unit/kind"])
         wait_for(others)
-    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 45 minutes")
+    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 50 minutes")
     step_last = [*PYTEST, "--verbose", "tests/e2e"]
     # In place of this process: what pytest prints last is what `make test` prints last.
     sys.stdout.flush()
