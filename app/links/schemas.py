@@ -24,6 +24,12 @@ def _rfc3339(value: object) -> object:
     return value
 
 
+def _linkable(text: str) -> str:
+    """As it was sent. Checked here already so that one answer names all that is wrong with a body."""
+    urls.parse(text)
+    return text
+
+
 # What is only in the schema is checked elsewhere, with better sentences.
 LongUrl = Annotated[
     str,
@@ -34,6 +40,7 @@ LongUrl = Annotated[
         examples=[URL],
         json_schema_extra={"format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]"},
     ),
+    AfterValidator(_linkable),
 ]
 ChosenSlug = Annotated[
     str,

@@ -25,26 +25,33 @@ class UrlPolicy:
         """`text` as a browser understands it: host in ASCII and lower case, path percent-encoded.
 
         Raises:
-            ValueError: it is no absolute http or https URL, holds credentials, is too long, or leads
-                back to this service. The message is a sentence for the client.
+            ValueError: as `parse`, or it leads back to this service. The message is a sentence for the client.
         """
-        if FORBIDDEN.search(text):
-            raise ValueError("The URL holds a space, a backslash or a control character.")
-        try:
-            url: Url = WHATWG.validate_python(text)
-        except ValidationError:
-            raise ValueError("This is not an absolute URL such as https://example.com/page.") from None
-        # The standard makes an absolute URL of https:example.com and of https:///example.com too.
-        if not ABSOLUTE.match(text):
-            raise ValueError("Only URLs that begin with http:// or https:// and a host can be linked to.")
-        if "@" in re.split(r"[/?#]", text, maxsplit=3)[2]:
-            raise ValueError("The URL holds a user name or password.")
-        if len(str(url)) > MAX_CHARACTERS:
-            raise ValueError(f"The URL exceeds {MAX_CHARACTERS} characters.")
+        url = parse(text)
         host = _host(url)
         if host in self._own or host.endswith(self._suffixes):
             raise ValueError("The URL leads back to this service.")
         return str(url)
+
+
+def parse(text: str) -> Url:
+    """Raises:
+    ValueError: it is no absolute http or https URL, holds credentials, or is too long; with a sentence for the client.
+    """
+    if FORBIDDEN.search(text):
+        raise ValueError("The URL holds a space, a backslash or a control character.")
+    try:
+        url: Url = WHATWG.validate_python(text)
+    except ValidationError:
+        raise ValueError("This is not an absolute URL such as https://example.com/page.") from None
+    # The standard makes an absolute URL of https:example.com and of https:///example.com too.
+    if not ABSOLUTE.match(text):
+        raise ValueError("Only URLs that begin with http:// or https:// and a host can be linked to.")
+    if "@" in re.split(r"[/?#]", text, maxsplit=3)[2]:
+        raise ValueError("The URL holds a user name or password.")
+    if len(str(url)) > MAX_CHARACTERS:
+        raise ValueError(f"The URL exceeds {MAX_CHARACTERS} characters.")
+    return url
 
 
 def _host(url: Url) -> str:

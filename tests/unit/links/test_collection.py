@@ -96,9 +96,19 @@ class TestMaking:
         assert error["pointer"] == pointer
         assert error["detail"].startswith(detail)
 
-    async def test_everything_wrong_is_said_at_once(self, alice: httpx.AsyncClient) -> None:
-        found = errors(await alice.post(LINKS, json={"url": "ftp://a", "expires_at": in_days(-1)}))
-        assert [error["pointer"] for error in found] == ["#/url", "#/expires_at"]
+    @pytest.mark.parametrize(
+        ("body", "pointers"),
+        [
+            ({"url": "ftp://a", "z": 1, "slug": "a b"}, ["#/url", "#/slug", "#/z"]),
+            ({"url": "https://links.example.com/x", "expires_at": -1}, ["#/url", "#/expires_at"]),
+        ],
+    )
+    async def test_everything_wrong_is_said_at_once(
+        self, alice: httpx.AsyncClient, body: dict[str, Any], pointers: list[str]
+    ) -> None:
+        sent = body | ({"expires_at": in_days(-1)} if "expires_at" in body else {})
+        found = errors(await alice.post(LINKS, json=sent))
+        assert [error["pointer"] for error in found] == pointers
 
     @pytest.mark.parametrize(("client", "status"), [("as_anyone", 401), ("as_reader", 403)])
     async def test_needs_the_scope(self, as_user: Client, client: str, status: int) -> None:
