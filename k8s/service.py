@@ -17,9 +17,10 @@ from k8s.certificates import Pair, ensure_authority, ensure_server
 from k8s.kind.cluster import Cluster
 from k8s.kind.engine import buildx, push_options
 from k8s.kind.paths import BUILD, CHART, PLATFORM, ROOT
-from k8s.kind.process import CommandFailed, Failure, output, run, succeeds
+from k8s.kind.process import CommandFailed, Failure, output, run
 from k8s.kind.progress import Progress
 from k8s.kind.registry import Registry
+from k8s.platform import pods
 from k8s.platform.apply import Platform
 from k8s.release import Release
 
@@ -155,17 +156,7 @@ class Service:
             return client.get(url, headers=headers, extensions={"sni_hostname": HOST}).status_code
 
     def what_pods_say(self) -> str:
-        """The state of the release's pods, and the last lines of those that do not run."""
-        kubectl = [*self.cluster.kubectl, "-n", NAMESPACE]
-        said = [output([*kubectl, "get", "pods", "-o", "wide"])]
-        pods = json.loads(output([*kubectl, "get", "pods", "-o", "json"]))["items"]
-        for pod in pods:
-            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
-            if not ready and pod["status"]["phase"] != "Succeeded":
-                name = pod["metadata"]["name"]
-                if succeeds([*kubectl, "logs", name, "--tail=5"]):
-                    said.append(f"{name} says:\n" + output([*kubectl, "logs", name, "--tail=5"]))
-        return "\n".join(said)
+        return pods.say([*self.cluster.kubectl, "-n", NAMESPACE])
 
     def token_command(self) -> str:
         """The command that prints a token which this release accepts."""

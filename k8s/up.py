@@ -3,7 +3,6 @@
 import fcntl
 import json
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,14 +100,12 @@ def up(
     cluster = Cluster(cluster_name, ports, name, kubeconfig)
     cluster.check()  # before builds that take minutes
     local = provide(wanted, source, registry_port, progress)
-    with ThreadPoolExecutor(1) as beside:
-        building = beside.submit(build_image, local, ROOT)  # the nodes are mostly waited for meanwhile
-        cluster.ensure(progress)
-        platform = Platform(cluster, wanted, progress, source, without)
-        platform.apply()
-        with progress.step("build the service's image", 30) as step:
-            image = building.result()
-            step.detail = image.digest[:19]
+    cluster.ensure(progress)
+    platform = Platform(cluster, wanted, progress, source, without)
+    platform.apply()
+    with progress.step("build the service's image", 30) as step:
+        image = build_image(local, ROOT)
+        step.detail = image.digest[:19]
     service = Service(cluster, platform, progress)
     service.prepare()
     platform.wait()

@@ -15,15 +15,14 @@ from pathlib import Path
 from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
 from k8s.kind.progress import spell
 
-MOMENT = 0.3  # seconds
+MOMENT = 0.2  # seconds
 SLOW = ROOT / "tests" / "slow.txt"
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
 # Side by side, of about the same length.
 LANES = {
-    "the app's tests": [*PYTEST, "tests/unit", "--ignore=tests/unit/kind"],
-    "the other tests": [
-        *(*PYTEST, "tests/unit/kind", "tests/chart", "tests/deploy", "tests/grafana", "tests/rules", "tests/supply"),
-        "tests/workflows",
+    "tests of the app and of the tools": [*PYTEST, "tests/unit", "tests/supply", "tests/workflows"],
+    "tests of the chart, its rules and dashboards, and of deploys": [
+        *(*PYTEST, "tests/chart", "tests/deploy", "tests/grafana", "tests/rules"),
     ],
 }
 LINT = ["make", "--no-print-directory", "lint"]

@@ -11,10 +11,11 @@ from pathlib import Path
 from k8s.kind.cluster import Cluster
 from k8s.kind.lock import Lock
 from k8s.kind.paths import CHART, PLATFORM, ROOT
-from k8s.kind.process import output, run, succeeds
+from k8s.kind.process import CommandFailed, Failure, output, run, succeeds
 from k8s.kind.programs import module_dir
 from k8s.kind.progress import Progress
 from k8s.kind.sources import Source
+from k8s.platform import pods
 
 # In the order in which they need one another: resource definitions first.
 DEFINITIONS = ["operator", "gateway-api", "traefik"]
@@ -113,7 +114,10 @@ class Platform:
                     workload,
                     "--timeout=180s",
                 ]
-                run(status, log=self.log)
+                try:
+                    run(status, log=self.log)
+                except CommandFailed as error:
+                    raise Failure(f"{error}\n{pods.say([*self.cluster.kubectl, '-n', namespace])}") from error
             step.detail = ""
 
     def render(self, component: str) -> str:

@@ -8,8 +8,8 @@ from tests import quick
 
 REPORT = """<testsuites><testsuite>
   <testcase classname="tests.workflows.test_quick" name="test_one[a::b]" time="0.5" />
-  <testcase classname="tests.workflows.test_quick.TestMore" name="test_two" time="0.3" />
-  <testcase classname="tests.workflows.test_quick" name="test_three" time="0.29" />
+  <testcase classname="tests.workflows.test_quick.TestMore" name="test_two" time="0.2" />
+  <testcase classname="tests.workflows.test_quick" name="test_three" time="0.19" />
 </testsuite></testsuites>"""
 
 
