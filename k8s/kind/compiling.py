@@ -25,7 +25,7 @@ def go_build(
 
 
 def room(meminfo: Path) -> dict[str, str]:
-    """The compiler's own garbage collector is left out for as long as there is memory: it takes a tenth of the time.
+    """The compiler keeps its garbage for as long as there is memory: collecting it takes time.
 
     Each of the processes that `go build` runs at once gets a share of what is available; beyond that it collects.
     Without a word on memory, as outside Linux, nothing is set.
