@@ -49,6 +49,17 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(send, json.dumps(seen).encode())
 
 
+def echo_after(go_on: asyncio.Event) -> ASGIApp:
+    """The same, but not before it may."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await go_on.wait()
+        await echo(scope, receive, send)
+
+    return app
+
+
 async def answer(send: Send, body: bytes) -> None:
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -296,13 +307,7 @@ async def test_requests_that_wait_are_bounded(
 ) -> None:
     """With uvicorn 0.54.0 alone each of them was a request at once, of some kilobytes."""
     go_on = asyncio.Event()
-
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await go_on.wait()
-        await echo(scope, receive, send)
-
-    wire = await serve(slow)
+    wire = await serve(echo_after(go_on))
     connection = await wire.connect()
     ours: Any = next(iter(wire.server.server_state.connections))
     connection.writer.write((GET + b"\r\n") * requests)
@@ -419,13 +424,7 @@ async def test_an_answer_under_way_is_not_spoilt_by_what_comes_behind(
     serve: Callable[..., Awaitable[Wire]],
 ) -> None:
     go_on = asyncio.Event()
-
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await go_on.wait()
-        await echo(scope, receive, send)
-
-    wire = await serve(slow)
+    wire = await serve(echo_after(go_on))
     connection = await wire.connect()
     await connection.send(GET + b"\r\n" + b"nonsense")
     while not wire.refused("malformed"):  # noqa: ASYNC110
