@@ -108,6 +108,7 @@ def up(
         step.detail = image.digest[:19]
     service = Service(cluster, platform, progress)
     service.prepare()
+    cluster.wait_ready(progress)
     platform.wait()
     if cluster.mend(progress):  # a port is known to lead nowhere only when something serves it
         platform.wait()

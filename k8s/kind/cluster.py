@@ -112,10 +112,27 @@ class Cluster:
         if nodes[0].state not in HOLDS_PORTS:
             self._check_ports()
         mended = containers.mend(nodes, progress, log=f"cluster-{self.name}")
-        if not self._ready():
-            with progress.step(f"wait for the nodes of {self.name}", 30):
-                self._wait_ready()
+        self.wait_ready(progress)
         return bool(mended)
+
+    def wait_ready(self, progress: Progress) -> None:
+        """Wait until all nodes are ready. kind waits for the control plane's alone.
+
+        Raises:
+            Failure: they do not get ready; names those.
+        """
+        if not self._unready():
+            return
+        with progress.step(f"wait for the nodes of {self.name}", 30):
+            deadline = time.monotonic() + START_TIMEOUT
+            while unready := self._unready():
+                if time.monotonic() > deadline:
+                    raise Failure(
+                        f"The cluster {self.name} is there, but not all of its nodes are ready: {', '.join(unready)}. "
+                        f"`docker exec {unready[0]} journalctl --unit=kubelet` says why. To make the cluster anew, "
+                        "without its data: `make down`, `make up`."
+                    )
+                time.sleep(1)
 
     def containers(self) -> list[Container]:
         """The containers of the nodes, running or not; the control plane's first. Raises Failure where they are not
@@ -225,28 +242,18 @@ class Cluster:
             lines = [f"port {self.ports[n]} of 127.0.0.1 is taken: free it, or set {n.upper()}_PORT." for n in taken]
             raise Failure("The cluster cannot publish its ports: " + "\n".join(lines))
 
-    def _wait_ready(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._ready():
-            if time.monotonic() > deadline:
-                raise Failure(
-                    f"The cluster {self.name} is there, but its nodes are not all ready: see `kubectl get nodes` and "
-                    f"`docker logs {self.control_plane}`, or make it anew, without its data: `make down`, `make up`."
-                )
-            time.sleep(1)
-
-    def _ready(self) -> bool:
-        """Whether the API server calls all nodes ready, and has heard of each since it was started: what it says of a
-        node that has ended stays what it was for most of a minute."""
+    def _unready(self) -> list[str]:
+        """The nodes that the API server does not call ready, or has not heard of since they were started: what it says
+        of a node that has ended stays what it was for most of a minute."""
         get = [*self.kubectl, "get", "nodes,leases", "--namespace", LEASES, "--output=json", "--request-timeout=5s"]
         try:
             items = json.loads(output(get))["items"]
         except Failure:
-            return False
+            return self.nodes
         ready = {i["metadata"]["name"] for i in items if i["kind"] == "Node" and _is_ready(i)}
         renewed = {i["metadata"]["name"]: i["spec"]["renewTime"] for i in items if i["kind"] == "Lease"}
         heard = {name: datetime.fromisoformat(when) for name, when in renewed.items()}
-        return all(c.name in ready & heard.keys() and heard[c.name] > c.started for c in self.containers())
+        return [c.name for c in self.containers() if not (c.name in ready & heard.keys() and heard[c.name] > c.started)]
 
 
 def _is_ready(node: dict[str, Any]) -> bool:

@@ -20,6 +20,8 @@ HOURS = 3
 VOLUMES = ("/var/lib/docker", "/root")
 # With the second version of control groups, the engine inside can make groups only below a group without processes:
 # https://docs.kernel.org/admin-guide/cgroup-v2.html#no-internal-process-constraint
+# With both versions mounted, runc makes a group of the second version for each container only where it finds that one
+# mounted, too. Without, the nodes inside share one, and the kubelets of all but the first do not start.
 # It ends by itself, should nobody be left to remove it.
 FIRST_PROCESS = f"""\
 cd /sys/fs/cgroup
@@ -27,6 +29,9 @@ if [ -f cgroup.controllers ]; then
   mkdir -p first
   for process in $(cat cgroup.procs); do echo "$process" > first/cgroup.procs 2>/dev/null || true; done
   for controller in $(cat cgroup.controllers); do echo "+$controller" > cgroup.subtree_control || true; done
+elif grep -q "^0::" /proc/self/cgroup; then
+  mkdir -p unified
+  mount -t cgroup2 cgroup2 unified
 fi
 exec sleep {HOURS}h
 """
@@ -75,7 +80,9 @@ def fresh(
     try:
         image = _image(origin, name, progress)
         argv: list[str | Path] = ["docker", "run", "--detach", "--privileged", "--init", "--name", name]
-        argv += ["--label", LABEL, "--hostname", "newcomer", *(f"--volume={path}" for path in VOLUMES)]
+        # The default with the second version of control groups. The machine's own group is the root of what is inside.
+        argv += ["--cgroupns=private", "--hostname", "newcomer", "--label", LABEL]
+        argv += [f"--volume={path}" for path in VOLUMES]
         argv += [f"--volume={goroot}:/usr/local/go:ro", image, "sh", "-c", FIRST_PROCESS]
         run(argv, log=LOG)
         yield Machine(name, environment)
