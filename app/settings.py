@@ -127,7 +127,8 @@ class Settings(BaseSettings):
     cache_shared_seconds: Seconds = 60
     """How long Valkey keeps a redirect."""
     valkey_url: SecretStr | None = None
-    """valkey://:password@host:6379/0, or valkeys:// for TLS; without it nothing is shared between processes."""
+    """valkey://:password@host:6379/0, or valkeys:// for TLS; without it nothing is shared between processes.
+    docs/caches.md says which servers it may lead to."""
     valkey_timeout_seconds: Seconds = 0.25
     """Longest wait for Valkey, after which the database is asked."""
     click_flush_seconds: Seconds = 1

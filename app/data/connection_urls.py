@@ -79,6 +79,9 @@ def parse_valkey_url(text: str) -> str:
     """
     example = "valkey://:password@host:6379/0"
     text = text.strip()
+    scheme, _, rest = text.partition("://")
+    if "sentinel" in scheme or "," in rest.partition("/")[0].rpartition("@")[2]:
+        raise ValueError(f"must name one server, the primary, as in {example}: Sentinels and other nodes are not asked")
     try:
         url = urlsplit(text)
         port_is_valid = url.port is None or url.port > 0

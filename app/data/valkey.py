@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 from opentelemetry.trace import SpanKind, StatusCode, get_tracer
@@ -26,6 +26,13 @@ T = TypeVar("T")
 
 # After a failover connections still lead to what was the primary. They are dropped, and the next ones made by the name.
 REPLICA = "it takes no writes: is this a former primary?"
+# What answers and cannot serve us is asked nothing more but what it is, until it is something else.
+SENTINEL = "it is a Sentinel, which keeps no data: APP_VALKEY_URL must lead to the primary. See docs/caches.md"
+SHARDS = (
+    "other nodes of its cluster have some of the keys: APP_VALKEY_URL must lead to one that has all. See docs/caches.md"
+)
+REDIRECTIONS = ("MOVED ", "ASK ")  # of a cluster's node, to another one
+CHECK = "check"
 BREAK_SECONDS = 1.0  # what a server that does not answer costs: one time-out in this time, whatever the load
 SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
@@ -52,6 +59,7 @@ class Valkey:
         self._seconds = settings.valkey_timeout_seconds
         self._breaker = Breaker(BREAK_SECONDS)
         self._refusal = ""
+        self._unfit = ""  # SENTINEL or SHARDS, if it is that
         self._tracer = get_tracer("app.data.valkey")
         self._calls = Counter("valkey_calls", "Calls by outcome.", ["operation", "outcome"], registry=registry)
         self._duration = Histogram(
@@ -62,8 +70,10 @@ class Valkey:
             registry=registry,
         )
         Gauge(
-            "valkey_breaker_open", "1 while Valkey is left alone because it did not answer.", registry=registry
-        ).set_function(lambda: self._breaker.open)
+            "valkey_breaker_open",
+            "1 while Valkey is left alone because it did not answer, or cannot serve us.",
+            registry=registry,
+        ).set_function(lambda: self._breaker.open or bool(self._unfit))
 
     async def call(self, name: str, operation: "Callable[[Client], Awaitable[T]]", insist: bool = False) -> T:
         """What `operation` gets from the client, as in `call("cache_get", lambda client: client.get(key))`.
@@ -75,6 +85,9 @@ class Valkey:
             ValkeyUnavailableError: after APP_VALKEY_TIMEOUT_SECONDS at the latest. What was asked for may have
                 been done, or may yet be.
         """
+        if self._unfit and name != CHECK:
+            self._calls.labels(name, "skipped").inc()
+            raise ValkeyUnavailableError(self._unfit)
         trial = self._breaker.open
         if not (self._breaker.allows() or insist):
             self._calls.labels(name, "skipped").inc()
@@ -87,7 +100,7 @@ class Valkey:
         try:
             async with asyncio.timeout(self._seconds):
                 if trial:  # the idle connections are likely as dead as the one that failed
-                    await self._client.connection_pool.disconnect(inuse_connections=False)
+                    await self._drop_idle_connections()
                 answer = await operation(self._client)
             outcome = "ok"
         except (TimeoutError, self._errors.TimeoutError) as error:
@@ -97,6 +110,9 @@ class Valkey:
             outcome = "read_only"
             raise self._failed(REPLICA) from error
         except self._errors.ResponseError as error:
+            if str(error).startswith(REDIRECTIONS):  # as from a former primary of a cluster
+                outcome = "moved"
+                raise self._failed(SHARDS) from error
             outcome = "refused"
             raise self._refused(str(error)) from error
         except (OSError, self._errors.ValkeyError) as error:
@@ -113,22 +129,21 @@ class Valkey:
         return answer
 
     async def check(self) -> None:
-        """Raises: ValkeyUnavailableError, also if it is there and takes no writes."""
-        if await self.call("check", self._role) in ("slave", b"slave"):
+        """Raises: ValkeyUnavailableError, also if it is there and takes no writes, or not all keys."""
+        role, shards = await self.call(CHECK, _describe)
+        self._unfit = SENTINEL if role == "sentinel" else SHARDS if shards > 1 else ""
+        if self._unfit:
+            await self._drop_idle_connections()  # so that the next check asks what the name leads to by then
+            raise self._refused(self._unfit)
+        if role == "slave":
             raise self._failed(REPLICA)
-
-    async def _role(self, client: "Client") -> object:
-        """What the server is in its replication; None if it does not tell this user, and answers."""
-        try:
-            answer: Any = await client.execute_command("ROLE")  # type: ignore[no-untyped-call]
-            return answer[0]
-        except self._errors.ResponseError:
-            await client.ping()
-            return None
 
     async def close(self) -> None:
         with contextlib.suppress(OSError, self._errors.ValkeyError):
             await self._client.aclose()
+
+    async def _drop_idle_connections(self) -> None:
+        await self._client.connection_pool.disconnect(inuse_connections=False)
 
     def _answered(self) -> None:
         if self._breaker.open:
@@ -147,3 +162,18 @@ class Valkey:
             log.warning("valkey does not answer, doing without it", cause=cause)
         self._breaker.failed()
         return ValkeyUnavailableError(cause)
+
+
+async def _describe(client: "Client") -> tuple[str, int]:
+    """The server's role in its replication, and how many shards its cluster has.
+
+    "" and 0 where it does not tell this user, and where it is of no cluster.
+    """
+    pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command("ROLE")
+    pipeline.execute_command("CLUSTER INFO")
+    role, cluster = await pipeline.execute(raise_on_error=False)
+    return (
+        "" if isinstance(role, Exception) else role[0].decode(),
+        0 if isinstance(cluster, Exception) else int(cluster["cluster_size"]),
+    )

@@ -8,8 +8,10 @@ Without Valkey each process allows the whole limit by itself. See docs/decisions
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
@@ -25,6 +27,7 @@ log = structlog.get_logger("app.security.shared_counts")
 
 MAX_COUNTERS = 250  # sent at once, for each kind of client: more would hold up the requests
 KEPT_SECONDS = 2 * WINDOW + 10
+TAGGED = len("rate:{f}")
 
 # One script: three commands for each counter take three times as long to write and read. With no keys it is a ping.
 SCRIPT = """
@@ -37,7 +40,14 @@ end
 return answers
 """
 
-Batch = list[tuple[str, Counter, int]]  # kind, counter, and how many of `mine` are known once it is sent
+
+class Count(NamedTuple):
+    """What is sent of one counter: once it is, the others know of `known` requests."""
+
+    kind: str
+    name: str
+    counter: Counter
+    known: int
 
 
 class SharedCounts:
@@ -80,22 +90,20 @@ class SharedCounts:
 
     async def exchange(self, valkey: Valkey) -> None:
         """Send what is new and learn the totals; what cannot be sent now is sent later."""
-        batch: Batch = [
-            (kind, counter, counter.mine)
-            for kind, window in self._windows.items()
-            for counter in window.take_unsent(MAX_COUNTERS)
-        ]
-        if not batch and not self._alone:
+        parts: defaultdict[str, list[Count]] = defaultdict(list)
+        for kind, window in self._windows.items():
+            for counter in window.take_unsent(MAX_COUNTERS):
+                name = _name(kind, counter.key)
+                parts[name[:TAGGED]].append(Count(kind, name, counter, counter.mine))
+        if not parts and not self._alone:
             return
         try:
-            answers = await valkey.call("rate_limit", lambda client: _send(client, batch))
+            await valkey.call("rate_limit", lambda client: _send(client, parts.values()))
         except ValkeyUnavailableError:
-            for kind, window in self._windows.items():
-                window.put_back([counter for each, counter, _ in batch if each == kind])
+            for count in chain.from_iterable(parts.values()):  # those that were not refused add nothing next time
+                self._windows[count.kind].put_back([count.counter])
             self._note(alone=True)
             return
-        for (_, counter, known), total, then in zip(batch, answers[::2], answers[1::2], strict=True):
-            _learn(counter, known, int(total), int(then))
         self._note(alone=False)
 
     def _note(self, *, alone: bool) -> None:
@@ -109,17 +117,37 @@ class SharedCounts:
         self._alone = alone
 
 
-def _send(client: "Client", batch: Batch) -> Awaitable[list[Any]]:
-    """For each counter the total of its window, then that of the window before."""
-    names = [(_name(kind, counter.key), counter.window) for kind, counter, _ in batch]
-    keys = [f"{name}:{number}" for name, window in names for number in (window, window - 1)]
-    deltas = [str(known - counter.sent) for _, counter, known in batch]
-    return client.eval(SCRIPT, len(keys), *keys, str(KEPT_SECONDS), *deltas)  # type: ignore[return-value]
+async def _send(client: "Client", parts: Iterable[list[Count]]) -> None:
+    """Send all parts in one round trip, and learn the totals of those that are not refused.
+
+    Raises:
+        ResponseError: the first refusal, if there is one.
+    """
+    pipeline = client.pipeline(transaction=False)
+    sent = list(parts) or [[]]
+    for counts in sent:
+        keys = [f"{each.name}:{number}" for each in counts for number in (each.counter.window, each.counter.window - 1)]
+        deltas = [str(each.known - each.counter.sent) for each in counts]
+        pipeline.eval(SCRIPT, len(keys), *keys, str(KEPT_SECONDS), *deltas)
+    refusals = []
+    for counts, answer in zip(sent, await pipeline.execute(raise_on_error=False), strict=True):
+        if isinstance(answer, Exception):
+            refusals.append(answer)
+            continue
+        for each, total, then in zip(counts, answer[::2], answer[1::2], strict=True):
+            _learn(each.counter, each.known, int(total), int(then))
+    if refusals:
+        raise refusals[0]
 
 
 def _name(kind: str, key: str) -> str:
-    """Without the address or subject itself, which is nobody's business who can read Valkey."""
-    return "rate:" + hashlib.blake2b(f"{kind}:{key}".encode(), digest_size=16).hexdigest()
+    """Hashed, so that nobody reads addresses and subjects in Valkey by accident.
+
+    In a cluster the braces decide on the hash slot, and the keys of one call must be of one slot. With one digit of 16
+    there are few calls, and a cluster can spread them.
+    """
+    digest = hashlib.blake2b(f"{kind}:{key}".encode(), digest_size=16).hexdigest()
+    return f"rate:{{{digest[0]}}}{digest}"
 
 
 def _learn(counter: Counter, known: int, total: int, then: int) -> None:

@@ -29,7 +29,7 @@ from app.settings import Settings
 from delivery import valkey_programs
 from tests.unit.clock import Clock
 from tests.unit.processes import App
-from tests.unit.servers import PostgreSQL, Valkey
+from tests.unit.servers import PostgreSQL, Valkey, ValkeyNode
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "links"
 
@@ -236,13 +236,26 @@ def postgresql_settings(
 
 
 @pytest.fixture(scope="session")
-def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+def valkey_program() -> list[str]:
     program = valkey_programs.obtain()
     if program is None:
         pytest.fail("These tests need valkey-server on the PATH: install it, as with apt-get install valkey-server.")
-    server = Valkey(program, tmp_path_factory.mktemp("valkey"))
+    return program
+
+
+@pytest.fixture(scope="session")
+def valkey_server(valkey_program: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    server = Valkey(valkey_program, tmp_path_factory.mktemp("valkey"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey_node(valkey_program: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyNode]:
+    """A cluster of one node; use `valkey_cluster`."""
+    node = ValkeyNode(valkey_program, tmp_path_factory.mktemp("valkey-cluster"))
+    yield node
+    node.stop()
 
 
 @pytest.fixture
@@ -250,6 +263,13 @@ def valkey(valkey_server: Valkey) -> Valkey:
     """A server that runs and is empty, whatever the test before has done to it."""
     valkey_server.reset()
     return valkey_server
+
+
+@pytest.fixture
+def valkey_cluster(valkey_node: ValkeyNode) -> ValkeyNode:
+    """A cluster of one node, likewise."""
+    valkey_node.reset()
+    return valkey_node
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from pathlib import Path
 from delivery import servers
 from delivery.servers import free_port
 
-__all__ = ["PgBouncer", "PostgreSQL", "Valkey", "free_port"]
+__all__ = ["PgBouncer", "PostgreSQL", "Valkey", "ValkeyNode", "free_port"]
 
 PASSWORD = "secret"
+SLOTS = 16384  # of a cluster of Valkey's
 
 
 class PostgreSQL(servers.PostgreSQL):
@@ -113,3 +114,40 @@ class Valkey(servers.Valkey):
     def _signal(self, number: int) -> None:
         assert self.process
         self.process.send_signal(number)
+
+
+class ValkeyNode(Valkey):
+    """A server in cluster mode that has some of the hash slots; one that has all is a cluster by itself."""
+
+    def __init__(self, program: list[str], directory: Path, slots: range = range(SLOTS)) -> None:
+        super().__init__(program, directory, cluster_enabled="yes", cluster_port=free_port())
+        self.slots = slots
+
+    def start(self) -> None:
+        """Start it; if it has all slots, wait until it takes writes. What it knew of its cluster it knows again."""
+        if self.process:
+            return
+        super().start()
+        if self.says("cluster_slots_assigned") == "0":
+            self.execute("CLUSTER", "ADDSLOTSRANGE", self.slots[0], self.slots[-1])
+        if len(self.slots) == SLOTS:
+            self.await_shards(1)
+
+    def join(self, other: "ValkeyNode") -> None:
+        """Make one cluster of two nodes, which between them have all slots."""
+        self.execute("CLUSTER", "MEET", "127.0.0.1", other.port, str(other.options["cluster-port"]))
+        for node in (self, other):
+            node.await_shards(2)
+
+    def await_shards(self, count: int) -> None:
+        deadline = time.monotonic() + 60
+        while self.says("cluster_state") != "ok" or self.says("cluster_size") != str(count):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"The cluster did not come up: {self.execute('CLUSTER INFO')}")
+            time.sleep(0.02)
+
+    def says(self, field: str) -> object:
+        """A field of the answer to CLUSTER INFO."""
+        answer = self.execute("CLUSTER INFO")
+        assert isinstance(answer, dict)
+        return answer[field]

@@ -1,6 +1,6 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from app.data.valkey import Valkey, ValkeyUnavailableError, from_settings
 from app.settings import Settings
 from k8s import certificates
 from tests.unit.proxy import proxy
+from tests.unit.servers import SLOTS, ValkeyNode, free_port
 from tests.unit.servers import Valkey as Server
-from tests.unit.servers import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -210,6 +210,73 @@ async def _refusal(ask: Callable[[], Awaitable[object]]) -> str:
     except ValkeyUnavailableError as error:
         return str(error)
     return ""
+
+
+@pytest.fixture
+def sentinel(valkey_program: list[str], tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "sentinel.conf").touch()
+    server = Server([*valkey_program, str(tmp_path / "sentinel.conf"), "--sentinel"], tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def shard(valkey_program: list[str], tmp_path: Path) -> Iterator[ValkeyNode]:
+    """A node of a cluster of two, which has the key b and not the key a."""
+    nodes = []
+    for slots in (range(SLOTS // 2), range(SLOTS // 2, SLOTS)):
+        (directory := tmp_path / str(slots.start)).mkdir()
+        nodes.append(ValkeyNode(valkey_program, directory, slots))
+        nodes[-1].start()
+    nodes[0].join(nodes[1])
+    yield nodes[0]
+    for node in nodes:
+        node.stop()
+
+
+async def test_a_cluster_of_one_node_is_used(connect: Connect, valkey_cluster: ValkeyNode) -> None:
+    client = connect(valkey_cluster.url, valkey_timeout_seconds=30)
+    await client.check()
+    await put(client)
+    assert await get(client) == b"value"
+
+
+@pytest.mark.usefixtures("quick_trials")
+async def test_one_shard_of_several_is_said_to_be_that_and_left_alone(
+    connect: Connect, shard: ValkeyNode, registry: CollectorRegistry, log_lines: Logs
+) -> None:
+    client = connect(shard.url, valkey_timeout_seconds=30)
+    with pytest.raises(ValkeyUnavailableError, match="other nodes of its cluster"):
+        await client.call("get", lambda server: server.get("a"))
+    assert calls(registry, "get", "moved") == 1
+    async with asyncio.timeout(30):
+        while await _refusal(client.check) != valkey_module.SHARDS:  # noqa: ASYNC110  # it is left alone at first
+            await asyncio.sleep(0.01)
+    for _ in range(3):
+        assert await _refusal(client.check) == valkey_module.SHARDS
+        with pytest.raises(ValkeyUnavailableError, match="to one that has all"):
+            await client.call("put", lambda server: server.set("b", "which it has"))
+    assert calls(registry, "put", "skipped") == 3
+    assert registry.get_sample_value("valkey_breaker_open") == 1
+    told = [line for line in log_lines() if line["message"] == "valkey refuses"]
+    assert [line["labels.cause"] for line in told] == [valkey_module.SHARDS]
+
+
+async def test_a_sentinel_is_said_to_be_one_until_the_address_leads_to_the_primary(
+    connect: Connect, sentinel: Server, valkey: Server, registry: CollectorRegistry, tmp_path: Path
+) -> None:
+    file = tmp_path / "app_valkey_url"
+    file.write_text(sentinel.url)
+    client = connect(sentinel.url, secrets_dir=tmp_path, valkey_timeout_seconds=30)
+    assert await _refusal(client.check) == valkey_module.SENTINEL
+    with pytest.raises(ValkeyUnavailableError, match="to the primary"):
+        await put(client)
+    assert calls(registry, "put", "skipped") == 1
+    file.write_text(valkey.url)
+    await client.check()
+    await put(client)
+    assert registry.get_sample_value("valkey_breaker_open") == 0
 
 
 async def test_a_user_who_may_not_ask_for_roles_is_answered_too(client: Valkey, valkey: Server) -> None:

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from app.data.valkey import from_settings
-from app.security.shared_counts import KEPT_SECONDS, MAX_COUNTERS, SharedCounts
+from app.security.shared_counts import KEPT_SECONDS, MAX_COUNTERS, SharedCounts, _name
 from app.security.sliding_window import WINDOW, SlidingWindow
 from app.settings import Settings
 from tests.unit.clock import Clock
@@ -52,6 +52,13 @@ class Process:
         return self.metric("rate_limit_fallback") == 1
 
 
+@pytest.fixture(params=["valkey", "valkey_cluster"])
+def valkey(request: pytest.FixtureRequest) -> Valkey:
+    """Both kinds of server: in a cluster the keys of one command must be of one hash slot."""
+    server: Valkey = request.getfixturevalue(request.param)
+    return server
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock(START)
@@ -65,7 +72,7 @@ async def start(
     started: list[Process] = []
 
     def start(**others: Any) -> Process:
-        given = {"valkey_url": valkey.url}
+        given = {"valkey_url": valkey.url, "valkey_timeout_seconds": 2}
         started.append(Process(Settings(**settings.model_dump() | given), clock, **others))
         return started[-1]
 
@@ -227,6 +234,32 @@ async def test_valkey_that_refuses_is_none(start: Callable[..., Process], valkey
     await one.exchange()
     assert not one.alone
     assert [valkey.execute("GET", key) for key in keys(valkey)] == ["3"]
+
+
+async def test_what_one_slot_refuses_is_sent_again_and_nothing_else(
+    start: Callable[..., Process], valkey: Valkey
+) -> None:
+    one = start()
+    names = {key: f"{_name('address', key)}:{int(START // WINDOW)}" for key in "ac"}  # of two slots
+    for key in names:
+        one.allowed(1, key)
+    valkey.execute("LPUSH", names["a"], "not a number")
+    await one.exchange()
+    assert one.alone
+    assert valkey.execute("GET", names["c"]) == "1"
+    valkey.execute("DEL", names["a"])
+    await one.exchange()
+    assert not one.alone
+    assert [valkey.execute("GET", name) for name in names.values()] == ["1", "1"]
+
+
+async def test_a_cluster_can_spread_the_counts(start: Callable[..., Process], valkey: Valkey) -> None:
+    one = start()
+    for number in range(200):
+        one.allowed(1, str(number))
+    await one.exchange()
+    assert len({name.partition("}")[0] for name in keys(valkey)}) == 16
+    assert one.metric("valkey_calls_total", operation="rate_limit", outcome="ok") == 1
 
 
 async def test_a_valkey_that_hangs_holds_up_nobody(start: Callable[..., Process], valkey: Valkey) -> None:
