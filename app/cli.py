@@ -1,7 +1,6 @@
 """Command line: python -m app [serve|migrate|config|openapi|token]."""
 
 import argparse
-import asyncio
 import json
 import os
 import signal
@@ -11,9 +10,8 @@ from pathlib import Path
 from types import FrameType
 
 import structlog
-import uvloop
 
-from app import __version__, server
+from app import __version__, happy_eyeballs, server
 from app.data import migrate
 from app.main import create_service
 from app.observability import logs, otel_variables
@@ -80,12 +78,12 @@ def _serve(settings: Settings, _options: argparse.Namespace) -> int:
         log.warning("unknown variable", name=name, meant=meant)
     for name, reason in otel_variables.without_effect(os.environ).items():
         log.warning("variable without effect", name=name, reason=reason)
-    return uvloop.run(server.serve(settings))
+    return happy_eyeballs.run(server.serve(settings))
 
 
 def _migrate(settings: Settings, _options: argparse.Namespace) -> int:
     logs.configure(settings)
-    asyncio.run(migrate.migrate(settings))
+    happy_eyeballs.run(migrate.migrate(settings))
     log.info("the database is up to date")
     return 0
 

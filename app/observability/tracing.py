@@ -105,6 +105,7 @@ def create_provider(settings: Settings) -> "TracerProvider":
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio  # noqa: PLC0415
 
+    from app.observability.collector_session import create_session  # noqa: PLC0415
     from app.observability.span_redaction import RedactingExporter  # noqa: PLC0415
 
     resource = Resource.create(
@@ -125,7 +126,7 @@ def create_provider(settings: Settings) -> "TracerProvider":
         shutdown_on_exit=False,  # it would wait for the collector without a limit
     )
     endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
-    exporter = RedactingExporter(OTLPSpanExporter(endpoint=endpoint))
+    exporter = RedactingExporter(OTLPSpanExporter(endpoint=endpoint, session=create_session()))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 

@@ -7,19 +7,20 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import structlog
 from joserfc.jwk import KeySet
 from opentelemetry import propagate
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from app import __version__
+from app import __version__, happy_eyeballs
 from app.security.keys import KeySource, KeysUnavailableError, parse_jwks
 
 log = structlog.get_logger("app.security.jwks")
 
 MAX_BYTES = 65536
+DEFAULT_PORTS = {"http": 80, "https": 443}
 OUTCOMES = ("ok", "unreachable", "unusable")
 
 
@@ -112,24 +113,27 @@ class KeyUrl(KeySource):
     async def _get(self) -> str:
         headers = {"Accept": "application/jwk-set+json, application/json", "User-Agent": f"shipshape/{__version__}"}
         propagate.inject(headers)
-        request = _Request(self.url, headers, self._timeout)
+        url = urlsplit(self.url)
         try:
             async with asyncio.timeout(self._timeout):
-                return await asyncio.to_thread(request.send)
+                connected = await happy_eyeballs.connect(url.hostname or "", url.port or DEFAULT_PORTS[url.scheme])
+                connected.settimeout(self._timeout)
+                request = _Request(url, headers, connected)
+                try:
+                    return await asyncio.to_thread(request.send)
+                finally:
+                    request.abort()
         except TimeoutError:
             raise OSError(f"no answer within {self._timeout:g} s") from None
-        finally:
-            request.abort()
 
 
 class _Request:
-    """One GET, for a thread. http.client knows no redirects, no proxies, and no schemes but the two."""
+    """One GET over a connected socket, for a thread. http.client knows no redirects and no proxies."""
 
-    def __init__(self, url: str, headers: dict[str, str], timeout: float) -> None:
-        self.url = urlsplit(url)
+    def __init__(self, url: SplitResult, headers: dict[str, str], connected: socket.socket) -> None:
+        self.url = url
         self.headers = headers
-        self.timeout = timeout
-        self.socket: socket.socket | None = None
+        self.socket = connected
 
     def send(self) -> str:
         """The body of the answer.
@@ -140,8 +144,8 @@ class _Request:
         """
         connection = self._connection()
         try:
-            connection.connect()
-            self.socket = connection.sock
+            if isinstance(self.socket, ssl.SSLSocket):
+                self.socket.do_handshake()
             connection.request("GET", self.url._replace(scheme="", netloc="").geturl() or "/", headers=self.headers)
             response = connection.getresponse()
             if response.status != 200:
@@ -156,13 +160,15 @@ class _Request:
 
     def _connection(self) -> http.client.HTTPConnection:
         host, port = self.url.hostname or "", self.url.port
+        connection = http.client.HTTPConnection(host, port)
         if self.url.scheme == "https":
             context = ssl.create_default_context()
-            return http.client.HTTPSConnection(host, port, timeout=self.timeout, context=context)
-        return http.client.HTTPConnection(host, port, timeout=self.timeout)
+            connection = http.client.HTTPSConnection(host, port, context=context)
+            self.socket = context.wrap_socket(self.socket, server_hostname=host, do_handshake_on_connect=False)
+        connection.sock = self.socket
+        return connection
 
     def abort(self) -> None:
         """End a `send` that still waits: the timeout of a socket begins anew with each byte it gets."""
-        if self.socket:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # not SSLSocket's, which is not thread-safe
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # not SSLSocket's, which is not thread-safe
