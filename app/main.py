@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
@@ -33,10 +34,12 @@ from app.observability.event_loop import EventLoopLag
 from app.observability.metrics import RequestMetrics, create_registry
 from app.observability.probes import Health
 from app.security import dev_token
+from app.security.algorithms import parse_algorithms
 from app.security.auth import AuthenticationMiddleware, Authenticator
-from app.security.jwks import KeyUrl
+from app.security.jwks import DiscoveredKeys, KeyUrl
 from app.security.keys import KeyFile, KeyFileError, KeySource, parse_jwks
 from app.security.rate_limit import RateLimiter, RateLimitMiddleware
+from app.security.scopes import Scopes, parse_claims, parse_meanings
 from app.security.shared_counts import SharedCounts
 from app.security.tokens import TokenVerifier
 from app.settings import ConfigurationError, Settings
@@ -64,7 +67,7 @@ def create_service(settings: Settings) -> Service:
     database = Database(settings, registry)
     shared = valkey.from_settings(settings, registry)
     keys = trusted_keys(settings, registry)
-    verifier = TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience, settings.jwt_leeway_seconds)
+    verifier = token_verifier(settings, keys)
     authenticator = Authenticator(verifier, registry)
     limiter = RateLimiter(settings, registry)
     counts = SharedCounts(limiter.windows, shared, settings.rate_limit_sync_seconds, registry)
@@ -134,16 +137,34 @@ def create_service(settings: Settings) -> Service:
     return Service(app, management, health, ConnectionLimits(settings, registry))
 
 
+def token_verifier(settings: Settings, keys: KeySource) -> TokenVerifier:
+    """Accepts tokens as the settings describe those of the identity provider."""
+    return TokenVerifier(
+        keys,
+        settings.jwt_issuer,
+        settings.jwt_audience,
+        settings.jwt_leeway_seconds,
+        audience_claim=settings.jwt_audience_claim,
+        algorithms=parse_algorithms(settings.jwt_algorithms),
+        scopes=Scopes(parse_claims(settings.jwt_scope_claim), parse_meanings(settings.jwt_scope_map)),
+    )
+
+
 def trusted_keys(settings: Settings, registry: CollectorRegistry) -> KeySource:
-    """APP_JWKS_URL or APP_JWKS_FILE; in environment local without them, the development key, which may come later."""
+    """APP_JWKS_URL, APP_JWKS_FILE or what APP_JWKS_DISCOVERY finds.
+
+    In environment local without any of them, the development key, which may come later.
+    """
+    pace: dict[str, Any] = {
+        "refresh": settings.jwks_refresh_seconds,
+        "cooldown": settings.jwks_cooldown_seconds,
+        "timeout": settings.jwks_timeout_seconds,
+        "registry": registry,
+    }
+    if settings.jwks_discovery:
+        return DiscoveredKeys(settings.jwt_issuer, **pace)
     if settings.jwks_url is not None:
-        return KeyUrl(
-            settings.jwks_url,
-            refresh=settings.jwks_refresh_seconds,
-            cooldown=settings.jwks_cooldown_seconds,
-            timeout=settings.jwks_timeout_seconds,
-            registry=registry,
-        )
+        return KeyUrl(settings.jwks_url, **pace)
     if settings.jwks_file is None:
         return KeyFile(settings.dev_key_file, dev_token.parse_dev_key)
     keys = KeyFile(settings.jwks_file, parse_jwks)

@@ -147,7 +147,8 @@ class Lifecycle:
         settle()
         self.health.started = True
         log.info("serving", public=address(public), management=address(management))
-        if self.settings.environment == "local" and not (self.settings.jwks_file or self.settings.jwks_url):
+        chosen = self.settings
+        if chosen.environment == "local" and not (chosen.jwks_file or chosen.jwks_url or chosen.jwks_discovery):
             log.info("to make links, mint a token: python -m app token")
 
     async def _finish(self, server: Server, task: asyncio.Task[None], seconds: float) -> bool:

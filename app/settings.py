@@ -25,6 +25,8 @@ from sqlalchemy.engine import URL, make_url
 
 from app.data.connection_urls import DRIVERS, parse_database_url, parse_valkey_url
 from app.http.origins import parse_headers, parse_hosts, parse_networks, parse_origins
+from app.security import algorithms, scopes
+from app.security.issuer_urls import EXAMPLE_ISSUER, parse_issuer, parse_url
 
 PREFIX = "APP_"
 DEFAULT_SECRETS_DIR = Path("/run/secrets/app")
@@ -139,21 +141,33 @@ class Settings(BaseSettings):
     """How long migrate waits for the database and for another migration."""
 
     jwt_issuer: str = DEVELOPMENT_ISSUER
-    """The iss claim a token must carry."""
+    """The iss claim a token must carry. docs/identity-providers.md has these settings for each provider."""
     jwt_audience: str = "shipshape"
-    """The aud claim a token must carry."""
+    """The audience a token must be for."""
+    jwt_audience_claim: Literal["aud", "client_id", "azp"] = "aud"
+    """The claim that names the audience. Where it is not aud, a token must say that it is an access token."""
+    jwt_scope_claim: str = scopes.DEFAULT_CLAIMS
+    """Claims with the scopes, comma separated, of which the first that a token has counts: names, or paths such as
+    /realm_access/roles (RFC 6901)."""
+    jwt_scope_map: str = ""
+    """What the values of that claim mean: a JSON object such as {"editors": "links:read links:write"}; other values
+    then give no scope. As they are if empty."""
+    jwt_algorithms: str = ",".join(algorithms.ALGORITHMS)
+    """Algorithms that tokens may be signed by, comma separated."""
     jwt_leeway_seconds: int = Field(default=30, ge=0, le=300)
     """Clock skew allowed for exp and nbf."""
     jwks_file: Path | None = None
     """JSON Web Key Set (RFC 7517) of the issuer's public keys; read again when it changes."""
+    jwks_discovery: bool = False
+    """Ask APP_JWT_ISSUER where its keys are (OpenID Connect Discovery 1.0), in place of APP_JWKS_FILE."""
     jwks_url: str | None = None
     """Address of the issuer's JSON Web Key Set, in place of APP_JWKS_FILE."""
     jwks_refresh_seconds: Seconds = 300
-    """How often APP_JWKS_URL is read again."""
+    """How often the issuer's keys are read again."""
     jwks_cooldown_seconds: Seconds = 10
-    """Least time between two reads of APP_JWKS_URL, however many tokens name unknown keys."""
+    """Least time between two reads of the issuer's keys, however many tokens name unknown ones."""
     jwks_timeout_seconds: Seconds = 3
-    """Longest wait for APP_JWKS_URL."""
+    """Longest wait for the issuer's keys."""
     dev_key_file: Path = Field(default_factory=default_dev_key_file)
     """Private key of development tokens; trusted in environment local without APP_JWKS_FILE."""
 
@@ -257,17 +271,49 @@ class Settings(BaseSettings):
             raise ValueError("must name your identity provider outside environment local")
         return value
 
+    @field_validator("jwt_scope_claim")
+    @classmethod
+    def _claims(cls, value: str) -> str:
+        scopes.parse_claims(value)
+        return value
+
+    @field_validator("jwt_scope_map")
+    @classmethod
+    def _meanings(cls, value: str) -> str:
+        scopes.parse_meanings(value)
+        return value
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _algorithms(cls, value: str) -> str:
+        return ",".join(algorithms.parse_algorithms(value))
+
+    @field_validator("jwks_discovery")
+    @classmethod
+    def _discoverable(cls, value: bool, info: ValidationInfo) -> bool:
+        if value:
+            if info.data.get("jwks_file") is not None:
+                raise ValueError("must not be on beside APP_JWKS_FILE: choose one of them")
+            try:
+                parse_issuer(str(info.data.get("jwt_issuer", EXAMPLE_ISSUER)), https_only=_deployed(info))
+            except ValueError as error:
+                raise ValueError(f"needs another APP_JWT_ISSUER, which {error}") from None
+        return value
+
     @field_validator("jwks_url")
     @classmethod
     def _one_source_of_keys(cls, value: str | None, info: ValidationInfo) -> str | None:
-        file = info.data.get("jwks_file")
+        file, discovery = info.data.get("jwks_file"), info.data.get("jwks_discovery")  # None where that is a mistake
         if value is None:
-            if _deployed(info) and file is None:
-                raise ValueError("must lead to your identity provider's keys outside local, or APP_JWKS_FILE must")
+            if _deployed(info) and file is None and discovery is False:
+                raise ValueError(
+                    "must lead to your identity provider's keys outside local, or APP_JWKS_FILE or APP_JWKS_DISCOVERY"
+                )
             return None
-        if file is not None:
-            raise ValueError("must not be set beside APP_JWKS_FILE: choose one of them")
-        return _jwks_url(value, https_only=_deployed(info))
+        for other, name in ((file is not None, "APP_JWKS_FILE"), (discovery, "APP_JWKS_DISCOVERY")):
+            if other:
+                raise ValueError(f"must not be set beside {name}: choose one of them")
+        return parse_url(value, https_only=_deployed(info))
 
     @classmethod
     def settings_customise_sources(
@@ -334,23 +380,6 @@ def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
 
 def _deployed(info: ValidationInfo) -> bool:
     return bool(info.data.get("environment", "local") != "local")
-
-
-def _jwks_url(text: str, *, https_only: bool) -> str:
-    example = "https://issuer.example.com/.well-known/jwks.json"
-    try:
-        url = urlsplit(text)
-        is_valid = url.port is None or url.port > 0
-    except ValueError:
-        is_valid = False
-    # What must be escaped in a request's first line could end it.
-    if not is_valid or not url.hostname or url.fragment or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(f"must be a URL such as {example}")
-    if url.username is not None:
-        raise ValueError(f"must hold no user or password, as in {example}: public keys are public")
-    if url.scheme != "https" and (https_only or url.scheme != "http"):
-        raise ValueError(f"must begin with https://, as in {example}")
-    return text
 
 
 def _sentences(error: ValidationError, environ: Mapping[str, str]) -> list[str]:

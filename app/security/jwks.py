@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import structlog
@@ -15,6 +16,8 @@ from opentelemetry import propagate
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from app import __version__, happy_eyeballs
+from app.http import strict_json
+from app.security.issuer_urls import metadata_urls, parse_url
 from app.security.keys import KeySource, KeysUnavailableError, parse_jwks
 
 log = structlog.get_logger("app.security.jwks")
@@ -43,6 +46,7 @@ class KeyUrl(KeySource):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = url
+        self._asked = url
         self._refresh = refresh
         self._cooldown = cooldown
         self._timeout = timeout
@@ -53,9 +57,9 @@ class KeyUrl(KeySource):
         self._fetching: asyncio.Task[None] | None = None
         self._fetched_at = self._clock()
         self._failing = False
-        fetches = Counter("jwks_fetches", "Reads of APP_JWKS_URL, by outcome.", ["outcome"], registry=registry)
+        fetches = Counter("jwks_fetches", "Reads of the issuer's keys, by outcome.", ["outcome"], registry=registry)
         self._count = {outcome: fetches.labels(outcome) for outcome in OUTCOMES}
-        age = "Time since APP_JWKS_URL was last read with success; since the start, if it never was."
+        age = "Time since the issuer's keys were last read with success; since the start, if they never were."
         Gauge("jwks_age_seconds", age, registry=registry).set_function(lambda: self._clock() - self._fetched_at)
 
     def current(self) -> KeySet:
@@ -92,7 +96,8 @@ class KeyUrl(KeySource):
         self._next = self._clock() + self._cooldown
         outcome, reason = "ok", ""
         try:
-            self._take(await self._get())
+            async with self._deadline():
+                self._take(await self._get())
         except (OSError, http.client.HTTPException) as error:
             outcome, reason = "unreachable", str(error) or type(error).__name__
         except ValueError as error:
@@ -102,29 +107,85 @@ class KeyUrl(KeySource):
         self._count[outcome].inc()
         self._failing = outcome != "ok"
         if self._failing:
-            log.error("keys not fetched, keeping what there were", url=self.url, reason=reason)
+            log.error("keys not fetched, keeping what there were", url=self._asked, reason=reason)
 
     def _take(self, text: str) -> None:
         if text != self._text:
             self._keys, self._text = parse_jwks(text), text
-            log.info("keys fetched", url=self.url, ids=[key.kid for key in self._keys])
+            log.info("keys fetched", url=self._asked, ids=[key.kid for key in self._keys])
         self._fetched_at = self._clock()
 
-    async def _get(self) -> str:
-        headers = {"Accept": "application/jwk-set+json, application/json", "User-Agent": f"shipshape/{__version__}"}
-        propagate.inject(headers)
-        url = urlsplit(self.url)
+    @contextlib.asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._timeout):
-                connected = await happy_eyeballs.connect(url.hostname or "", url.port or DEFAULT_PORTS[url.scheme])
-                connected.settimeout(self._timeout)
-                request = _Request(url, headers, connected)
-                try:
-                    return await asyncio.to_thread(request.send)
-                finally:
-                    request.abort()
+                yield
         except TimeoutError:
             raise OSError(f"no answer within {self._timeout:g} s") from None
+
+    async def _get(self) -> str:
+        """The text of the key set."""
+        return await self._ask(self.url)
+
+    async def _ask(self, address: str) -> str:
+        self._asked = address
+        headers = {"Accept": "application/jwk-set+json, application/json", "User-Agent": f"shipshape/{__version__}"}
+        propagate.inject(headers)
+        url = urlsplit(address)
+        connected = await happy_eyeballs.connect(url.hostname or "", url.port or DEFAULT_PORTS[url.scheme])
+        connected.settimeout(self._timeout)
+        request = _Request(url, headers, connected)
+        try:
+            return await asyncio.to_thread(request.send)
+        finally:
+            request.abort()
+
+
+class DiscoveredKeys(KeyUrl):
+    """Keys from where their issuer says they are (OpenID Connect Discovery 1.0), which is asked anew each time.
+
+    `timeout` is for both answers together.
+    """
+
+    def __init__(self, issuer: str, **others: Any) -> None:
+        self.issuer = issuer
+        openid, self._oauth = metadata_urls(issuer)
+        super().__init__(openid, **others)
+
+    async def _get(self) -> str:
+        return await self._ask(self._keys_url(await self._metadata()))
+
+    async def _metadata(self) -> str:
+        """What the issuer says of itself; where there is nothing for OpenID Connect, what it says by RFC 8414."""
+        with contextlib.suppress(NotFoundError):
+            return await self._ask(self.url)
+        try:
+            return await self._ask(self._oauth)
+        except NotFoundError:
+            raise NotFoundError(f"the answer has status 404, and so has that of {self.url}") from None
+
+    def _keys_url(self, metadata: str) -> str:
+        """The address of the keys, from what the issuer says of itself.
+
+        Raises:
+            ValueError: it is of another issuer, or names no address that may be asked.
+        """
+        document: Any = strict_json.loads(metadata.encode())
+        if not isinstance(document, dict):
+            raise ValueError('expected a JSON object with "issuer" and "jwks_uri" (OpenID Connect Discovery 1.0)')
+        issuer, url = document.get("issuer"), document.get("jwks_uri")
+        if issuer != self.issuer:
+            raise ValueError(f"its issuer is {issuer!r}, and APP_JWT_ISSUER {self.issuer!r}: they must be the same")
+        if not isinstance(url, str):
+            raise ValueError("it has no jwks_uri, which would be the address of the keys")
+        try:
+            return parse_url(url, https_only=self.issuer.startswith("https:"))
+        except ValueError as error:
+            raise ValueError(f"its jwks_uri is {url!r}, and {error}") from None
+
+
+class NotFoundError(http.client.HTTPException):
+    """There is nothing at this address."""
 
 
 class _Request:
@@ -150,7 +211,8 @@ class _Request:
             response = connection.getresponse()
             if response.status != 200:
                 hint = ", and redirects are not followed" if 300 <= response.status < 400 else ""
-                raise http.client.HTTPException(f"the answer has status {response.status}{hint}")
+                error = NotFoundError if response.status == 404 else http.client.HTTPException
+                raise error(f"the answer has status {response.status}{hint}")
             body = response.read(MAX_BYTES + 1)
         finally:
             connection.close()

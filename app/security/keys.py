@@ -12,14 +12,18 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import Key, KeySet, RSAKey, import_key
 
 from app.http import strict_json
+from app.security.algorithms import ALGORITHMS
 from app.watched_file import WatchedFile, WatchedFileError
 
 log = structlog.get_logger("app.security.keys")
 
-# Asymmetric only, or a public key could be used as an HMAC secret. Ed25519 is RFC 9864's name for
-# what most issuers still call EdDSA.
-ALGORITHMS = frozenset({"RS256", "ES256", "EdDSA", "Ed25519"})
-CURVES = {"P-256": {"ES256"}, "Ed25519": {"EdDSA", "Ed25519"}}
+RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+CURVES = {
+    "P-256": frozenset({"ES256"}),
+    "P-384": frozenset({"ES384"}),
+    "P-521": frozenset({"ES512"}),
+    "Ed25519": frozenset({"EdDSA", "Ed25519"}),
+}
 MIN_RSA_BITS = 2048
 SECRET_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 
@@ -117,7 +121,7 @@ def parse_jwks(text: str) -> KeySet:
     keys, alike = _told_apart(keys)
     useless += [f"key {key.kid}: two keys have this id and are for the same algorithm" for key in alike]
     if not keys:
-        raise ValueError("; ".join(["none verifies signatures by " + ", ".join(sorted(ALGORITHMS)), *useless]))
+        raise ValueError("; ".join(["none verifies signatures by " + ", ".join(ALGORITHMS), *useless]))
     if useless:
         log.warning("keys passed over", reasons=useless)
     return KeySet(keys)
@@ -126,10 +130,10 @@ def parse_jwks(text: str) -> KeySet:
 def algorithms(key: Key) -> frozenset[str]:
     """By which of ours a key verifies signatures; none if it is too weak, or of a kind that we do not know."""
     if isinstance(key, RSAKey):
-        able = {"RS256"} if key.raw_value.key_size >= MIN_RSA_BITS else set()
+        able = RSA if key.raw_value.key_size >= MIN_RSA_BITS else frozenset[str]()
     else:
-        able = CURVES.get(str(getattr(key, "curve_name", None)), set())
-    return frozenset(able if key.alg is None else able & {key.alg})
+        able = CURVES.get(str(getattr(key, "curve_name", None)), frozenset())
+    return able if key.alg is None else able & {key.alg}
 
 
 def _told_apart(keys: list[Key]) -> tuple[list[Key], list[Key]]:
@@ -157,7 +161,7 @@ def _public_key(member: dict[str, Any]) -> Key:
     if not algorithms(key):
         if key.alg is not None:
             raise ValueError(f"it is for the algorithm {key.alg}, or too weak for it")
-        raise ValueError(f"it is no RSA key of at least {MIN_RSA_BITS} bits, nor of the curves P-256 or Ed25519")
+        raise ValueError(f"it is no RSA key of at least {MIN_RSA_BITS} bits, nor of the curves {', '.join(CURVES)}")
     if member.get("use", "sig") != "sig" or "verify" not in member.get("key_ops", ["verify"]):
         raise ValueError("it is not for signatures")
     key.ensure_kid()

@@ -1,7 +1,7 @@
 """Access tokens: JWTs (RFC 7519, RFC 9068) signed by the issuer, checked as RFC 8725 advises."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,13 @@ from joserfc.jwk import KeySet
 from joserfc.util import urlsafe_b64decode
 
 from app.http import strict_json
-from app.security.keys import ALGORITHMS, KeySource, algorithms
+from app.security.algorithms import ALGORITHMS
+from app.security.keys import KeySource, algorithms
+from app.security.scopes import Scopes
 from app.security.token_cache import TokenCache
 
-TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
+ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt")  # RFC 9068
+TYPES = (None, "jwt", *ACCESS_TOKEN_TYPES)
 MAX_SUBJECT_CHARACTERS = 255
 MAX_TIME = 253_402_300_799  # the end of the year 9999
 MAX_CACHED = 4096
@@ -44,31 +47,50 @@ class UnknownKeyError(InvalidTokenError):
 
 
 class AccessTokenRegistry(jws.JWSRegistry):
-    """Our algorithms, without joserfc's warning about EdDSA's name; headers with certificate hashes fit."""
+    """The allowed algorithms, without joserfc's warning about EdDSA's name; headers with certificate hashes fit."""
 
     max_header_length = 2048  # the whole token is as long as a request's head may be
 
-    def __init__(self) -> None:
-        super().__init__(algorithms=ALGORITHMS, strict_check_header=False)  # RFC 7515: ignore the unknown
+    def __init__(self, allowed: Collection[str]) -> None:
+        super().__init__(algorithms=allowed, strict_check_header=False)  # RFC 7515: ignore the unknown
+        self._names = frozenset(allowed)
 
     def get_alg(self, name: str) -> Any:
-        if name not in ALGORITHMS:
+        if name not in self._names:
             raise errors.UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")
         return self.algorithms[name]
 
 
 class TokenVerifier:
+    """Accepts tokens of `issuer` for `audience`, which is in the claim `audience_claim`.
+
+    Where that claim is not aud, a token must say that it is an access token, since an ID token names its client too;
+    and an aud that it has besides must hold the audience as well (RFC 7519, section 4.1.3).
+    """
+
     def __init__(
-        self, keys: KeySource, issuer: str, audience: str, leeway: int, clock: Callable[[], float] = time.time
+        self,
+        keys: KeySource,
+        issuer: str,
+        audience: str,
+        leeway: int,
+        clock: Callable[[], float] = time.time,
+        *,
+        audience_claim: str = "aud",
+        algorithms: Collection[str] = ALGORITHMS,
+        scopes: Scopes | None = None,
     ) -> None:
         self.keys = keys
         self.leeway = leeway
-        self.registry = AccessTokenRegistry()
+        self.registry = AccessTokenRegistry(algorithms)
+        self.scopes = scopes or Scopes()
+        self.audience = audience
+        self.audience_claim = audience_claim
         self.claims = jwt.JWTClaimsRegistry(
             now=lambda: int(clock()),
             leeway=leeway,
             iss={"essential": True, "value": issuer},
-            aud={"essential": True, "value": audience},
+            aud={"essential": audience_claim == "aud", "value": audience},
             sub={"essential": True},
             exp={"essential": True},
         )
@@ -95,16 +117,31 @@ class TokenVerifier:
             self.claims.validate(claims)
             if any(abs(claims.get(name, 0)) > MAX_TIME for name in ("exp", "nbf", "iat")):
                 raise ValueError("exp, nbf or iat is no time")
+            if self.audience_claim != "aud" and claims.get(self.audience_claim) != self.audience:
+                raise ValueError(f"{self.audience_claim} is not the audience")
         except errors.ExpiredTokenError as error:
             raise TokenExpiredError("The token has expired.") from error
         except (errors.JoseError, ValueError, TypeError) as error:
             raise InvalidTokenError("The token is not valid.") from error
-        kind = header.get("typ")
-        if (kind.lower() if isinstance(kind, str) else kind) not in TYPES:
+        if not self._is_access_token(header, claims):
             raise InvalidTokenError("The token is not an access token.")
-        principal = Principal(_subject(claims), _scopes(claims))
+        principal = Principal(_subject(claims), self._scopes(claims))
         self._verified.put(token, keys, principal, claims["exp"] + self.leeway)
         return principal
+
+    def _is_access_token(self, header: dict[str, Any], claims: dict[str, Any]) -> bool:
+        """By the header's type, by Cognito's token_use and by Keycloak's claim typ, where the issuer writes these."""
+        kind, use = header.get("typ"), claims.get("token_use")
+        kind = kind.lower() if isinstance(kind, str) else kind
+        if kind not in TYPES or use not in (None, "access") or claims.get("typ") == "ID":
+            return False
+        return self.audience_claim == "aud" or use == "access" or kind in ACCESS_TOKEN_TYPES
+
+    def _scopes(self, claims: dict[str, Any]) -> frozenset[str]:
+        try:
+            return self.scopes.read(claims)
+        except ValueError as error:
+            raise InvalidTokenError("The token's sub or scope is not valid.") from error
 
     def _signed(self, token: bytes, keys: KeySet) -> tuple[dict[str, Any], dict[str, Any]]:
         """Header and claims, whose signature is that of the one key that the header means."""
@@ -134,15 +171,3 @@ def _subject(claims: dict[str, Any]) -> str:
     if len(subject) > MAX_SUBJECT_CHARACTERS or not subject.isprintable():
         raise InvalidTokenError("The token's sub or scope is not valid.")
     return subject
-
-
-def _scopes(claims: dict[str, Any]) -> frozenset[str]:
-    """From scope, a string (RFC 9068), or without it from scp, which some issuers write instead, also as a list."""
-    scopes = claims.get("scope")
-    if scopes is None:
-        scopes = claims.get("scp", "")
-        if isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes):
-            return frozenset(scopes)
-    if not isinstance(scopes, str):
-        raise InvalidTokenError("The token's sub or scope is not valid.")
-    return frozenset(scopes.split(" ")) - {""}

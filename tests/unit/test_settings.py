@@ -266,3 +266,71 @@ class TestWhereKeysComeFrom:
         (problem,) = mistakes(monkeypatch, **self.DEPLOYED, APP_JWKS_URL=url)
         assert problem.startswith(f"APP_JWKS_URL: {sentence}")
         assert "hunter2" not in problem
+
+
+class TestDiscovery:
+    DEPLOYED: ClassVar = {"APP_ENVIRONMENT": "staging", "APP_JWKS_DISCOVERY": "true"}
+
+    def test_it_is_a_source_of_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert load(monkeypatch, **self.DEPLOYED, APP_JWT_ISSUER="https://id.example.com/").jwks_discovery
+        assert not load(monkeypatch, APP_ENVIRONMENT="local", APP_JWKS_DISCOVERY="").jwks_discovery
+
+    def test_locally_http_will_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert load(monkeypatch, APP_JWKS_DISCOVERY="true", APP_JWT_ISSUER="http://localhost:8080/a").jwks_discovery
+
+    @pytest.mark.parametrize(
+        ("other", "problem"),
+        [
+            ({"APP_JWKS_FILE": "/keys.json"}, "APP_JWKS_DISCOVERY: must not be on beside APP_JWKS_FILE: choose one"),
+            ({"APP_JWKS_URL": "https://i.example"}, "APP_JWKS_URL: must not be set beside APP_JWKS_DISCOVERY: choose"),
+        ],
+    )
+    def test_two_sources_are_too_many(
+        self, monkeypatch: pytest.MonkeyPatch, other: dict[str, str], problem: str
+    ) -> None:
+        (found,) = mistakes(monkeypatch, **self.DEPLOYED, APP_JWT_ISSUER="https://id.example.com", **other)
+        assert found.startswith(problem)
+
+    @pytest.mark.parametrize(
+        ("issuer", "sentence"),
+        [
+            ("links", "must be a URL such as https://issuer.example.com"),
+            ("http://id.example.com", "must begin with https://, as in https://issuer.example.com"),
+            ("https://id.example.com/?realm=a", "must have neither ? nor #"),
+            ("https://id.example.com/#a", "must have neither ? nor #"),
+            ("https://me:you@id.example.com", "must hold no user or password"),
+        ],
+    )
+    def test_the_issuer_must_be_an_address(self, monkeypatch: pytest.MonkeyPatch, issuer: str, sentence: str) -> None:
+        (problem,) = mistakes(monkeypatch, **self.DEPLOYED, APP_JWT_ISSUER=issuer)
+        assert problem.startswith(f"APP_JWKS_DISCOVERY: needs another APP_JWT_ISSUER, which {sentence}")
+
+    def test_each_mistake_is_told_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (problem,) = mistakes(monkeypatch, **self.DEPLOYED)
+        assert problem.startswith("APP_JWT_ISSUER: must name your identity provider")
+        issuer = {"APP_ENVIRONMENT": "staging", "APP_JWT_ISSUER": "https://id.example.com"}
+        (problem,) = mistakes(monkeypatch, **issuer, APP_JWKS_DISCOVERY="maybe")
+        assert problem.startswith("APP_JWKS_DISCOVERY: must be true or false")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "sentence"),
+    [
+        ("APP_JWT_AUDIENCE_CLAIM", "iss", "must be 'aud', 'client_id' or 'azp' (it is 'iss')"),
+        ("APP_JWT_SCOPE_CLAIM", "realm_access.roles", "must be /realm_access/roles for a path, or"),
+        ("APP_JWT_SCOPE_MAP", "editors", "must be a JSON object of values and their scopes, such as"),
+        ("APP_JWT_ALGORITHMS", "HS256", "must be some of RS256, RS384, RS512, PS256"),
+        ("APP_JWT_ALGORITHMS", "RS256,none", "must be some of RS256, RS384, RS512, PS256"),
+        ("APP_JWT_ALGORITHMS", "rs256", "must be some of RS256, RS384, RS512, PS256"),
+        ("APP_JWT_ALGORITHMS", ",", "must be some of RS256, RS384, RS512, PS256"),
+    ],
+)
+def test_mistakes_about_tokens(monkeypatch: pytest.MonkeyPatch, name: str, given: str, sentence: str) -> None:
+    (problem,) = mistakes(monkeypatch, **{name: given})
+    assert problem.startswith(f"{name}: {sentence}")
+    assert problem.endswith(f"(it is {given!r})")
+
+
+def test_algorithms_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, APP_JWT_ALGORITHMS="ES256, EdDSA,ES256").jwt_algorithms == "ES256,EdDSA"
+    assert "HS" not in load(monkeypatch, APP_JWT_ALGORITHMS="").jwt_algorithms

@@ -3,25 +3,17 @@
 import asyncio
 import base64
 import contextlib
-import datetime as dt
 import gc
 import json
-import socketserver
-import ssl
 import threading
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc.jwk import ECKey, KeySet, OctKey
 from opentelemetry import context, trace
 from prometheus_client import CollectorRegistry
@@ -31,6 +23,7 @@ from app.security.jwks import MAX_BYTES, OUTCOMES, KeyUrl
 from app.security.keys import KeysUnavailableError
 from app.security.tokens import Principal, TokenVerifier, UnknownKeyError
 from tests.unit.clock import Clock
+from tests.unit.issuer import Issuer
 
 pytestmark = pytest.mark.anyio
 
@@ -49,60 +42,11 @@ def jwks(*keys: Any, private: bool = False) -> bytes:
     return json.dumps({"keys": [each.as_dict(private=private) for each in keys]}).encode()
 
 
-class Issuer(ThreadingHTTPServer):
-    """Answers every GET with `status`, `headers` and `body`, once `open` is set; `drip` sends one byte at a time."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.scheme = "http"
-        self.status, self.body, self.drip = 200, jwks(key("one")), False
-        self.headers: dict[str, str] = {}
-        self.open = threading.Event()
-        self.open.set()
-        self.requests: list[tuple[str, dict[str, str]]] = []
-        self.times: list[float] = []
-
-    @property
-    def url(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.server_port}/jwks.json?p=x"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no error."""
-
-
-class _Answer(BaseHTTPRequestHandler):
-    server: Issuer
-
-    def do_GET(self) -> None:
-        issuer = self.server
-        issuer.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-        issuer.times.append(time.monotonic())
-        issuer.open.wait(30)
-        self.send_response(issuer.status)
-        for name, value in issuer.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        for start in range(0, len(issuer.body), 1 if issuer.drip else len(issuer.body) or 1):
-            self.wfile.write(issuer.body[start : start + 1] if issuer.drip else issuer.body)
-            if issuer.drip:
-                time.sleep(0.02)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    server = Issuer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.open.set()
-    server.shutdown()
-    thread.join()
-    socketserver.TCPServer.server_close(server)
+def issuer(issuer: Issuer) -> Issuer:
+    """Has one key."""
+    issuer.body = jwks(key("one"))
+    return issuer
 
 
 @pytest.fixture
@@ -388,33 +332,6 @@ async def test_no_proxy_is_asked(
     keys = at(issuer.url)
     await keys.refetch()
     assert known(keys) == ["one"]
-
-
-@pytest.fixture
-def certificate(issuer: Issuer, tmp_path: Path) -> Path:
-    """Of the issuer, which then speaks TLS."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "issuer")])
-    now = dt.datetime.now(dt.UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    path, key_path = tmp_path / "issuer.crt", tmp_path / "issuer.key"
-    path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(path, key_path)
-    issuer.socket = tls.wrap_socket(issuer.socket, server_side=True)
-    issuer.scheme = "https"
-    return path
 
 
 async def test_over_tls_with_a_certificate_that_is_trusted(

@@ -127,8 +127,9 @@ def weak() -> RSAKey:
         ({"kid": "odd"}, "Missing key type"),
         ({"kty": ["EC"], "kid": "odd"}, "unhashable"),
         (weak().as_dict(private=False), "it is no RSA key of at least 2048 bits"),
-        (ECKey.generate_key("P-384", {"kid": "odd"}).as_dict(private=False), "nor of the curves P-256 or Ed25519"),
-        (OKPKey.generate_key("X25519", {"kid": "odd"}).as_dict(private=False), "nor of the curves P-256 or Ed25519"),
+        (ECKey.generate_key("secp256k1", {"kid": "odd"}).as_dict(private=False), "nor of the curves P-256, P-384, P-5"),
+        (OKPKey.generate_key("X25519", {"kid": "odd"}).as_dict(private=False), "P-521, Ed25519"),
+        (OKPKey.generate_key("Ed448", {"kid": "odd"}).as_dict(private=False), "P-521, Ed25519"),
         (ECKey.generate_key("P-256", {"kid": "odd", "use": "enc"}).as_dict(private=False), "it is not for signatures"),
         (key("odd").as_dict(private=False) | {"key_ops": ["deriveKey"]}, "it is not for signatures"),
         (key("odd").as_dict(private=False) | {"alg": "ES512"}, "it is for the algorithm ES512, or too weak for it"),
@@ -140,7 +141,7 @@ def test_useless_keys_are_passed_over(file: Path, log_lines: Logs, odd: dict[str
     assert reason in str(log_lines())
     file.write_text(json.dumps({"keys": [odd]}))
     with pytest.raises(
-        KeyFileError, match=r"holds no usable keys: none verifies signatures by ES256, .*; key odd: "
+        KeyFileError, match=r"holds no usable keys: none verifies signatures by RS256, .*; key odd: "
     ) as raised:
         KeyFile(file, parse_jwks).load()
     assert reason in str(raised.value)

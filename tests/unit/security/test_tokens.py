@@ -18,7 +18,7 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from app.security.keys import KeyFile, parse_jwks
+from app.security.keys import KeyFile, KeySource, parse_jwks
 from app.security.tokens import InvalidTokenError, Principal, TokenExpiredError, TokenVerifier
 from app.security.tokens import UnknownKeyError as UnknownKey
 
@@ -126,6 +126,7 @@ class TestAccepted:
             ({"scope": None, "scp": ["a", "b"]}, {"a", "b"}),
             ({"scope": None, "scp": "a b"}, {"a", "b"}),
             ({"scope": None, "scp": ["a b"]}, {"a b"}),
+            ({"scope": ["a", "b"]}, {"a", "b"}),
             ({"scope": "a", "scp": ["admin"]}, {"a"}),
         ],
     )
@@ -135,8 +136,10 @@ class TestAccepted:
     @pytest.mark.parametrize(
         ("algorithm", "key"),
         [
-            ("RS256", RSAKey.generate_key(2048)),
+            *((name, RSAKey.generate_key(2048)) for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")),
             ("ES256", ECKey.generate_key("P-256")),
+            ("ES384", ECKey.generate_key("P-384")),
+            ("ES512", ECKey.generate_key("P-521")),
             ("Ed25519", OKPKey.generate_key("Ed25519")),
             ("EdDSA", OKPKey.generate_key("Ed25519")),
         ],
@@ -189,7 +192,7 @@ def without_kid(mint: Mint, key: Any, **claims: Any) -> str:
         ({"sub": "x" * 256}, "The token's sub or scope is not valid."),
         ({"sub": "a\x00b"}, "The token's sub or scope is not valid."),
         ({"sub": "a\nb"}, "The token's sub or scope is not valid."),
-        ({"scope": ["links:write"]}, "The token's sub or scope is not valid."),
+        ({"scope": [["links:write"]]}, "The token's sub or scope is not valid."),
         ({"scope": {"links:write": 1}}, "The token's sub or scope is not valid."),
         ({"scope": None, "scp": [["links:write"]]}, "The token's sub or scope is not valid."),
         ({"scope": None, "scp": 7}, "The token's sub or scope is not valid."),
@@ -202,6 +205,55 @@ def test_refuses_wrong_claims(verifier: TokenVerifier, mint: Mint, wrong: dict[s
 def test_refuses_an_expired_token(verifier: TokenVerifier, mint: Mint) -> None:
     with pytest.raises(TokenExpiredError, match=r"The token has expired\."):
         verifier.verify(mint(exp=int(time.time()) - 31).encode())
+
+
+class TestAudienceClaim:
+    """Of Amazon Cognito, whose access tokens have no aud."""
+
+    @pytest.fixture
+    def verifier(self, jwks_file: Path) -> TokenVerifier:
+        return TokenVerifier(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=0, audience_claim="client_id")
+
+    def test_it_names_the_audience(self, verifier: TokenVerifier, mint: Mint) -> None:
+        assert accepted(verifier, mint(aud=None, client_id=AUDIENCE, token_use="access")).subject == "alice"
+        typed = mint(aud=None, client_id=AUDIENCE, header={"typ": "at+jwt"})
+        assert accepted(verifier, typed).subject == "alice"
+
+    @pytest.mark.parametrize("client", ["other", None, "", [AUDIENCE], [], {}, 7, True, AUDIENCE + " "])
+    def test_another_is_refused(self, verifier: TokenVerifier, mint: Mint, client: object) -> None:
+        assert refused(verifier, mint(aud=None, client_id=client, token_use="access")) == NOT_VALID
+
+    @pytest.mark.parametrize("audience", ["other", ["other"], [], "", 7])
+    def test_an_aud_besides_is_not_passed_over(self, verifier: TokenVerifier, mint: Mint, audience: object) -> None:
+        assert refused(verifier, mint(aud=audience, client_id=AUDIENCE, token_use="access")) == NOT_VALID
+        assert accepted(verifier, mint(aud=[AUDIENCE, "b"], client_id=AUDIENCE, token_use="access")).subject == "alice"
+
+    def test_aud_is_not_enough(self, verifier: TokenVerifier, mint: Mint) -> None:
+        assert refused(verifier, mint(token_use="access")) == NOT_VALID
+
+    @pytest.mark.parametrize("use", ["id", "refresh", "ACCESS", "", ["access"], None, 1])
+    def test_an_id_token_is_refused(self, verifier: TokenVerifier, mint: Mint, use: object) -> None:
+        for audience in (None, AUDIENCE):
+            token = mint(aud=audience, client_id=AUDIENCE, token_use=use)
+            assert refused(verifier, token) == "The token is not an access token."
+
+    def test_client_id_alone_is_not_enough_by_default(self, jwks_file: Path, mint: Mint) -> None:
+        verifier = TokenVerifier(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=0)
+        assert refused(verifier, mint(aud=None, client_id=AUDIENCE, token_use="access")) == NOT_VALID
+
+
+@pytest.mark.parametrize("claims", [{"token_use": "id"}, {"token_use": ["access"]}, {"token_use": 1}, {"typ": "ID"}])
+def test_refuses_what_calls_itself_something_else(
+    verifier: TokenVerifier, mint: Mint, claims: dict[str, object]
+) -> None:
+    assert refused(verifier, mint(**claims)) == "The token is not an access token."
+
+
+@pytest.mark.parametrize("claims", [{"token_use": "access"}, {"typ": "Bearer"}, {"typ": ["ID"]}])
+def test_takes_what_calls_itself_an_access_token(
+    verifier: TokenVerifier, mint: Mint, claims: dict[str, object]
+) -> None:
+    assert accepted(verifier, mint(**claims)).subject == "alice"
 
 
 class TestCache:
@@ -374,14 +426,41 @@ class TestHeader:
         assert refused(verifier, f"{encoded({'alg': name})}.{payload}.{signature}") == NOT_VALID
 
     @pytest.mark.parametrize(
-        "algorithm", ["RS384", "RS512", "PS256", "RS1", "ES384", "ES256K", "Ed448", "HS256", "dir"]
+        ("algorithm", "key"),
+        [
+            ("ES256K", ECKey.generate_key("secp256k1", auto_kid=True)),
+            ("Ed448", OKPKey.generate_key("Ed448", auto_kid=True)),
+            ("EdDSA", OKPKey.generate_key("Ed448", auto_kid=True)),
+            ("HS256", OctKey.generate_key(256, auto_kid=True)),
+            ("RS1", None),
+            ("dir", None),
+        ],
     )
-    def test_refuses_other_algorithms(self, verifier_of: Any, mint: Mint, algorithm: str) -> None:
+    def test_refuses_other_algorithms(self, mint: Mint, algorithm: str, key: Any) -> None:
+        """Even if there were a key for them, which parse_jwks would have passed over."""
+        known = key or RSAKey.generate_key(2048, auto_kid=True)
+        token = f"{encoded({'alg': algorithm, 'kid': known.kid})}.{encoded(claims())}.AAAA"
+        if key:
+            with warnings.catch_warnings(action="ignore", category=SecurityWarning):
+                token = mint(key=key, header={"alg": algorithm, "kid": key.kid})
+        assert refused(TokenVerifier(_Keys(known), ISSUER, AUDIENCE, leeway=0), token) == NOT_VALID
+
+    def test_refuses_those_that_the_settings_leave_out(self, mint: Mint) -> None:
         key = RSAKey.generate_key(2048, auto_kid=True)
-        token = f"{encoded({'alg': algorithm, 'kid': key.kid})}.{encoded(claims())}.AAAA"
-        if algorithm in ("RS384", "RS512", "PS256"):
-            token = mint(key=key, header={"alg": algorithm, "kid": key.kid})
-        assert refused(verifier_of(key), token) == NOT_VALID
+        for allowed in (("PS256",), ("RS256", "PS256")):
+            verifier = TokenVerifier(_Keys(key), ISSUER, AUDIENCE, leeway=0, algorithms=allowed)
+            for algorithm in ("RS256", "PS256", "RS512"):
+                token = mint(key=key, header={"alg": algorithm, "kid": key.kid})
+                assert _is_refused(verifier, token) is (algorithm not in allowed)
+
+    @pytest.mark.parametrize("own", ["RS256", "RS512", "PS256"])
+    def test_refuses_all_but_a_key_s_own(self, verifier_of: Any, mint: Mint, own: str) -> None:
+        key = RSAKey.generate_key(2048, {"alg": own}, auto_kid=True)
+        signer = RSAKey.import_key({k: v for k, v in key.as_dict(private=True).items() if k != "alg"})
+        verifier = verifier_of(key)
+        for algorithm in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"):
+            token = mint(key=signer, header={"alg": algorithm, "kid": key.kid})
+            assert _is_refused(verifier, token) is (algorithm != own)
 
 
 STRANGERS: dict[str, Any] = {"RS256": RSAKey.generate_key(2048), "ES256": ECKey.generate_key("P-256")}
@@ -533,7 +612,9 @@ JSON = st.recursive(
     max_leaves=5,
 )
 HEADERS = st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk", "cty", "x5c"]), JSON)
-CLAIMS = st.dictionaries(st.sampled_from(["iss", "aud", "sub", "exp", "nbf", "iat", "scope", "scp", "jti"]), JSON)
+CLAIMS = st.dictionaries(
+    st.sampled_from(["iss", "aud", "sub", "exp", "nbf", "iat", "scope", "scp", "jti", "typ", "token_use"]), JSON
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
@@ -556,13 +637,16 @@ def test_whatever_is_signed_it_is_accepted_or_refused(
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode), st.integers(0, 400))
 def test_whatever_is_sent_is_refused(junk: bytes, position: int) -> None:
-    verifier = TokenVerifier(_NoKeys(Path("absent"), parse_jwks), ISSUER, AUDIENCE, leeway=0)
+    verifier = TokenVerifier(_Keys(KEY), ISSUER, AUDIENCE, leeway=0)
     signed = f"{encoded({'alg': 'ES256', 'kid': KEY.kid})}.{encoded(claims())}".encode()
     token = signed[:position] + junk + signed[position:] + b".AAAA"
     with pytest.raises(InvalidTokenError):
         verifier.verify(token)
 
 
-class _NoKeys(KeyFile):
+class _Keys(KeySource):
+    def __init__(self, *keys: Any) -> None:
+        self._keys = KeySet(list(keys))
+
     def current(self) -> KeySet:
-        return KeySet([KEY])
+        return self._keys

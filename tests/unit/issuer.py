@@ -1,0 +1,102 @@
+"""A real HTTP server of our own that publishes keys, and answers as a test wants."""
+
+import datetime as dt
+import ssl
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+
+class Issuer(ThreadingHTTPServer):
+    """Answers every GET with `status`, `headers` and `body`, once `open` is set; `drip` sends one byte at a time.
+
+    With `pages`, what it answers depends on the path, and is 404 for one that has no page.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, body: bytes = b"") -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.scheme = "http"
+        self.status, self.body, self.drip = 200, body, False
+        self.pages: dict[str, bytes] | None = None
+        self.headers: dict[str, str] = {}
+        self.open = threading.Event()
+        self.open.set()
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.times: list[float] = []
+
+    @property
+    def origin(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.origin}/jwks.json?p=x"
+
+    @property
+    def paths(self) -> list[str]:
+        """What was asked for."""
+        return [path for path, _ in self.requests]
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        if self.pages is None or self.status != 200:
+            return self.status, self.body
+        return (200, self.pages[path]) if path in self.pages else (404, b"")
+
+    def speak_tls(self, directory: Path) -> Path:
+        """From now on; returns the file of the certificate, which vouches for itself."""
+        private = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "issuer")])
+        now = dt.datetime.now(dt.UTC)
+        signed = (
+            x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .sign(private, hashes.SHA256())
+        )
+        path, key_path = directory / "issuer.crt", directory / "issuer.key"
+        path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        key_path.write_bytes(
+            private.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(path, key_path)
+        self.socket = tls.wrap_socket(self.socket, server_side=True)
+        self.scheme = "https"
+        return path
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no error."""
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Issuer
+
+    def do_GET(self) -> None:
+        issuer = self.server
+        issuer.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+        issuer.times.append(time.monotonic())
+        issuer.open.wait(30)
+        status, body = issuer.answer(self.path)
+        self.send_response(status)
+        for name, value in issuer.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        for start in range(0, len(body), 1 if issuer.drip else len(body) or 1):
+            self.wfile.write(body[start : start + 1] if issuer.drip else body)
+            if issuer.drip:
+                time.sleep(0.02)
+
+    def log_message(self, *_: Any) -> None:
+        pass
