@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Issuer(ThreadingHTTPServer):
-    """Answers every GET with `status`, `headers` and `body`, once `open` is set; `drip` sends one byte at a time.
+    """Answers every GET with `status`, `headers` and `body`, once `open` is set; `drip` sends single bytes.
 
-    With `pages`, what it answers depends on the path, and is 404 for one that has no page.
+    `pause` seconds are between these. With `pages`, the answer depends on the path, and is 404 for one without a page.
     """
 
     daemon_threads = True
@@ -25,7 +25,7 @@ class Issuer(ThreadingHTTPServer):
     def __init__(self, body: bytes = b"") -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
         self.scheme = "http"
-        self.status, self.body, self.drip = 200, body, False
+        self.status, self.body, self.drip, self.pause = 200, body, False, 0.02
         self.pages: dict[str, bytes] | None = None
         self.headers: dict[str, str] = {}
         self.open = threading.Event()
@@ -96,7 +96,7 @@ class _Answer(BaseHTTPRequestHandler):
         for start in range(0, len(body), 1 if issuer.drip else len(body) or 1):
             self.wfile.write(body[start : start + 1] if issuer.drip else body)
             if issuer.drip:
-                time.sleep(0.02)
+                time.sleep(issuer.pause)
 
     def log_message(self, *_: Any) -> None:
         pass
