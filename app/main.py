@@ -24,7 +24,7 @@ from app.http.json_body import JsonBodyMiddleware
 from app.http.protocol import ConnectionLimits
 from app.http.request_id import RequestIdMiddleware
 from app.http.security_headers import SecurityHeadersMiddleware
-from app.http.time_limit import TimeLimitMiddleware
+from app.http.time_limit import AwaitedBodies, TimeLimitMiddleware
 from app.http.trusted_hosts import TrustedHostMiddleware
 from app.links.domain import Domain
 from app.links.openapi import TAGS
@@ -53,6 +53,7 @@ class Service:
     management: Starlette
     health: Health
     limits: ConnectionLimits
+    bodies: AwaitedBodies
 
 
 def create_service(settings: Settings) -> Service:
@@ -72,6 +73,7 @@ def create_service(settings: Settings) -> Service:
     limiter = RateLimiter(settings, registry)
     counts = SharedCounts(limiter.windows, shared, settings.rate_limit_sync_seconds, registry)
     links = Domain(settings, database, shared, registry)
+    bodies = AwaitedBodies(settings.max_concurrent_requests)
     faults = Faults(registry) if settings.faults_enabled else None
     health = Health(
         {"database": database.check},
@@ -114,6 +116,7 @@ def create_service(settings: Settings) -> Service:
                 TimeLimitMiddleware,
                 seconds=settings.request_timeout_seconds,
                 at_once=settings.max_concurrent_requests,
+                awaited=bodies,
             ),
             Middleware(TrustedHostMiddleware, settings=settings),
             Middleware(AuthenticationMiddleware, authenticator=authenticator, exhausted=limiter.exhausted),
@@ -134,7 +137,7 @@ def create_service(settings: Settings) -> Service:
     error_handlers.install(app)
     openapi.install(app, settings.public_url, [identity.TAG, *TAGS])
     management = create_management(health, registry, faults)
-    return Service(app, management, health, ConnectionLimits(settings, registry))
+    return Service(app, management, health, ConnectionLimits(settings, registry), bodies)
 
 
 def token_verifier(settings: Settings, keys: KeySource) -> TokenVerifier:

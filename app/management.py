@@ -15,14 +15,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.errors.handlers import field_error
-from app.errors.problems import FieldError, Problem, ProblemResponse
+from app.errors.problems import ErrorMiddleware, FieldError, Problem, ProblemResponse
 from app.http import strict_json
 from app.http.body_limit import BodyLimitMiddleware
 from app.http.faults import Fault, Faults
+from app.http.time_limit import AwaitedBodies, TimeLimitMiddleware
 from app.observability import logs
 from app.observability.probes import OK, Health
 
 MAX_BODY_BYTES = 1024
+SECONDS = 10.0  # for a request; probes give up before that
+AT_ONCE = 100  # requests
 
 log = structlog.get_logger("app.management")
 
@@ -54,7 +57,11 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
         routes=routes,
         # Starlette types every handler as one of any exception.
         exception_handlers={HTTPException: _problem},  # type: ignore[dict-item]
-        middleware=[Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES)],
+        middleware=[
+            Middleware(ErrorMiddleware),
+            Middleware(TimeLimitMiddleware, seconds=SECONDS, at_once=AT_ONCE, awaited=AwaitedBodies(AT_ONCE)),
+            Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES),
+        ],
     )
 
 

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -31,6 +32,7 @@ log = structlog.get_logger("app.server")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BACKLOG = 2048
 GC_THRESHOLD = 10_000  # objects made and not freed, of which a request leaves few: Python's 700 are soon reached
+OTHER_FILES = 200  # for the probes, the database, Valkey and what is read, besides the connections of users
 CLOSE_SECONDS = 5  # for what remains once no request is in flight: the database's connections
 
 
@@ -41,7 +43,7 @@ class ServeError(Exception):
 class Server(uvicorn.Server):
     """uvicorn's server without its signal handling, which refuses new connections at once."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, limits: ConnectionLimits) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, limits: ConnectionLimits, *, limited: bool = False) -> None:
         # uvicorn asks for a class, and only ever calls it.
         protocol: Any = functools.partial(HttpProtocol, limits=limits)
         super().__init__(
@@ -60,6 +62,10 @@ class Server(uvicorn.Server):
             )
         )
         self.limits = limits
+        self.limited = limited
+        """Whether its connections are those that are counted."""
+        if limited:
+            limits.connections = self.server_state.connections
         self.listening = asyncio.Event()
 
     @contextlib.contextmanager
@@ -70,7 +76,9 @@ class Server(uvicorn.Server):
         await super().startup([])  # the lifespan alone: what it makes of sockets accepts one connection at a time
         make: Any = self.config.http_protocol_class
         shared = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
-        acceptors: list[Any] = [Acceptor(each, functools.partial(make, **shared)) for each in sockets or []]
+        protocol = functools.partial(make, **shared)
+        room = {"room": self.limits.room} if self.limited else {}
+        acceptors: list[Any] = [Acceptor(each, protocol, **room) for each in sockets or []]
         self.servers = acceptors  # for uvicorn to close
         self.listening.set()
 
@@ -105,7 +113,8 @@ class Lifecycle:
     def __init__(self, settings: Settings, service: Service) -> None:
         self.settings = settings
         self.health = service.health
-        self.public = Server(service.public, settings, service.limits)
+        self.bodies = service.bodies
+        self.public = Server(service.public, settings, service.limits, limited=True)
         self.management = Server(service.management, settings, service.limits)
         self._stop = asyncio.Event()
 
@@ -131,6 +140,7 @@ class Lifecycle:
             died = any(server.done() for server in servers)
             if died:
                 log.error("a server ended by itself, and so does the process")
+            self.bodies.drain()
             clean = await self._finish(self.public, public_task, self.settings.drain_timeout_seconds)
             return 0 if clean and not died else 1
         finally:
@@ -201,6 +211,19 @@ def address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def allow_connections(wanted: int) -> int:
+    """Raise the limit of open files as far as so many connections need it; returns how many it allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted + OTHER_FILES:
+        return wanted
+    limit = wanted + OTHER_FILES if hard == resource.RLIM_INFINITY else min(wanted + OTHER_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    allowed = max(1, min(wanted, limit - OTHER_FILES))
+    if allowed < wanted:
+        log.warning("fewer connections than APP_MAX_CONNECTIONS: raise the limit of open files", connections=allowed)
+    return allowed
+
+
 def settle() -> None:
     """Let the garbage collector leave alone what is here to stay, and look less often for the little that comes.
 
@@ -219,6 +242,7 @@ async def serve(settings: Settings) -> int:
         listen(settings.management_host, settings.management_port, "APP_MANAGEMENT") as management,
     ):
         service = create_service(settings)
+        service.limits.max_connections = allow_connections(settings.max_connections)
         if settings.is_sqlite:  # a file of our own; PostgreSQL is migrated before a release, once
             await migrate.migrate(settings)
         return await Lifecycle(settings, service).run(public, management)

@@ -101,7 +101,9 @@ class Settings(BaseSettings):
     request_timeout_seconds: Seconds = 30
     """Longest a request may take from its headers to its answer."""
     max_concurrent_requests: int = Field(default=1000, ge=1)
-    """Requests answered at the same time; 503 to what is more."""
+    """Requests answered at the same time, whose bodies have come; 503 to what is more."""
+    max_connections: int = Field(default=2000, ge=1)
+    """Connections that clients may have open at the same time; more wait to be accepted."""
 
     rate_limit_address_per_minute: int = Field(default=1200, ge=0)
     """Requests without a valid token allowed to an address (IPv6: a /64 network); 0 for no limit."""

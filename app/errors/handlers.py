@@ -11,7 +11,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.errors.problems import FieldError, Problem, ProblemResponse, log_fault
-from app.http.json_body import is_json
+from app.http.json_body import is_json, not_json
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -55,8 +55,7 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> P
         if error.body is None:
             detail = "The request needs a body, in JSON."
         elif not is_json(request.headers.get("content-type", "")):
-            detail = "Send the body as JSON, with the header Content-Type: application/json."
-            return ProblemResponse(request.scope, Problem(415, detail, {"Accept": "application/json"}))
+            return ProblemResponse(request.scope, not_json())
     errors = [field_error(problem) for problem in problems]
     return ProblemResponse(request.scope, Problem(422, detail, errors=errors))
 

@@ -20,6 +20,12 @@ def is_json(content_type: str) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
+def not_json() -> Problem:
+    """The answer to a body that is something else."""
+    detail = "Send the body as JSON, with the header Content-Type: application/json."
+    return Problem(415, detail, {"Accept": "application/json"})
+
+
 class JsonBodyMiddleware:
     """Raises a Problem where the body is read. Comes after BodyLimitMiddleware: it keeps the whole body."""
 

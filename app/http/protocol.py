@@ -8,12 +8,12 @@ their own, and are answered as problem details.
 
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import httptools
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors.problems import MEDIA_TYPE, title
@@ -57,6 +57,9 @@ class ConnectionLimits:
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         self.draining = False
+        self.max_connections = settings.max_connections
+        self.connections: Collection[object] = ()
+        """Those of users that are open: their server puts its own here."""
         self.max_head_bytes = settings.max_head_bytes
         self.head_timeout_seconds = settings.head_timeout_seconds
         self.headers = [
@@ -71,6 +74,14 @@ class ConnectionLimits:
             registry=registry,
         )
         self.refused = {reason: refused.labels(reason) for reason in REFUSALS}
+        opened = Gauge("http_connections", "Connections that clients have open.", registry=registry)
+        opened.set_function(lambda: len(self.connections))
+        most = Gauge("http_connections_limit", "How many there may be; more wait to be accepted.", registry=registry)
+        most.set_function(lambda: self.max_connections)
+
+    def room(self) -> int:
+        """How many connections more there may be."""
+        return self.max_connections - len(self.connections)
 
 
 class RefusedError(Exception):

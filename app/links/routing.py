@@ -5,11 +5,18 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter
 
+from app.security.head_first import HeadFirstRoute
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def api_router() -> APIRouter:
-    return APIRouter(prefix="/links", tags=["links"], generate_unique_id_function=lambda route: route.name)
+    return APIRouter(
+        prefix="/links",
+        tags=["links"],
+        route_class=HeadFirstRoute,
+        generate_unique_id_function=lambda route: route.name,
+    )
 
 
 def get(router: APIRouter, path: str, **options: Any) -> Callable[[F], F]:

@@ -4,20 +4,18 @@ Every process decides alone, from what it has counted and what it last heard fro
 (app.security.shared_counts), so no request waits for that.
 """
 
-import ipaddress
 from collections.abc import Awaitable
-from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors.problems import Problem, ProblemResponse
+from app.http.client_network import client_network
 from app.security.sliding_window import WINDOW, SlidingWindow
 from app.security.tokens import Principal
 from app.settings import Settings
 
 MAX_CLIENTS = 32768  # of each kind and minute, in about 8 MiB
-NETWORK_BITS = 64  # of an IPv6 address: what one customer has at least, RFC 6177
 
 
 class RateLimiter:
@@ -68,22 +66,3 @@ class RateLimitMiddleware:
         if scope["type"] == "http" and (problem := self.limiter.check(scope)):
             return ProblemResponse(scope, problem)(scope, receive, send)
         return self.app(scope, receive, send)
-
-
-def client_network(scope: Scope) -> str:
-    """Who asks, as far as an address tells; the server has already looked behind trusted proxies."""
-    client = scope.get("client")
-    return _network(client[0]) if client else ""
-
-
-@lru_cache(maxsize=4096)
-def _network(host: str) -> str:
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host[:64]
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address.packed, NETWORK_BITS), strict=False))

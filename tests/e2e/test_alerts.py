@@ -61,8 +61,9 @@ def too_little(world: World) -> Iterator[None]:
                 *served,
                 "--set-string=resources.limits.cpu=200m",
                 "--set=autoscaling.maxReplicas=4,autoscaling.targetCPUUtilizationPercentage=1",
-                # What a pod uses of its limit without doing much.
+                # What a pod uses of its limits without doing much.
                 "--set-json=prometheusRule.alerts.ServiceMemoryNearLimit.ratio=0.1",
+                "--set-json=prometheusRule.alerts.ServiceConnectionsNearLimit.ratio=0.0001",
             )
         )
         stack.enter_context(world.visited())
@@ -136,6 +137,7 @@ TROUBLES = [
         {
             "ServiceCPUThrottled": {},
             "ServiceMemoryNearLimit": {},
+            "ServiceConnectionsNearLimit": {},
             "ServiceAutoscalerAtLimit": {},
             "ServiceCertificateExpiring": {},
         },

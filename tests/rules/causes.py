@@ -291,6 +291,25 @@ CAUSES: dict[str, Cause] = {
             "once, for a minute": {service("event_loop_lag_max_seconds"): "0.01 3 3 0.01x30"},
         },
     ),
+    "ServiceConnectionsNearLimit": Cause(
+        series={service("http_connections"): "100 1820x40", service("http_connections_limit"): "2000x40"},
+        before="5m",
+        at="6m30s",
+        firing=Firing(
+            {"$value | humanizePercentage": "91%", "$labels.pod": POD},
+            {"namespace": "links", "job": "links", "pod": POD},
+        ),
+        quiet={
+            "just as many as allowed": {
+                service("http_connections"): "1800x40",
+                service("http_connections_limit"): "2000x40",
+            },
+            "for a minute": {
+                service("http_connections"): "100 2000 2000 100x40",
+                service("http_connections_limit"): "2000x40",
+            },
+        },
+    ),
     "ServiceMemoryNearLimit": Cause(
         series={container(USED): "100 91x40", container(LIMIT, resource="memory"): "100x40"},
         before="9m30s",

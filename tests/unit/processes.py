@@ -77,18 +77,21 @@ class App:
         connection.close()
         return response
 
-    def begin_request(self) -> socket.socket:
-        """Half of a request to make a link; the other half is `BODY[20:]`."""
+    def token(self, scope: str) -> str:
         key = dev_token.obtain_key(self.directory / "shipshape" / "dev-key.json")
         settings = Settings()
-        token = dev_token.mint(
+        return dev_token.mint(
             key,
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
             subject="dev",
-            scope="links:write",
+            scope=scope,
             expires_in=60,
         )
+
+    def begin_request(self) -> socket.socket:
+        """Half of a request to make a link; the other half is `BODY[20:]`."""
+        token = self.token("links:write")
         host, _, port = self.public.partition(":")
         half = socket.create_connection((host, int(port)), timeout=30)
         head = (

@@ -1,3 +1,4 @@
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -5,8 +6,10 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from starlette.types import Message
 
-from app.main import Service
+from app.main import Service, create_service
+from app.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -107,3 +110,21 @@ async def test_errors_are_problem_details(management: httpx.AsyncClient) -> None
         assert told in answer.json()["detail"]
     allowed = (await management.delete("/log-level")).headers["allow"]
     assert set(allowed.split(", ")) == {"GET", "HEAD", "PUT"}
+
+
+async def test_a_body_that_never_comes_is_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.management.SECONDS", 0.05)
+    app = create_service(settings).management
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "PUT", "path": "/log-level", "query_string": b"", "headers": []}
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]

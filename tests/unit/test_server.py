@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -106,6 +108,60 @@ def test_a_request_that_takes_too_long_is_cut_off(start: Callable[..., App]) -> 
     assert app.log[-1]["message"] == "stopped"
 
 
+def test_a_body_that_does_not_come_holds_up_no_drain(start: Callable[..., App]) -> None:
+    app = start()
+    half = app.begin_request()
+    app.process.terminate()
+    response = http.client.HTTPResponse(half)
+    response.begin()
+    assert (response.status, response.getheader("connection")) == (503, "close")
+    assert response.getheader("retry-after") == "5"
+    half.close()
+    assert app.end() == (0, "")
+    assert not app.logged("out of time: requests cut off")
+
+
+def test_heads_without_bodies_keep_nobody_out(start: Callable[..., App]) -> None:
+    app = start(APP_MAX_CONCURRENT_REQUESTS="3")
+    halves = [app.begin_request() for _ in range(5)]
+    statuses = []
+    for half in halves[1:]:  # one has the one place of its address
+        response = http.client.HTTPResponse(half)
+        response.begin()
+        statuses.append(response.status)
+    assert statuses == [429] * 4
+    assert app.get("/unknown").status == 404
+    halves[0].sendall(BODY[20:])
+    response = http.client.HTTPResponse(halves[0])
+    response.begin()
+    assert response.status == 201
+    for half in halves:
+        half.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("POST /api/v1/links", 401),
+        ("POST /api/v1/links", 403),
+        ("POST /api/v1/links", 415),
+        ("PUT /api/v1/links", 405),
+        ("POST /api/v1/nothing", 404),
+    ],
+)
+def test_what_the_head_decides_waits_for_no_body(start: Callable[..., App], head: str, status: int) -> None:
+    app = start()
+    scope = "links:read" if status == 403 else "links:write"
+    token = "" if status == 401 else f"Authorization: Bearer {app.token(scope)}\r\n"
+    kind = "text/plain" if status == 415 else "application/json"
+    with socket.create_connection(app.public.split(":"), timeout=30) as client:
+        lines = f"Host: localhost\r\n{token}Content-Type: {kind}\r\nContent-Length: 50"
+        client.sendall(f"{head} HTTP/1.1\r\n{lines}\r\n\r\n".encode())
+        response = http.client.HTTPResponse(client)
+        response.begin()
+    assert response.status == status
+
+
 def test_a_second_interrupt_does_not_wait_for_anything(start: Callable[..., App]) -> None:
     app = start()
     half = app.begin_request()
@@ -160,6 +216,33 @@ def test_both_families_where_there_is_no_ipv6(monkeypatch: pytest.MonkeyPatch) -
         assert address(listener).startswith("http://0.0.0.0:")
 
 
+def test_more_connections_than_there_may_be_wait_and_probes_do_not(start: Callable[..., App]) -> None:
+    app = start(APP_MAX_CONNECTIONS="2")
+    host, port = app.public.split(":")
+    with socket.create_connection((host, int(port)), 30) as first, socket.create_connection((host, int(port)), 30):
+        until(lambda: app.get("/metrics").status == 200 and b"\nhttp_connections 2.0" in app.body)
+        assert b"\nhttp_connections_limit 2.0" in app.body
+        late = http.client.HTTPConnection(app.public, timeout=30)
+        late.request("GET", "/unknown")
+        until(lambda: app.logged("no room for more connections: they wait to be accepted"))
+        assert app.get("/livez").status == 200
+        first.close()
+        assert late.getresponse().status == 404
+        late.close()
+
+
+def test_open_files_are_allowed_for_and_fewer_connections_where_they_are_not() -> None:
+    """In a process of its own: a hard limit that was lowered is not raised again."""
+    code = (
+        "import resource; from app.server import allow_connections; file = resource.RLIMIT_NOFILE\n"
+        "resource.setrlimit(file, (300, 1000))\n"
+        "print([(allow_connections(wanted), resource.getrlimit(file)[0]) for wanted in (50, 500, 2000)])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout
+    assert said.splitlines()[-1] == "[(50, 300), (500, 700), (800, 1000)]"
+    assert "fewer connections than APP_MAX_CONNECTIONS" in said
+
+
 def test_addresses_are_shown_as_urls() -> None:
     with listen("127.0.0.1", 0, "APP") as four, listen("::1", 0, "APP") as six:
         assert address(four).startswith("http://127.0.0.1:")
@@ -202,14 +285,17 @@ class TestInProcess:
         assert {"serving", "draining: not ready, still serving"}.isdisjoint(line["message"] for line in log_lines())
 
     def test_a_request_that_takes_too_long_is_cut_off(
-        self, run: Callable[..., int], log_lines: Logs, until: Until
+        self, run: Callable[..., int], log_lines: Logs, until: Until, mint: Callable[..., str]
     ) -> None:
         client = socket.socket()
         tasks = set()
 
         async def begin_request(lifecycle: Lifecycle) -> None:
             client.connect(lifecycle.public.servers[0].sockets[0].getsockname())
-            client.sendall(b"POST /api/v1/links HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\n")
+            head = (
+                f"Host: test\r\nAuthorization: Bearer {mint()}\r\nContent-Type: application/json\r\nContent-Length: 1"
+            )
+            client.sendall(f"POST /api/v1/links HTTP/1.1\r\n{head}\r\n\r\n".encode())
             await until(lambda: lifecycle.public.server_state.tasks)
             self.terminate(lifecycle)
 

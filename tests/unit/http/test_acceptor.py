@@ -106,6 +106,35 @@ def test_it_goes_on_when_there_are_files_to_be_had_again(listener: socket.socket
     assert [line["message"] for line in log_lines()] == ["cannot accept connections"]
 
 
+def test_what_is_too_many_waits_until_there_is_room(listener: socket.socket, log_lines: Logs) -> None:
+    opened = set[asyncio.Protocol]()
+
+    class Kept(Greeting):
+        def connection_made(self, transport: Any) -> None:
+            opened.add(self)
+            self.transport = transport
+            transport.write(b"hello")
+
+        def connection_lost(self, _exc: Exception | None) -> None:
+            opened.discard(self)
+
+    async def most(waiting: list[socket.socket]) -> int:
+        loop, found = asyncio.get_running_loop(), 0
+        acceptor = Acceptor(listener, Kept, lambda: 3 - len(opened))
+        async with asyncio.timeout(10):
+            for client in waiting:
+                client.setblocking(False)
+                assert await loop.sock_recv(client, 5) == b"hello"
+                found = max(found, len(opened))
+                client.close()
+        acceptor.close()
+        return found
+
+    with clients(listener, 12) as waiting:
+        assert uvloop.run(most(waiting)) == 3
+    assert [line["message"] for line in log_lines()] == ["no room for more connections: they wait to be accepted"]
+
+
 def test_a_closed_one_takes_nobody(listener: socket.socket) -> None:
     async def closed(client: socket.socket) -> None:
         async with accepting(listener):

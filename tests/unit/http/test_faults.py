@@ -88,13 +88,15 @@ class TestOn:
         management: httpx.AsyncClient,
         put: Put,
         log_lines: Logs,
+        mint: Callable[..., str],
         method: str,
         path: str,
         route: str,
     ) -> None:
-        """Whoever asks, and before anything is looked at: there is no token here."""
+        """Before anything is looked at but the token of a request with a body, which is not waited for without one."""
         await put(error_ratio=1)
-        answer = await client.request(method, path)
+        token = {"Authorization": f"Bearer {mint()}"} if method in ("POST", "PATCH") else {}
+        answer = await client.request(method, path, headers=token)
         assert answer.status_code == 500
         if method != "HEAD":
             check_problem(answer, 500, "Internal Server Error")

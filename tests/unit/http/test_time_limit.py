@@ -8,7 +8,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors.problems import ErrorMiddleware, Problem
-from app.http.time_limit import TimeLimitMiddleware
+from app.http.time_limit import AwaitedBodies, TimeLimitMiddleware
 from app.main import create_service
 from app.settings import Settings
 
@@ -32,7 +32,7 @@ async def ask(app: ASGIApp, receive: Receive = empty, seconds: float = 0.02) -> 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    await TimeLimitMiddleware(app, seconds, 10)(SCOPE, receive, send)
+    await TimeLimitMiddleware(app, seconds, 10, AwaitedBodies(10))(SCOPE, receive, send)
     return sent
 
 
@@ -41,7 +41,7 @@ async def test_in_time() -> None:
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    limit = TimeLimitMiddleware(app, 0.3, 10)
+    limit = TimeLimitMiddleware(app, 0.3, 10, AwaitedBodies(10))
     sent: list[MutableMapping[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:
@@ -60,7 +60,7 @@ async def test_each_has_the_whole_time() -> None:
     async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
         await asyncio.Event().wait()
 
-    limit = TimeLimitMiddleware(app, 0.1, 10)
+    limit = TimeLimitMiddleware(app, 0.1, 10, AwaitedBodies(10))
     loop = asyncio.get_running_loop()
 
     async def one(name: str) -> None:
@@ -83,7 +83,7 @@ async def test_no_more_at_once_than_that() -> None:
         await go_on.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    limit = TimeLimitMiddleware(app, 60, 2)
+    limit = TimeLimitMiddleware(app, 60, 2, AwaitedBodies(10))
 
     async def status() -> int:
         sent: list[MutableMapping[str, Any]] = []
@@ -100,6 +100,87 @@ async def test_no_more_at_once_than_that() -> None:
     go_on.set()
     assert await asyncio.gather(*running) == [200, 200]
     assert await status() == 200
+
+
+class Crowd:
+    """Requests of several clients whose bodies come when they are told to."""
+
+    def __init__(self, at_once: int) -> None:
+        self.awaited = AwaitedBodies(at_once)
+        self.limit = TimeLimitMiddleware(self._app, 60, at_once, self.awaited)
+        self.come = asyncio.Event()
+        self.busy = asyncio.Event()
+
+    async def _app(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.busy.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def _late(self) -> Message:
+        await self.come.wait()
+        return await empty()
+
+    async def ask(self, client: str, *, late: bool = True) -> int:
+        sent: list[MutableMapping[str, Any]] = []
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {**SCOPE, "client": (client, 1)}
+        await ErrorMiddleware(self.limit)(scope, self._late if late else empty, send)
+        return int(sent[0]["status"])
+
+    async def begin(self, *clients: str, late: bool = True) -> list[asyncio.Task[int]]:
+        begun = [asyncio.create_task(self.ask(client, late=late)) for client in clients]
+        for _ in range(4):  # rounds in which they come to wait
+            await asyncio.sleep(0)
+        return begun
+
+
+async def test_bodies_that_are_awaited_keep_nobody_out() -> None:
+    crowd = Crowd(20)
+    waiting = await crowd.begin(*(f"192.0.2.{number}" for number in range(20)))
+    assert len(crowd.awaited) == 20
+    busy = await crowd.begin(*["198.51.100.1"] * 20, late=False)
+    assert len(crowd.awaited) == 20
+    assert not any(task.done() for task in busy)
+    assert await crowd.ask("198.51.100.2", late=False) == 503
+    assert await crowd.ask("198.51.100.2") == 503  # no place of either kind is left
+    crowd.busy.set()
+    assert {await task for task in busy} == {200}
+    crowd.come.set()
+    assert {await task for task in waiting} == {200}
+    assert (len(crowd.awaited), crowd.awaited._of_client) == (0, {})
+
+
+async def test_one_address_has_few_places_for_bodies() -> None:
+    crowd = Crowd(40)
+    waiting = await crowd.begin("2001:db8::1", "2001:db8::2", "2001:db8:1::1")
+    assert await crowd.ask("2001:db8::3") == 429
+    assert len(crowd.awaited) == 3
+    crowd.busy.set()
+    assert await crowd.ask("2001:db8::3", late=False) == 200
+    crowd.come.set()
+    assert {await task for task in waiting} == {200}
+
+
+async def test_a_place_must_be_free_when_the_body_has_come() -> None:
+    crowd = Crowd(20)
+    (late,) = await crowd.begin("192.0.2.1")
+    busy = await crowd.begin(*["198.51.100.1"] * 20, late=False)
+    crowd.come.set()
+    assert await late == 503
+    crowd.busy.set()
+    assert {await task for task in busy} == {200}
+
+
+async def test_a_client_that_leaves_gives_its_place_back() -> None:
+    crowd = Crowd(20)
+    (left,) = await crowd.begin("192.0.2.1")
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    assert len(crowd.awaited) == 0
 
 
 async def test_a_slow_handler_is_cancelled() -> None:
@@ -215,7 +296,7 @@ async def test_an_answer_that_has_begun_is_broken_off() -> None:
         sent.append(message)
 
     with pytest.raises(Problem):
-        await ErrorMiddleware(TimeLimitMiddleware(app, 0.02, 10))(SCOPE, empty, send)
+        await ErrorMiddleware(TimeLimitMiddleware(app, 0.02, 10, AwaitedBodies(10)))(SCOPE, empty, send)
     assert len(sent) == 1
 
 

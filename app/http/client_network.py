@@ -1,0 +1,27 @@
+"""Whom an address stands for: one client of the limits that are by address."""
+
+import ipaddress
+from functools import lru_cache
+
+from starlette.types import Scope
+
+NETWORK_BITS = 64  # of an IPv6 address: what one customer has at least, RFC 6177
+
+
+def client_network(scope: Scope) -> str:
+    """Who asks, as far as an address tells; the server has already looked behind trusted proxies."""
+    client = scope.get("client")
+    return _network(client[0]) if client else ""
+
+
+@lru_cache(maxsize=4096)
+def _network(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host[:64]
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address.packed, NETWORK_BITS), strict=False))
