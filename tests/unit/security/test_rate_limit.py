@@ -14,7 +14,7 @@ from starlette.types import Message, Scope
 from app.errors import handlers as error_handlers
 from app.security.auth import AuthenticationMiddleware, Authenticator, authenticate
 from app.security.keys import KeyFile, parse_jwks
-from app.security.rate_limit import MAX_CLIENTS, RateLimiter, RateLimitMiddleware, client_network
+from app.security.rate_limit import MAX_CLIENTS, RateLimiter, RateLimitMiddleware
 from app.security.sliding_window import WINDOW
 from app.security.tokens import TokenVerifier
 from app.settings import Settings
@@ -204,26 +204,3 @@ async def test_other_than_http_is_not_counted(limiter: RateLimiter) -> None:
     for _ in range(9):
         await RateLimitMiddleware(app, limiter)({"type": "lifespan"}, unused, unused)
     assert len(passed) == 9
-
-
-@pytest.mark.parametrize(
-    ("host", "network"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("::FFFF:C000:0201", "192.0.2.1"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("unknown", "unknown"),
-        ("x" * 5000, "x" * 64),
-    ],
-)
-def test_who_counts_as_one(host: str, network: str) -> None:
-    assert client_network({"client": (host, 1)}) == network
-
-
-def test_a_client_without_an_address() -> None:
-    """As over a Unix socket."""
-    assert client_network({"client": None}) == client_network({}) == ""
