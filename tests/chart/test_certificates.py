@@ -60,6 +60,21 @@ def test_its_secret_issuer_and_times() -> None:
     assert objects.one("Ingress")["spec"]["tls"][0]["secretName"] == "links-tls"
 
 
+@pytest.mark.parametrize(
+    ("given", "key", "more"),
+    [
+        ({"algorithm": "RSA"}, {"algorithm": "RSA", "size": 2048}, ["key encipherment"]),
+        ({"algorithm": "RSA", "size": 4096}, {"algorithm": "RSA", "size": 4096}, ["key encipherment"]),
+        ({"size": 384}, {"algorithm": "ECDSA", "size": 384}, []),
+        ({"algorithm": "Ed25519"}, {"algorithm": "Ed25519"}, []),
+    ],
+)
+def test_its_key(given: dict[str, Any], key: dict[str, Any], more: list[str]) -> None:
+    spec = render({"ingress": INGRESS, "certificate": {**ISSUED, "privateKey": given}}).one("Certificate")["spec"]
+    assert spec["privateKey"] == {**key, "rotationPolicy": "Always"}
+    assert spec["usages"] == ["digital signature", *more, "server auth"]
+
+
 def test_a_gateway_s_certificate_needs_no_ingress() -> None:
     objects = render({"httpRoute": ROUTE, "certificate": ISSUED})
     assert objects.one("Certificate")["spec"]["dnsNames"] == ["c.example", "a.example"]
@@ -199,6 +214,14 @@ def test_it_is_good_for_its_hosts_alone(host: str, trusted: bool, tmp_path: Path
             {"ingress": INGRESS, "certificate": {**ISSUED, "duration": "720h", "renewBefore": "720h"}},
             "certificate.renewBefore 720h is not below certificate.duration 720h, so it would be renewed for ever: "
             "lower it",
+        ),
+        (
+            {"ingress": INGRESS, "certificate": {**ISSUED, "privateKey": {"algorithm": "RSA", "size": 256}}},
+            "certificate.privateKey.size 256 is none of RSA: write 2048, 4096, 8192",
+        ),
+        (
+            {"ingress": INGRESS, "certificate": {**ISSUED, "privateKey": {"algorithm": "Ed25519", "size": 256}}},
+            "certificate.privateKey.size 256 is none of Ed25519: write null",
         ),
         (
             {"ingress": INGRESS, "certificate": {**ISSUED, "duration": "90d"}},

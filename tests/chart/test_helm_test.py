@@ -141,6 +141,22 @@ def test_the_service_s_own_image_runs_them_or_another() -> None:
     assert "resources" not in container
 
 
+def test_they_can_be_kept_out_of_a_mesh() -> None:
+    own = {"podLabels": {"sidecar.istio.io/inject": "false"}, "podAnnotations": {"log": "none"}}
+    for each in pods({"tests": own}).values():
+        metadata = each["metadata"]
+        assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
+        assert metadata["labels"]["app.kubernetes.io/component"] == "test"
+        assert metadata["annotations"]["log"] == "none"
+        assert metadata["annotations"]["helm.sh/hook"] == "test"
+
+
+def test_a_quota_that_asks_for_every_request_and_limit_lets_them_in() -> None:
+    for each in pods().values():
+        resources = each["spec"]["containers"][0]["resources"]
+        assert resources["requests"].keys() == resources["limits"].keys() == {"cpu", "memory"}
+
+
 def test_where_they_run() -> None:
     spec = pods({"nodeSelector": {"a": "b"}, "tolerations": [{"key": "c"}]})["route"]["spec"]
     assert (spec["nodeSelector"], spec["tolerations"]) == ({"a": "b"}, [{"key": "c"}])
@@ -242,6 +258,16 @@ class TestProgram:
         (
             {"tests": {"tls": {"address": "https://a"}}},
             "at '/tests/tls/address': 'https://a' does not match pattern '^([^:/]+:[0-9]+)?$'",
+        ),
+        (
+            {"tests": {"podAnnotations": {"helm.sh/hook": "test"}}},
+            "tests.podAnnotations has helm.sh/hook, by which the chart says when Helm makes and deletes the object: "
+            "leave it out",
+        ),
+        (
+            {"tests": {"podLabels": {"app.kubernetes.io/component": "app"}}},
+            "tests.podLabels has app.kubernetes.io/component, by which the chart finds its objects: "
+            "use a label of your own",
         ),
         ({"tests": {"requests": []}}, "at '/tests/requests': minItems: got 0, want 1"),
         ({"tests": {"command": []}}, "at '/tests/command': minItems: got 0, want 1"),

@@ -51,6 +51,12 @@ def test_its_numbers() -> None:
     assert (spec["minReplicaCount"], spec["maxReplicaCount"], spec["pollingInterval"]) == (2, 30, 5)
 
 
+def test_its_annotations() -> None:
+    paused = {"autoscaling.keda.sh/paused-replicas": "5"}
+    assert render(keda(annotations=paused)).one("ScaledObject")["metadata"]["annotations"] == paused
+    assert "annotations" not in render(keda()).one("ScaledObject")["metadata"]
+
+
 def test_requests_a_second_by_prometheus() -> None:
     (trigger,) = scaled()["triggers"]
     assert trigger == {

@@ -76,7 +76,6 @@ def test_it_needs_no_object_of_the_release() -> None:
         }
     )
     spec = pod(objects.one("Job"))
-    assert spec["serviceAccountName"] == "default"
     assert spec["containers"][0]["envFrom"] == [{"secretRef": {"name": "more"}}]
     assert [each["name"] for each in spec["volumes"]] == ["tmp", "secrets"]
 
@@ -85,11 +84,104 @@ def test_it_needs_no_object_of_the_release() -> None:
     assert "envFrom" not in pod(job())["containers"][0]
 
 
-def test_an_existing_service_account_is_used() -> None:
-    spec = pod(job(serviceAccount={"create": False, "name": "links-identity"}))
-    assert spec["serviceAccountName"] == "links-identity"
-    assert pod(job(serviceAccount={"create": False}))["serviceAccountName"] == "default"
-    assert pod(job(serviceAccount={"name": "links-identity"}))["serviceAccountName"] == "default"
+def test_their_own_account_is_there_before_them_and_has_the_cloud_identity() -> None:
+    """A first install has not made the app's yet; and as a hook, that would be deleted from under the pods."""
+    account = {"name": "links-identity", "annotations": {"role": "links", "region": "a"}}
+    objects = render(
+        {"migrations": {**ON, "serviceAccount": {"annotations": {"role": "owner"}}}, "serviceAccount": account}
+    )
+    assert "helm.sh/hook" not in objects.one("ServiceAccount", "links-identity")["metadata"]["annotations"]
+    own = objects.one("ServiceAccount", "demo-fastapi-service-migrations")
+    assert own["automountServiceAccountToken"] is False
+    assert pod(objects.one("Job"))["serviceAccountName"] == own["metadata"]["name"]
+    annotations = own["metadata"]["annotations"]
+    assert (annotations["role"], annotations["region"]) == ("owner", "a")
+    its = objects.one("Job")["metadata"]["annotations"]
+    assert annotations["helm.sh/hook"] == its["helm.sh/hook"]
+    assert int(annotations["helm.sh/hook-weight"]) < int(its.get("helm.sh/hook-weight", "0"))
+    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded,hook-failed"
+
+
+@pytest.mark.parametrize(
+    ("values", "used"),
+    [
+        ({"serviceAccount": {"create": False, "name": "links-identity"}}, "links-identity"),
+        ({"serviceAccount": {"create": False}}, "default"),
+        ({"migrations": {"serviceAccount": {"name": "owner"}}}, "owner"),
+        ({"migrations": {"serviceAccount": {"name": "owner"}}, "serviceAccount": {"create": False}}, "owner"),
+    ],
+)
+def test_an_existing_account_is_used(values: dict[str, Any], used: str) -> None:
+    objects = render({**values, "migrations": {**ON, **values.get("migrations", {})}})
+    assert pod(objects.one("Job"))["serviceAccountName"] == used
+    assert used not in [each["metadata"]["name"] for each in objects.all("ServiceAccount")]
+    assert not [
+        each for each in objects.all("ServiceAccount") if "helm.sh/hook" in each["metadata"].get("annotations", {})
+    ]
+
+
+def test_no_migrations_no_account_for_them() -> None:
+    assert len(render({"migrations": {"enabled": False}}).all("ServiceAccount")) == 1
+
+
+def test_their_own_variables_win_over_the_app_s() -> None:
+    """Each is there once: a name that came twice would be refused by the API server."""
+    own = {"name": "DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": "owner", "key": "url"}}}
+    values = {
+        "config": {"APP_POOL": "10"},
+        "env": [{"name": "ZONE", "value": "a"}],
+        "secrets": {"existingSecret": "links", "env": {"DATABASE_URL": "url"}},
+        "migrations": {"env": [own, {"name": "APP_POOL", "value": "1"}, {"name": "ONLY", "value": "here"}]},
+    }
+    (container,) = pod(job(**values))["containers"]
+    by_name = {each["name"]: each for each in container["env"]}
+    assert len(by_name) == len(container["env"])
+    assert by_name["DATABASE_URL"] == own
+    assert {name: by_name[name]["value"] for name in ("APP_POOL", "ZONE", "ONLY")} == {
+        "APP_POOL": "1",
+        "ZONE": "a",
+        "ONLY": "here",
+    }
+
+
+def test_annotations_of_the_job() -> None:
+    metadata = job(migrations={"annotations": {"team": "links"}})["metadata"]
+    assert metadata["annotations"]["team"] == "links"
+    assert metadata["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"migrations": {"annotations": {"helm.sh/hook-weight": "9"}}},
+            "migrations.annotations has helm.sh/hook-weight, by which the chart says when Helm makes and deletes the "
+            "object: leave it out",
+        ),
+        (
+            {"serviceAccount": {"annotations": {"helm.sh/hook": "pre-install"}}},
+            "serviceAccount.annotations has helm.sh/hook, by which the chart says when Helm makes and deletes the "
+            "object: leave it out",
+        ),
+        (
+            {"migrations": {"serviceAccount": {"name": "demo-fastapi-service"}}},
+            "the migrations would run as demo-fastapi-service, which a first install makes only after them: give "
+            "serviceAccount.name another name, or make that account yourself and set serviceAccount.create to false",
+        ),
+        (
+            {"migrations": {"serviceAccount": {"name": "a", "annotations": {"b": "c"}}}},
+            "migrations.serviceAccount.annotations are for an account that the chart makes, and the migrations run as "
+            "a: annotate that one, or leave migrations.serviceAccount.name empty and set serviceAccount.create to true",
+        ),
+        (
+            {"migrations": {"env": [{"name": "A", "value": "1"}] * 2}},
+            "migrations.env has A twice: write it once",
+        ),
+        ({"env": [{"name": "A", "value": "1"}] * 2}, "env has A twice: write it once"),
+    ],
+)
+def test_what_cannot_work_is_explained(values: dict[str, Any], message: str) -> None:
+    assert refusal({**values, "migrations": {**ON, **values.get("migrations", {})}}) == [message]
 
 
 def test_a_dollar_sign_means_itself_as_in_a_config_map() -> None:

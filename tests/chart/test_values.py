@@ -99,6 +99,7 @@ def test_the_scenario_everything_changes_every_default() -> None:
         "keda.enabled",
         "externalSecret.enabled",
         "podDisruptionBudget.minAvailable",
+        "migrations.serviceAccount.annotations",
     } - {"prometheusRule.alerts.ServiceNoTraffic.enabled"}
 
 

@@ -33,6 +33,17 @@
 {{- end -}}
 {{- end -}}
 
+{{/* ServiceAccount of the migrations: a given one, the app's where that exists already, else one of their own. */}}
+{{- define "fastapi-service.migrationsAccount" -}}
+{{- if .Values.migrations.serviceAccount.name -}}
+{{- .Values.migrations.serviceAccount.name -}}
+{{- else if .Values.serviceAccount.create -}}
+{{- include "fastapi-service.suffixedName" (list . "migrations") -}}
+{{- else -}}
+{{- include "fastapi-service.serviceAccountName" . -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Labels by which a component's pods are selected; they never change. Takes (list $ "component"). */}}
 {{- define "fastapi-service.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "fastapi-service.name" (first .) | quote }}

@@ -10,10 +10,14 @@ kind: Pod
 metadata:
   name: {{ include "fastapi-service.suffixedName" (list $root (printf "test-%s" $name)) | quote }}
   labels:
-    {{- include "fastapi-service.labels" (list $root "test") | nindent 4 }}
+    {{- $labels := include "fastapi-service.labels" (list $root "test") | fromYaml }}
+    {{- merge $labels (.tests.podLabels | default dict) | toYaml | nindent 4 }}
   annotations:
     helm.sh/hook: test
     helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+    {{- with .tests.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 spec:
   restartPolicy: Never
   {{- with .image.pullSecrets }}

@@ -10,6 +10,7 @@
 {{- include "fastapi-service.nameMistakes" . }}
 {{ include "fastapi-service.imageMistakes" . }}
 {{ include "fastapi-service.environmentMistakes" . }}
+{{ include "fastapi-service.accountMistakes" . }}
 {{ include "fastapi-service.secretMistakes" . }}
 {{ include "fastapi-service.scalingMistakes" . }}
 {{ include "fastapi-service.budgetMistakes" . }}
@@ -71,9 +72,31 @@ env has {{ .name }}, which is set by the chart: set {{ get $owners .name }} inst
 env has {{ .name }}, which the ConfigMap has already: set config.{{ .name }} instead
 {{- end }}
 {{- end }}
+{{- range $value, $env := dict "env" .Values.env "migrations.env" .Values.migrations.env }}
+{{- $seen := list }}
+{{- range $env }}
+{{- if has .name $seen }}
+{{ $value }} has {{ .name }} twice: write it once
+{{- end }}
+{{- $seen = append $seen .name }}
+{{- end }}
+{{- end }}
 {{- with .Values.migrations }}
 {{- if and .enabled (not .command) (not .args) }}
 migrations.args is empty, so the Job would start the server and never end: write the arguments that migrate, such as [migrate]
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "fastapi-service.accountMistakes" -}}
+{{- with .Values.migrations }}
+{{- if .enabled }}
+{{- if and .serviceAccount.annotations (or .serviceAccount.name (not $.Values.serviceAccount.create)) }}
+migrations.serviceAccount.annotations are for an account that the chart makes, and the migrations run as {{ include "fastapi-service.migrationsAccount" $ }}: annotate that one, or leave migrations.serviceAccount.name empty and set serviceAccount.create to true
+{{- end }}
+{{- if and $.Values.serviceAccount.create (eq (include "fastapi-service.migrationsAccount" $) (include "fastapi-service.serviceAccountName" $)) }}
+the migrations would run as {{ include "fastapi-service.serviceAccountName" $ }}, which a first install makes only after them: give serviceAccount.name another name, or make that account yourself and set serviceAccount.create to false
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -229,6 +252,7 @@ ports.http and ports.management are both {{ .Values.ports.http }}, which would m
   "commonLabels" .Values.commonLabels
   "podLabels" .Values.podLabels
   "migrations.podLabels" .Values.migrations.podLabels
+  "tests.podLabels" .Values.tests.podLabels
   "serviceMonitor.labels" .Values.serviceMonitor.labels
   "podMonitor.labels" .Values.podMonitor.labels
   "prometheusRule.labels" .Values.prometheusRule.labels }}
@@ -236,6 +260,18 @@ ports.http and ports.management are both {{ .Values.ports.http }}, which would m
 {{- range $label, $_ := $labels }}
 {{- if has $label $own }}
 {{ $value }} has {{ $label }}, by which the chart finds its objects: use a label of your own
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $given = dict
+  "serviceAccount.annotations" .Values.serviceAccount.annotations
+  "migrations.annotations" .Values.migrations.annotations
+  "migrations.serviceAccount.annotations" .Values.migrations.serviceAccount.annotations
+  "tests.podAnnotations" .Values.tests.podAnnotations }}
+{{- range $value, $annotations := $given }}
+{{- range $annotation, $_ := $annotations }}
+{{- if hasPrefix "helm.sh/hook" $annotation }}
+{{ $value }} has {{ $annotation }}, by which the chart says when Helm makes and deletes the object: leave it out
 {{- end }}
 {{- end }}
 {{- end }}

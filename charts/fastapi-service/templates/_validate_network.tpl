@@ -26,6 +26,10 @@ certificate.issuerRef.name is empty: name the issuer, as `kubectl get clusteriss
 {{- if not (include "fastapi-service.hosts" $ | fromJsonArray) }}
 certificate.enabled is true, and there is no host to certify: enable ingress or httpRoute and name hosts, or set it to false
 {{- end }}
+{{- $sizes := get (dict "ECDSA" (list 256 384 521) "RSA" (list 2048 4096 8192) "Ed25519" list) .privateKey.algorithm }}
+{{- if and .privateKey.size (not (has (int .privateKey.size) $sizes)) }}
+certificate.privateKey.size {{ .privateKey.size }} is none of {{ .privateKey.algorithm }}: write {{ $sizes | empty | ternary "null" (join ", " $sizes) }}
+{{- end }}
 {{- if and .duration .renewBefore }}
 {{- if ge (trimSuffix "h" .renewBefore | int) (trimSuffix "h" .duration | int) }}
 certificate.renewBefore {{ .renewBefore }} is not below certificate.duration {{ .duration }}, so it would be renewed for ever: lower it
