@@ -22,8 +22,8 @@ from delivery.deploy.exits import Exit, Stopped
 from delivery.deploy.lock import Lock
 from delivery.deploy.prometheus import Prometheus
 from delivery.deploy.reference import Image
-from delivery.deploy.release import Release
-from delivery.deploy.rollout import Rollout, State
+from delivery.deploy.release import Release, not_made
+from delivery.deploy.rollout import Pod, Rollout, State
 from delivery.deploy.signals import Interrupted
 from delivery.deploy.smoke import Smoke
 from delivery.deploy.summary import Step, Summary, Version
@@ -195,17 +195,29 @@ class Pipeline:
         bake.look(state)
 
     def _test(self, bake: Bake) -> None:
+        """A test that fails is told apart from one that could not run: the latter says nothing against the release."""
+        known = {each.uid for each in self.rollout.pods("test")}
+
         def look() -> None:
             self.lock.check()
             if bake.due:
                 bake.look(self.rollout.look())
 
-        with self._step("helm test", 20):
+        with self._step("helm test", 20) as step:
             try:
                 self.release.test(look)
             except CommandFailed as error:
-                # Only those that failed are still there; Helm itself says no word of theirs.
-                raise Failure(f"{error}\n{self.rollout.last_words(self.rollout.pods('test'))}".rstrip()) from None
+                pods = [each for each in self.rollout.pods("test") if each.uid not in known]
+                why = not_made(error.said) or _never_ran(pods)
+                if not why:
+                    # Only those that failed are still there; Helm itself says no word of theirs.
+                    raise Failure(f"{error}\n{self.rollout.last_words(pods)}".rstrip()) from None
+                step.detail = "did not run"
+                self.summary.untested = why
+                self._loud(f"  `helm test` did not run, which is no reason to take the release back: {why}")
+                self._loud("  Give its pods what the namespace asks for (tests.resources, tests.podLabels and others).")
+                with suppress(CommandFailed):
+                    self._delete("pods,configmaps", "test", wait=False)
             except Stopped:
                 raise  # the lock was lost
             except BaseException:
@@ -416,6 +428,14 @@ class Pipeline:
 def _overrides(environment: Environment, image: Image) -> values.Values:
     own = {"image": {"repository": image.repository, "digest": image.digest}}
     return values.merge(environment.set, own)
+
+
+def _never_ran(pods: list[Pod]) -> str:
+    """Why no container of a test pod was started; empty where one was, or where there is no pod at all."""
+    if any(each.phase in {"Running", "Failed"} for each in pods):
+        return ""
+    waiting = [each for each in pods if each.phase == "Pending"]
+    return "; ".join(f"the pod {each.name} {each.hopeless or 'did not begin to run in time'}" for each in waiting)
 
 
 def _next(history: list[Revision]) -> int:

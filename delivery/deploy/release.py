@@ -1,6 +1,7 @@
 """A Helm release: what it was, what it becomes, and back."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +52,19 @@ class Release(release.Release):
         run_watched(argv, log=self.log, look=nothing)
 
     def test(self, look: Callable[[], None] = nothing) -> str:
-        """`helm test`, whose pods stay where they fail. Raises CommandFailed."""
+        """`helm test`, whose pods stay where they fail. Raises CommandFailed; `not_made` says whether a test failed."""
         argv = [*self.helm, "test", self.name, f"--timeout={self.timeout}s"]
         return run_watched(argv, log=self.log, look=look)
+
+
+# Of an object that was made and failed Helm says something else.
+NOT_MADE = re.compile(r"Hook test \S+ failed: (?:server-side apply failed for object .+?, Kind=\w+: )?(.+)")
+
+
+def not_made(said: str) -> str:
+    """Why the API server would not make an object of `helm test`, by what Helm said; empty where it made all."""
+    found = NOT_MADE.search(said)
+    return found[1] if found else ""
 
 
 @dataclass(frozen=True)

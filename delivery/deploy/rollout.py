@@ -34,6 +34,7 @@ class Pod:
     restarts: int
     hopeless: str = ""
     """Why it will never be ready, if that is known."""
+    phase: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def pod(found: Object) -> Pod:
         leaving="deletionTimestamp" in found["metadata"],
         restarts=sum(each["restartCount"] for each in containers),
         hopeless=next((why for each in containers if (why := _hopeless(each))), ""),
+        phase=status.get("phase", ""),
     )
 
 

@@ -51,6 +51,8 @@ class Summary:
     served_after: float | None = None
     """Seconds from the start until only the new version served."""
     changes: str = ""
+    untested: str = ""
+    """Why `helm test` did not run, where it did not."""
     baked: str = ""
     proven: bool = False
     failure: str = ""
@@ -67,6 +69,8 @@ class Summary:
             rows.append(("changes", self.changes))
         if self.served_after is not None:
             rows.append(("served alone", f"after {spell(self.served_after)}"))
+        if self.untested:
+            rows.append(("helm test", f"did not run: {self.untested}"))
         if self.baked:
             rows.append(("bake time", self.baked))
         return rows + list(self.links.items())
