@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+import yaml
 
-from .helm import Objects, refusal, render
+from .helm import CHART, Objects, refusal, render
 
 INGRESS, MONITORING, DNS = (
     {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
@@ -63,6 +64,38 @@ def test_the_ingress_the_tests_and_nobody_else_come_in() -> None:
 def test_prometheus_comes_in_to_the_management_port_alone() -> None:
     values = policy(ingress={"http": [INGRESS], "management": [MONITORING]})
     assert ([MONITORING], [("TCP", 9000)]) in rules(render(values), "from")
+
+
+def test_load_balancers_come_in_to_the_management_port_alone() -> None:
+    balancer = {"ipBlock": {"cidr": "10.0.0.0/20"}}
+    alone = policy(ingress={"http": [INGRESS], "healthChecks": [balancer]})
+    assert ([balancer], [("TCP", 9000)]) in rules(render(alone), "from")
+    both = policy(ingress={"http": [INGRESS], "management": [MONITORING], "healthChecks": [balancer]})
+    assert ([MONITORING, balancer], [("TCP", 9000)]) in rules(render(both), "from")
+
+
+def readme(cloud: str) -> dict[str, Any]:
+    """The values that the README has for a cloud's load balancer."""
+    text = (CHART / "README.md").read_text(encoding="utf-8")
+    block = text.partition(f"\n{cloud}")[2].partition("```yaml\n")[2].partition("```")[0]
+    found: dict[str, Any] = yaml.safe_load(block)
+    return found
+
+
+@pytest.mark.parametrize("cloud", ["AWS", "Google"])
+def test_the_readme_s_load_balancers_reach_what_they_check(cloud: str) -> None:
+    values = readme(cloud)
+    objects = render(values)
+    peers = values["networkPolicy"]["ingress"]["healthChecks"]
+    assert (peers, [("TCP", 8000)]) in rules(objects, "from")
+    assert (peers, [("TCP", 9000)]) in rules(objects, "from")
+    probe = objects.container["readinessProbe"]["httpGet"]
+    asked = str((CHART / "README.md").read_text(encoding="utf-8"))
+    assert f"healthcheck-path: {probe['path']}\n" in asked
+    assert f"requestPath: {probe['path']}\n" in asked
+    if cloud == "AWS":
+        annotations = objects.one("Ingress")["metadata"]["annotations"]
+        assert annotations["alb.ingress.kubernetes.io/healthcheck-port"] == "9000"
 
 
 def test_without_tests_nobody_comes_to_test() -> None:
@@ -156,6 +189,15 @@ def test_more_rules() -> None:
         (
             policy(ingress={"http": [{**DATABASE, **INGRESS}]}),
             "networkPolicy.ingress.http[0] has an ipBlock beside a selector: write two peers",
+        ),
+        (
+            {**policy(ingress={"http": [INGRESS], "healthChecks": [DATABASE]}), "serviceMonitor": {"enabled": True}},
+            "networkPolicy.ingress.management is empty, so no metrics could be scraped: name Prometheus's pods, "
+            "such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]",
+        ),
+        (
+            policy(ingress={"http": [INGRESS], "healthChecks": [{**DATABASE, **INGRESS}]}),
+            "networkPolicy.ingress.healthChecks[0] has an ipBlock beside a selector: write two peers",
         ),
         (
             policy({"cache": {"to": [{}]}}),

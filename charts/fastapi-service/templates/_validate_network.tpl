@@ -91,7 +91,7 @@ networkPolicy.ingress.http is empty, so nobody could use the service: name the i
 {{- if and (or $.Values.serviceMonitor.enabled $.Values.podMonitor.enabled) (not (or .ingress.management .extraIngress)) }}
 networkPolicy.ingress.management is empty, so no metrics could be scraped: name Prometheus's pods, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
 {{- end }}
-{{- $lists := dict "ingress.http" .ingress.http "ingress.management" .ingress.management }}
+{{- $lists := dict "ingress.http" .ingress.http "ingress.management" .ingress.management "ingress.healthChecks" .ingress.healthChecks }}
 {{- range $name, $destination := .egress }}
 {{- $_ := set $lists (printf "egress.%s.to" $name) $destination.to }}
 {{- end }}
