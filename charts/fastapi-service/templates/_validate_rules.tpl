@@ -9,6 +9,7 @@ prometheusRule.interval {{ .interval }} is too long, and graphs would have gaps:
 {{- if not (has (toString .slo.latency.threshold) $bounds) }}
 prometheusRule.slo.latency.threshold {{ .slo.latency.threshold }} is no bucket, so what is slower could not be counted: write one of {{ join ", " $bounds }}, or list those of your image in prometheusRule.slo.latency.buckets
 {{- end }}
+{{ include "fastapi-service.groupMistakes" $ }}
 {{- range $i, $window := .slo.windows }}
 {{- if ge (include "fastapi-service.seconds" .short | int) (include "fastapi-service.seconds" .long | int) }}
 prometheusRule.slo.windows[{{ $i }}].short {{ .short }} is not below its long {{ .long }}: shorten it, such as to a twelfth
