@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from k8s.kind.paths import PLATFORM
 from tests.chart.helm import Objects, render
 
 Rule = dict[str, Any]
@@ -34,6 +35,13 @@ def groups(rules: Rule | None = None, **values: Any) -> list[Rule]:
         options=("--namespace=links",),
     )
     found: list[Rule] = objects.one("PrometheusRule", "links")["spec"]["groups"]
+    return found
+
+
+def platform() -> list[Rule]:
+    """The groups of the platform's own rules."""
+    text = (PLATFORM / "monitoring" / "rules.yaml").read_text(encoding="utf-8")
+    found: list[Rule] = yaml.safe_load(text)["spec"]["groups"]
     return found
 
 

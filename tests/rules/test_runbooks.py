@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.rules import runbooks
-from tests.rules.rendered import EVERY_ALERT, alerts_of, groups
+from tests.rules.rendered import EVERY_ALERT, alerts_of, groups, platform
 from tests.rules.runbooks import COMMANDS, FOLDER, SECTIONS, Command, parse
 
 PAGES = pytest.mark.parametrize("alert", runbooks.alerts())
@@ -18,7 +18,7 @@ READING = {
 
 
 def test_each_alert_has_a_page_and_each_page_an_alert() -> None:
-    assert set(runbooks.alerts()) == {rule["alert"] for rule in alerts_of(groups(EVERY_ALERT))}
+    assert set(runbooks.alerts()) == {rule["alert"] for rule in alerts_of([*groups(EVERY_ALERT), *platform()])}
 
 
 def test_the_index_names_every_page() -> None:
