@@ -108,6 +108,11 @@ def test_their_own_account_is_there_before_them_and_has_the_cloud_identity() -> 
         ({"serviceAccount": {"create": False, "name": "links-identity"}}, "links-identity"),
         ({"serviceAccount": {"create": False}}, "default"),
         ({"migrations": {"serviceAccount": {"name": "owner"}}}, "owner"),
+        # Called as theirs would be; a hook of that name would delete it.
+        (
+            {"migrations": {"serviceAccount": {"name": "demo-fastapi-service-migrations"}}},
+            "demo-fastapi-service-migrations",
+        ),
         ({"migrations": {"serviceAccount": {"name": "owner"}}, "serviceAccount": {"create": False}}, "owner"),
     ],
 )

@@ -158,7 +158,7 @@ class TestServiceAccount:
 
     def test_its_token_is_mounted_into_the_pods_alone_and_only_when_asked(self) -> None:
         objects = render({"serviceAccount": {"automountToken": True}, "migrations": {"enabled": True}})
-        assert objects.one("ServiceAccount")["automountServiceAccountToken"] is False
+        assert [each["automountServiceAccountToken"] for each in objects.all("ServiceAccount")] == [False, False]
         assert pod(objects.one("Deployment"))["automountServiceAccountToken"] is True
         assert pod(objects.one("Job"))["automountServiceAccountToken"] is False
         assert pod(render().one("Deployment"))["automountServiceAccountToken"] is False
