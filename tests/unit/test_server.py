@@ -42,39 +42,42 @@ def test_serves_alone_and_says_where(start: Callable[..., App]) -> None:
 def test_while_draining_it_is_not_ready_but_serves(start: Callable[..., App]) -> None:
     app = start(APP_DRAIN_DELAY_SECONDS="60")
     failures: list[BaseException] = []
-    answers: list[http.client.HTTPResponse] = []
+    answers: list[list[http.client.HTTPResponse]] = [[] for _ in range(4)]  # of each client
     enough = threading.Event()
 
-    def load() -> None:
+    def load(own: list[http.client.HTTPResponse]) -> None:
         """Requests over one kept-alive connection, or a new one when asked to leave."""
         connection = http.client.HTTPConnection(app.public, timeout=30)
         try:
             while not enough.is_set():
                 connection.request("GET", "/unknown")
-                answers.append(connection.getresponse())
-                answers[-1].read()
+                own.append(connection.getresponse())
+                own[-1].read()
         except (OSError, http.client.HTTPException) as error:
             failures.append(error)
         connection.close()
 
-    clients = [threading.Thread(target=load) for _ in range(4)]
+    clients = [threading.Thread(target=load, args=[own]) for own in answers]
     for client in clients:
         client.start()
-    until(lambda: len(answers) > 100)
+    until(lambda: all(len(own) > 20 for own in answers))
     until(lambda: app.get("/readyz").status == 200)
+    before = [len(own) for own in answers]
     app.process.terminate()
     until(lambda: app.get("/readyz").status == 503)
     assert json.loads(app.body)["checks"]["drain"] == "draining"
-    asked = len(answers)
-    until(lambda: len(answers) > asked + 100)
+    until(lambda: all(own[-1].getheader("connection") == "close" for own in answers))
+    asked = [len(own) for own in answers]
+    until(lambda: all(len(own) > number + 20 for own, number in zip(answers, asked, strict=True)))
     assert app.get("/livez").status == 200
     enough.set()
     for client in clients:
         client.join()
     assert failures == []
-    assert {answer.status for answer in answers} == {404}
-    assert {answer.getheader("connection") for answer in answers[:50]} == {None}
-    assert {answer.getheader("connection") for answer in answers[-50:]} == {"close"}
+    for own, ready, draining in zip(answers, before, asked, strict=True):
+        assert {answer.status for answer in own} == {404}
+        assert {answer.getheader("connection") for answer in own[:ready]} == {None}
+        assert {answer.getheader("connection") for answer in own[draining:]} == {"close"}
 
     app.process.terminate()  # the second signal ends it at once
     code, said = app.end()
