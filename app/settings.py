@@ -25,12 +25,15 @@ from sqlalchemy.engine import URL, make_url
 
 from app.data.connection_urls import DRIVERS, parse_database_url, parse_valkey_url
 from app.http.origins import parse_headers, parse_hosts, parse_networks, parse_origins
+from app.masking import mask_url, shown
 from app.security import algorithms, scopes
 from app.security.issuer_urls import EXAMPLE_ISSUER, parse_issuer, parse_url
 
 PREFIX = "APP_"
 DEFAULT_SECRETS_DIR = Path("/run/secrets/app")
 DEVELOPMENT_ISSUER = "shipshape-dev"
+MAX_CHARACTERS = 20_000  # of any
+JSON = ("jwt_scope_map",)  # which may have several lines
 SECRETS = ("APP_DATABASE_URL", "APP_VALKEY_URL", "APP_JWKS_URL")  # the last only by mistake
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -195,6 +198,19 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: console on a terminal, JSON otherwise."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _trimmed(cls, value: object, info: ValidationInfo) -> object:
+        """Without blanks around it, such as the line feed at the end of a block in YAML."""
+        if not isinstance(value, str):
+            return value
+        value = value.strip()
+        if len(value) > MAX_CHARACTERS:
+            raise ValueError(f"must not be longer than {MAX_CHARACTERS} characters")
+        if not value.isprintable() and info.field_name not in JSON:
+            raise ValueError("must not hold line feeds, tabs or other characters that cannot be printed")
+        return value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
@@ -224,7 +240,12 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https URL such as https://links.example.com")
         if url.path not in ("", "/") or url.query or url.fragment or url.username is not None:
             raise ValueError("must be only scheme, host and port, such as https://links.example.com")
-        return value.rstrip("/")
+        host = url.hostname
+        if not host.isascii():
+            raise ValueError(f"must name its host in ASCII, as clients send it{_in_ascii(host)}")
+        if not parse_hosts(f"[{host}]" if ":" in host else host):
+            raise ValueError("must name a host, such as https://links.example.com")
+        return f"{url.scheme}://{url.netloc.lower()}"
 
     @field_validator("trusted_hosts")
     @classmethod
@@ -235,6 +256,20 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: str) -> str:
         return ",".join(parse_networks(value))
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _collector(cls, value: str) -> str:
+        # Whoever injects OpenTelemetry's own variable does not mean to stop the service.
+        if value and value != os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+            try:
+                url = urlsplit(value)
+                is_valid = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
+            except ValueError:
+                is_valid = False
+            if not is_valid:
+                raise ValueError("must be a URL such as http://collector:4318")
+        return value
 
     @field_validator("cors_headers")
     @classmethod
@@ -327,8 +362,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del dotenv_settings, file_secret_settings
-        directory = Path(os.environ.get("APP_SECRETS_DIR") or DEFAULT_SECRETS_DIR)
-        files = [SecretsSettingsSource(settings_cls, directory)] if directory.is_dir() else []
+        directory = Path(os.environ.get("APP_SECRETS_DIR", "").strip() or DEFAULT_SECRETS_DIR)
+        files: list[PydanticBaseSettingsSource] = []
+        with contextlib.suppress(OSError):  # what cannot be a path is told by the setting's own check
+            if directory.is_dir():
+                files.append(SecretsSettingsSource(settings_cls, directory))
         return (init_settings, env_settings, *files)
 
     @classmethod
@@ -366,7 +404,8 @@ class Settings(BaseSettings):
 
     def effective(self) -> dict[str, object]:
         """Every variable with the value in force, fit to be shown: passwords are masked."""
-        values = self.model_dump(mode="json")
+        dumped = self.model_dump(mode="json")
+        values = {name: mask_url(value) if isinstance(value, str) else value for name, value in dumped.items()}
         values["database_url"] = self.database.render_as_string(hide_password=True)
         if self.valkey_url:
             values["valkey_url"] = make_url(self.valkey_url.get_secret_value()).render_as_string(hide_password=True)
@@ -384,12 +423,19 @@ def _deployed(info: ValidationInfo) -> bool:
     return bool(info.data.get("environment", "local") != "local")
 
 
+def _in_ascii(host: str) -> str:
+    try:
+        return f": {host.encode('idna').decode()}"
+    except UnicodeError:
+        return ""
+
+
 def _sentences(error: ValidationError, environ: Mapping[str, str]) -> list[str]:
     sentences = []
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         name = PREFIX + str(problem["loc"][0]).upper()
         text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         text = text.replace("a valid boolean, unable to interpret input", "true or false")
-        shown = f" (it is {environ[name]!r})" if name in environ and name not in SECRETS else ""
-        sentences.append(f"{name}: {text}{shown}")
+        value = f" (it is {shown(environ[name])})" if name in environ and name not in SECRETS else ""
+        sentences.append(f"{name}: {text}{value}")
     return sentences

@@ -6,6 +6,8 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from app.masking import mask_url
+
 log = structlog.get_logger("app.watched_file")
 
 T = TypeVar("T")
@@ -39,7 +41,7 @@ class WatchedFile(Generic[T]):
             self._version = self._identity()
             self._value = self._parse(self.path.read_text("utf-8"))
         except OSError as error:
-            raise WatchedFileError(f"cannot read {self.path}: {error.strerror}") from error
+            raise WatchedFileError(f"cannot read {mask_url(str(self.path))}: {error.strerror}") from error
         except ValueError as error:
             raise WatchedFileError(f"{self.path} is of no use: {error}") from error
         return self._value

@@ -4,8 +4,12 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from app.masking import shown
+
 # A name, one with all below it, an address, or any.
 HOST = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]|\*")
+
+MAX_NAME_CHARACTERS = 253  # RFC 1035, section 2.3.4
 
 HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -18,11 +22,25 @@ def parse_hosts(text: str) -> list[str]:
     """
     hosts = _items(text)
     for host in hosts:
-        if not HOST.fullmatch(host):
+        if not HOST.fullmatch(host) or not _is_one(host):
             raise ValueError(
-                f"must name hosts such as links.example.com, *.example.com or [::1], without scheme or port: {host!r}"
+                "must name hosts such as links.example.com, *.example.com or [::1], without scheme or port: "
+                f"{shown(host)}"
             )
     return hosts
+
+
+def _is_one(host: str) -> bool:
+    """Whether what looks like a host can be one: what ends in a number must be an address
+    (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    try:
+        if host.startswith("["):
+            ipaddress.IPv6Address(host[1:-1])
+        elif host.rpartition(".")[2].isdigit():
+            ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return len(host) <= MAX_NAME_CHARACTERS
 
 
 def parse_networks(text: str) -> list[str]:
@@ -38,7 +56,7 @@ def parse_networks(text: str) -> list[str]:
         try:
             ipaddress.ip_network(network)
         except ValueError as error:
-            hint = f"did you mean {_network_of(network)}?" if "host bits" in str(error) else f"{network!r}"
+            hint = f"did you mean {_network_of(network)}?" if "host bits" in str(error) else shown(network)
             raise ValueError(f"must name addresses or networks such as 10.0.0.1 or 10.0.0.0/8: {hint}") from None
     return networks
 
@@ -59,7 +77,7 @@ def parse_origins(text: str, *, any_allowed: bool) -> list[str]:
             if not any_allowed:
                 raise ValueError("must name the origins outside environment local: * would let in every page there is")
         elif not _is_origin(origin):
-            raise ValueError(f"must name origins such as https://app.example.com, without a path: {origin!r}")
+            raise ValueError(f"must name origins such as https://app.example.com, without a path: {shown(origin)}")
     return origins
 
 
@@ -72,7 +90,7 @@ def parse_headers(text: str) -> list[str]:
     headers = _items(text)
     for header in headers:
         if not HEADER.fullmatch(header):
-            raise ValueError(f"must name headers such as sentry-trace: {header!r}")
+            raise ValueError(f"must name headers such as sentry-trace: {shown(header)}")
     return headers
 
 

@@ -26,6 +26,8 @@ from app.settings import Settings
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # They tell of their every step, and the lifecycle tells once of what matters.
 TALKATIVE = ("uvicorn.error", "asyncio", "alembic.runtime.plugins")
+# Its debug lines hold what is written into the database.
+UNREDACTED = ("aiosqlite",)
 # A collector that is away would be told of with every batch of spans.
 REPETITIVE = ("opentelemetry.", "urllib3.")
 REPEAT_SECONDS = 60
@@ -99,6 +101,8 @@ def set_level(name: str) -> None:
     logging.getLogger().setLevel(level)
     for talkative in TALKATIVE:
         logging.getLogger(talkative).setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
+    for unredacted in UNREDACTED:
+        logging.getLogger(unredacted).setLevel(max(level, logging.INFO))
 
 
 def level() -> str:

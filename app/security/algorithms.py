@@ -1,5 +1,7 @@
 """By which algorithms tokens may be signed (RFC 7518, RFC 8037, RFC 9864)."""
 
+from app.masking import shown
+
 # Asymmetric only, or a public key could be used as an HMAC secret. Ed25519 is RFC 9864's name for
 # what most issuers still call EdDSA.
 ALGORITHMS = (
@@ -17,5 +19,5 @@ def parse_algorithms(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in ALGORITHMS:
-            raise ValueError(f"must be some of {', '.join(ALGORITHMS)}, and not {name!r}")
+            raise ValueError(f"must be some of {', '.join(ALGORITHMS)}, and not {shown(name)}")
     return names

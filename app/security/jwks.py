@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from app import __version__, happy_eyeballs
 from app.http import strict_json
+from app.masking import mask_url
 from app.security.issuer_urls import metadata_urls, parse_url
 from app.security.keys import KeySource, KeysUnavailableError, parse_jwks
 
@@ -107,12 +108,12 @@ class KeyUrl(KeySource):
         self._count[outcome].inc()
         self._failing = outcome != "ok"
         if self._failing:
-            log.error("keys not fetched, keeping what there were", url=self._asked, reason=reason)
+            log.error("keys not fetched, keeping what there were", url=mask_url(self._asked), reason=reason)
 
     def _take(self, text: str) -> None:
         if text != self._text:
             self._keys, self._text = parse_jwks(text), text
-            log.info("keys fetched", url=self._asked, ids=[key.kid for key in self._keys])
+            log.info("keys fetched", url=mask_url(self._asked), ids=[key.kid for key in self._keys])
         self._fetched_at = self._clock()
 
     @contextlib.asynccontextmanager
@@ -162,7 +163,7 @@ class DiscoveredKeys(KeyUrl):
         try:
             return await self._ask(self._oauth)
         except NotFoundError:
-            raise NotFoundError(f"the answer has status 404, and so has that of {self.url}") from None
+            raise NotFoundError(f"the answer has status 404, and so has that of {mask_url(self.url)}") from None
 
     def _keys_url(self, metadata: str) -> str:
         """The address of the keys, from what the issuer says of itself.
@@ -179,9 +180,9 @@ class DiscoveredKeys(KeyUrl):
         if not isinstance(url, str):
             raise ValueError("it has no jwks_uri, which would be the address of the keys")
         try:
-            return parse_url(url, https_only=self.issuer.startswith("https:"))
+            return parse_url(url, https_only=urlsplit(self.issuer).scheme == "https")
         except ValueError as error:
-            raise ValueError(f"its jwks_uri is {url!r}, and {error}") from None
+            raise ValueError(f"its jwks_uri is {mask_url(url)!r}, and {error}") from None
 
 
 class NotFoundError(http.client.HTTPException):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.http import strict_json
+from app.masking import shown
 
 DEFAULT_CLAIMS = "scope,scp"
 # OAuth's claims, whose string is a list separated by spaces (RFC 8693, section 4.2). The string of any other claim
@@ -74,13 +75,13 @@ def _path(text: str) -> ClaimPath:
             raise ValueError(f"must name claims such as {DEFAULT_CLAIMS} or /realm_access/roles: one has no name")
         if "." in text and "/" not in text:
             path, name = "/" + text.replace(".", "/"), "/" + text
-            raise ValueError(f"must be {path} for a path, or {name} for a name with a dot: {text!r}")
+            raise ValueError(f"must be {path} for a path, or {name} for a name with a dot: {shown(text)}")
         return (text,)
     names = text[1:].split("/")
     if "" in names:
-        raise ValueError(f"must be a path such as /realm_access/roles: a name in {text!r} is empty")
+        raise ValueError(f"must be a path such as /realm_access/roles: a name in {shown(text)} is empty")
     if any("~" in name.replace("~0", "").replace("~1", "") for name in names):
-        raise ValueError(f"must have ~0 for ~ and ~1 for / in a name of a path (RFC 6901): {text!r}")
+        raise ValueError(f"must have ~0 for ~ and ~1 for / in a name of a path (RFC 6901): {shown(text)}")
     return tuple(name.replace("~1", "/").replace("~0", "~") for name in names)
 
 
@@ -101,5 +102,5 @@ def parse_meanings(text: str) -> dict[str, frozenset[str]]:
         raise ValueError(example)
     for value, scopes in document.items():
         if not value or not isinstance(scopes, str) or not scopes.split():
-            raise ValueError(f"{example}: {value!r} needs a string of scopes")
+            raise ValueError(f"{example}: {shown(value)} needs a string of scopes")
     return {value: frozenset(scopes.split()) for value, scopes in document.items()}

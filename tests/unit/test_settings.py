@@ -38,6 +38,10 @@ def test_log_level_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, APP_LOG_LEVEL="WARNING").log_level == "warning"
 
 
+def test_the_public_address_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, APP_PUBLIC_URL="HTTPS://Links.Example.com/").public_url == "https://links.example.com"
+
+
 @pytest.mark.parametrize(
     ("given", "driver"),
     [
@@ -71,6 +75,9 @@ def test_sslmode_is_translated_for_asyncpg(monkeypatch: pytest.MonkeyPatch) -> N
         ("APP_PUBLIC_URL", "https://a:x", "APP_PUBLIC_URL: must be an http or https URL"),
         ("APP_PUBLIC_URL", "https://example.com/l", "APP_PUBLIC_URL: must be only scheme, host and port"),
         ("APP_PUBLIC_URL", "https://me@example.com", "APP_PUBLIC_URL: must be only scheme, host and port"),
+        ("APP_PUBLIC_URL", "https://bücher.example", "ASCII, as clients send it: xn--bcher-kva.example"),
+        ("APP_TRUSTED_HOSTS", "10.0.0.256", "APP_TRUSTED_HOSTS: must name hosts such as links.example.com"),
+        ("APP_OTLP_ENDPOINT", "collector:4318", "APP_OTLP_ENDPOINT: must be a URL such as http://collector:4318"),
         ("APP_DATABASE_URL", "links", "APP_DATABASE_URL: must be a URL such as"),
         (
             "APP_DATABASE_URL",
@@ -255,7 +262,7 @@ class TestWhereKeysComeFrom:
             ("https://i.example/#keys", "must be a URL such as"),
             ("https://i.example/a b", "must be a URL such as"),
             ("https://i.example/\u00e9", "must be a URL such as"),
-            ("https://i.example/\x7f", "must be a URL such as"),
+            ("https://i.example/\x7f", "must not hold line feeds, tabs"),
             ("https://me:hunter2@i.example/", "must hold no user or password"),
             ("http://i.example/keys", "must begin with https://"),
             ("file:///etc/keys", "must be a URL such as"),

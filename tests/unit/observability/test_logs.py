@@ -159,6 +159,15 @@ def test_uvicorn_tells_its_steps_only_when_debugging(settings: Settings) -> None
         assert len(lines(stream)) == told
 
 
+def test_what_is_written_into_the_database_is_not_told(settings: Settings) -> None:
+    """aiosqlite 0.22's debug lines hold the parameters of each statement."""
+    stream = configured(settings)
+    logs.set_level("debug")
+    logging.getLogger("aiosqlite").debug("executing a statement")
+    logging.getLogger("aiosqlite").warning("something else")
+    assert [line["message"] for line in lines(stream)] == ["something else"]
+
+
 def test_what_repeats_itself_is_told_once_a_minute(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = configured(settings)
     now = 1000.0
