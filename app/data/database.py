@@ -16,8 +16,10 @@ from sqlalchemy.orm import DeclarativeBase
 from app.data.database_engine import create_engine, time_outs
 from app.data.database_metrics import DatabaseMetrics
 from app.data.database_tracing import trace_statements
+from app.data.schema import Schema
 from app.errors.problems import Problem
 from app.observability import tracing
+from app.observability.probes import NotFitError
 from app.settings import Settings
 
 log = structlog.get_logger("app.data.database")
@@ -59,16 +61,13 @@ class DatabaseUnavailableError(Problem):
         super().__init__(503, f"{detail} Try again soon.", {"Retry-After": "2"})
 
 
-class ReadOnlyError(Exception):
-    """The server is there, and is not the one that takes writes."""
-
-
 class Database:
     """Connections are replaced as they fail; whoever used one that failed gets DatabaseUnavailableError, once."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
         self.engine = create_engine(settings)
-        self._metrics = DatabaseMetrics(self.engine, registry or CollectorRegistry())
+        self._metrics = DatabaseMetrics(self.engine, registry)
         if tracing.is_on(settings):
             trace_statements(self.engine)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -82,6 +81,7 @@ class Database:
         size, overflow = settings.database_pool_size, settings.database_pool_overflow
         self._writers = asyncio.Semaphore(max(1, min(size, size + overflow - 1)))
         self._patience = settings.database_pool_timeout_seconds
+        self._schema = Schema(registry)
         # A pool of its own: requests that use up the other one must not make the pod unready.
         self._check_engine = create_engine(settings, pool_size=1, max_overflow=0)
 
@@ -120,13 +120,12 @@ class Database:
                 yield connection
 
     async def check(self) -> None:
-        """Raises: an error if it cannot be reached, and ReadOnlyError if it takes no writes."""
+        """Raises: an error if it cannot be reached, and NotFitError if it takes no writes or has another schema."""
         async with self._check_engine.connect() as connection:
-            if self._check_engine.dialect.name == "sqlite":
-                await connection.execute(text("SELECT 1"))
-            elif await connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
+            if self._check_engine.dialect.name == "postgresql" and await _is_read_only(connection):
                 await connection.invalidate()  # the next one is to where the name leads by then
-                raise ReadOnlyError("the database takes no writes: is this a former primary?")
+                raise NotFitError("it takes no writes: is this a former primary?")
+            await self._schema.check(connection)
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -184,6 +183,10 @@ def set_time_outs(settings: Settings) -> str:
     """A statement that gives the transaction it is in the time-outs that a connection would have."""
     wanted = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in time_outs(settings).items())
     return f"SELECT {wanted}"
+
+
+async def _is_read_only(connection: AsyncConnection) -> bool:
+    return bool(await connection.scalar(text("SELECT current_setting('transaction_read_only') = 'on'")))
 
 
 def is_unavailable(error: BaseException) -> bool:

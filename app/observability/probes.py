@@ -15,6 +15,10 @@ Check = Callable[[], Awaitable[object]]
 OK = "ok"
 
 
+class NotFitError(Exception):
+    """What is checked is there, and is not what is needed. The message says why, and is what readiness tells."""
+
+
 class Health:
     """State of the process: started, draining, and the last result of each dependency's check.
 
@@ -92,6 +96,8 @@ class Health:
             result = OK
         except TimeoutError:
             result = f"no answer within {self._timeout:g} s"
+        except NotFitError as error:
+            result = str(error)
         except Exception as error:
             result, cause = "unreachable", repr(error)
         if result != self._results[name]:

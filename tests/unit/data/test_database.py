@@ -8,7 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.data.database import Database, DatabaseUnavailableError, ReadOnlyError, is_unavailable, unavailable_reason
+from app.data import migrate
+from app.data.database import Database, DatabaseUnavailableError, is_unavailable, unavailable_reason
+from app.observability.probes import NotFitError
 from app.settings import Settings
 from tests.unit.servers import PostgreSQL
 
@@ -106,6 +108,7 @@ def either(request: pytest.FixtureRequest) -> Settings:
 
 
 async def test_answers(either: Settings, connect: Connect) -> None:
+    await migrate.migrate(either)
     database = connect(either)
     assert await ask(database, "SELECT 1") == 1
     assert await read(database, "SELECT 1") == 1
@@ -149,6 +152,7 @@ async def test_a_former_primary_is_left(
     postgresql_settings: Settings, postgresql: PostgreSQL, connect: Connect
 ) -> None:
     """PostgreSQL ends no session when it becomes read-only: the pool would stay with it for as long as it lives."""
+    await migrate.migrate(postgresql_settings)
     database = connect(postgresql_settings)
     name = postgresql_settings.database.database
     create = "CREATE TABLE numbers (number INTEGER)"
@@ -165,7 +169,7 @@ async def test_a_former_primary_is_left(
     async with database._check_engine.connect() as connection:
         await connection.execute(text("SET default_transaction_read_only = on"))
         await connection.commit()
-    with pytest.raises(ReadOnlyError):
+    with pytest.raises(NotFitError, match="it takes no writes"):
         await database.check()
     postgresql.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     assert await ask(database, "SELECT pg_backend_pid()") != before
@@ -184,6 +188,7 @@ async def test_a_database_that_is_not_there(settings: Settings, unused_port: int
 
 async def test_by_a_unix_socket(postgresql_settings: Settings, postgresql: PostgreSQL, connect: Connect) -> None:
     """As Cloud SQL's connector offers it."""
+    await migrate.migrate(postgresql_settings)
     name = postgresql_settings.database.database
     url = f"postgresql://links:{postgresql.password}@:{postgresql.port}/{name}?host={postgresql.directory}"
     database = connect(Settings(**postgresql_settings.model_dump() | {"database_url": url}))
@@ -202,6 +207,7 @@ async def test_a_slow_statement_is_ended(postgresql_settings: Settings, connect:
 
 async def test_a_pool_in_use_is_waited_for_but_not_for_ever(postgresql_settings: Settings, connect: Connect) -> None:
     small = {"database_pool_size": 1, "database_pool_overflow": 0, "database_pool_timeout_seconds": 0.1}
+    await migrate.migrate(postgresql_settings)
     database = connect(postgresql_settings.model_copy(update=small))
     async with database.session() as session:
         await session.execute(text("SELECT 1"))
