@@ -81,3 +81,15 @@ async def test_another_origin_gets_no_leave(page: httpx.AsyncClient) -> None:
     answer = await page.get("/", headers={"Origin": "https://evil.example"})
     assert answer.status_code == 200
     assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_preflights_and_foreign_hosts_count_too(settings: Settings) -> None:
+    """Nothing is exempt from the limit of an address (docs/decisions/0005-rate-limits.md)."""
+    chosen = settings.model_copy(update={"cors_origins": ORIGIN["Origin"], "rate_limit_address_per_minute": 4})
+    transport = httpx.ASGITransport(create_service(chosen).public)
+    async with httpx.AsyncClient(transport=transport, base_url="https://links.example.com") as client:
+        answers = [await client.options("/api/v1/links", headers=PREFLIGHT) for _ in range(2)]
+        answers += [await client.get("/", headers={"Host": "evil.example"}) for _ in range(3)]
+        answers.append(await client.options("/api/v1/links", headers=PREFLIGHT))
+    assert [answer.status_code for answer in answers] == [200, 200, 421, 421, 429, 429]
+    assert answers[-1].headers["content-type"] == "application/problem+json"
