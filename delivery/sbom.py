@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from k8s.kind.process import Failure
 
 REPORT = BUILD / "report"
 FILES = {"cyclonedx": "sbom.cdx.json", "spdx-json": "sbom.spdx.json"}
-ECOSYSTEMS = {"deb": "Debian package", "pypi": "Python distribution"}
+ECOSYSTEMS = {"apk": "apk package", "deb": "Debian package", "pypi": "Python distribution", "rpm": "RPM package"}
+OF_A_SYSTEM = {"apk", "deb", "rpm"}
 TIMEOUT = 600  # seconds; an image is read in a few
 
 
@@ -40,7 +42,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Contents:
-    """What an image holds. `system` is that of its os-release, such as debian 13.7; '' where trivy knows none, and then
+    """What an image holds. `system` is what trivy takes it for, such as debian 13.7; '' where it knows none, and then
     lists no package of it either."""
 
     system: str
@@ -58,11 +60,15 @@ def write(image: str, folder: Path | None = None, platform: str = "") -> dict[st
     found = read(made["cyclonedx"])
     if not found.system:
         raise Failure(
-            f"Of which system {image} is made is not known (it has no etc/os-release of one that trivy knows), so that "
-            "system's packages cannot be listed."
+            f"Of which system {image} is made is not known, so that system's packages cannot be listed. trivy knows "
+            "Debian by etc/debian_version, Ubuntu by etc/lsb-release, Amazon Linux by etc/system-release, and Alpine, "
+            "Wolfi, Red Hat and its like, SUSE, Azure Linux and Photon by etc/os-release. Others are not supported."
         )
-    if not found.packages:
-        raise Failure(f"No package was found in {image}: an image without package records cannot be judged.")
+    if not any(p.kind in OF_A_SYSTEM for p in found.packages):
+        raise Failure(
+            f"No package of its system ({found.system}) was found in {image}, so they cannot be listed: the records "
+            "are missing (var/lib/dpkg, lib/apk/db or the RPM database)."
+        )
     return made
 
 
@@ -152,7 +158,7 @@ def ended(argv: Sequence[str | Path], seconds: float) -> "subprocess.CompletedPr
 def run(args: argparse.Namespace) -> int:
     made = write(args.image, platform=args.platform)
     found = read(made["cyclonedx"])
-    counts = {words: sum(p.kind == kind for p in found.packages) for kind, words in ECOSYSTEMS.items()}
+    counts = Counter(ECOSYSTEMS.get(p.kind, f"{p.kind} package") for p in found.packages)
     lists = " and ".join(f"{count} {words}s" for words, count in counts.items())
     sys.stdout.write(f"{', '.join(shown(f) for f in made.values())}: {lists}\n")
     return 0

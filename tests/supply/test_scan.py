@@ -364,7 +364,7 @@ def test_partial_is_asked_for_by_a_yes(
     monkeypatch.setattr(sbom, "REPORT", tmp_path)
     monkeypatch.setattr(scan, "SOURCES", ())
     monkeypatch.setenv("PARTIAL", given)
-    assert main(["scan", make_image(layout.python("h11", "0.16.0"))]) == code
+    assert main(["scan", make_image(layout.debian("netbase", "6.5"), layout.python("h11", "0.16.0"))]) == code
 
 
 def test_two_platforms_of_an_image_have_two_reports(
@@ -373,7 +373,7 @@ def test_two_platforms_of_an_image_have_two_reports(
     monkeypatch.setattr(scan, "REPORT", tmp_path / "scan.json")
     monkeypatch.setattr(sbom, "REPORT", tmp_path)
     monkeypatch.setattr(scan, "SOURCES", ())
-    image = make_image(layout.python("h11", "0.16.0"))
+    image = make_image(layout.debian("netbase", "6.5"), layout.python("h11", "0.16.0"))
     scan.scan(image)
     scan.scan(image, "linux/amd64")
     assert {file.name for file in tmp_path.glob("scan*")} == {"scan.json", "scan-linux-amd64.json"}
