@@ -85,7 +85,7 @@ def create_service(settings: Settings) -> Service:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with tracing.exporting(settings), lag.watching():
+        async with tracing.exporting(settings, registry), lag.watching():
             try:
                 async with health.watching(), keys.refreshing(), counts.exchanging(), links.working():
                     yield

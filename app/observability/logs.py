@@ -28,8 +28,8 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 TALKATIVE = ("uvicorn.error", "asyncio", "alembic.runtime.plugins")
 # Its debug lines hold what is written into the database.
 UNREDACTED = ("aiosqlite",)
-# A collector that is away would be told of with every batch of spans.
-REPETITIVE = ("opentelemetry.", "urllib3.")
+# A collector that is away, or takes nothing, would be told of with every batch of spans.
+REPETITIVE = ("opentelemetry.", "urllib3.", "app.observability.span_losses")
 REPEAT_SECONDS = 60
 STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 

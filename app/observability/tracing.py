@@ -18,6 +18,7 @@ import structlog
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry import propagate, trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
 from app import __version__
@@ -82,12 +83,12 @@ def current_ids() -> TraceIds | None:
 
 
 @contextlib.asynccontextmanager
-async def exporting(settings: Settings) -> AsyncIterator[None]:
+async def exporting(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[None]:
     """Send traces to the collector, if one is configured, while inside."""
     if not is_on(settings):
         yield
         return
-    provider = create_provider(settings)
+    provider = create_provider(settings, registry)
     trace.set_tracer_provider(provider)  # works but once in a process
     if "OTEL_PROPAGATORS" not in os.environ:  # a caller's baggage is not ours to pass on
         propagate.set_global_textmap(TraceContextTextMapPropagator())
@@ -97,15 +98,14 @@ async def exporting(settings: Settings) -> AsyncIterator[None]:
         await shut_down(provider)
 
 
-def create_provider(settings: Settings) -> "TracerProvider":
+def create_provider(settings: Settings, registry: CollectorRegistry) -> "TracerProvider":
     """A provider that exports in batches, from a thread of its own. The SDK's variables win where set."""
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import SpanLimits, TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio  # noqa: PLC0415
 
-    from app.observability.collector_session import create_session  # noqa: PLC0415
+    from app.observability.span_losses import CollectorExporter  # noqa: PLC0415
     from app.observability.span_redaction import RedactingExporter  # noqa: PLC0415
 
     resource = Resource.create(
@@ -126,7 +126,7 @@ def create_provider(settings: Settings) -> "TracerProvider":
         shutdown_on_exit=False,  # it would wait for the collector without a limit
     )
     endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
-    exporter = RedactingExporter(OTLPSpanExporter(endpoint=endpoint, session=create_session()))
+    exporter = RedactingExporter(CollectorExporter(endpoint, registry))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 

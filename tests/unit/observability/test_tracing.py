@@ -11,80 +11,28 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from opentelemetry import propagate, trace
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.util._once import Once
+from prometheus_client import CollectorRegistry
 
 from app import __version__
 from app.data import migrate
 from app.main import Service, create_service
 from app.observability import tracing
 from app.settings import Settings
+from tests.unit.collector import Collector, attributes
 
 Logs = Callable[[], list[dict[str, Any]]]
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
-
-
-class Collector:
-    """An OTLP receiver over HTTP, as small as can be."""
-
-    def __init__(self) -> None:
-        self.requests: list[ExportTraceServiceRequest] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                assert self.path == "/v1/traces"
-                collector.requests.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    @property
-    def spans(self) -> dict[str, Any]:
-        """By name; each must be there but once."""
-        found = [span for resource in self._resources() for scope in resource.scope_spans for span in scope.spans]
-        assert len({span.name for span in found}) == len(found)
-        return {span.name: span for span in found}
-
-    @property
-    def resource(self) -> dict[str, str]:
-        return attributes(self._resources()[0].resource)
-
-    def _resources(self) -> list[Any]:
-        return [resource for request in self.requests for resource in request.resource_spans]
-
-
-def attributes(owner: Any) -> dict[str, Any]:
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in owner.attributes}
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    collector = Collector()
-    thread = threading.Thread(target=collector.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield collector
-    collector.server.shutdown()
-    thread.join()
-    collector.server.server_close()
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +104,16 @@ async def test_log_lines_and_exemplars_lead_to_the_span(
     (line,) = (line for line in log_lines() if line["log.logger"] == "app.access")
     assert (line["trace.id"], line["span.id"]) == (span.trace_id.hex(), span.span_id.hex())
     assert f'# {{trace_id="{span.trace_id.hex()}"}}' in scraped.text
+
+
+@pytest.mark.anyio
+async def test_lost_spans_are_counted_from_the_first_on(traced: Settings) -> None:
+    async with running(traced) as (service, _):
+        management = httpx.ASGITransport(service.management)
+        async with httpx.AsyncClient(transport=management, base_url="http://management") as scraper:
+            scraped = await scraper.get("/metrics")
+    for reason in ("redirected", "rejected", "failed"):
+        assert f'trace_spans_lost_total{{reason="{reason}"}} 0.0' in scraped.text
 
 
 @pytest.mark.anyio
@@ -263,7 +221,7 @@ def test_the_sdk_s_variables_win(
     }.items():
         monkeypatch.setenv(name, value)
     assert tracing.is_on(settings)
-    provider = tracing.create_provider(settings)
+    provider = tracing.create_provider(settings, CollectorRegistry())
     assert provider.sampler is ALWAYS_ON
     with provider.get_tracer("test").start_as_current_span("span") as span:
         span.set_attribute("long", "123456789")
@@ -278,7 +236,7 @@ def test_the_sdk_s_variables_win(
 async def test_other_propagators_can_be_chosen(traced: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_PROPAGATORS", "tracecontext,baggage")
     before = propagate.get_global_textmap()
-    async with tracing.exporting(traced):
+    async with tracing.exporting(traced, CollectorRegistry()):
         assert propagate.get_global_textmap() is before
 
 
@@ -371,7 +329,7 @@ async def test_a_collector_that_hangs_holds_up_the_exit_but_for_a_time(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        provider = tracing.create_provider(settings.model_copy(update={"otlp_endpoint": endpoint}))
+        provider = tracing.create_provider(settings.model_copy(update={"otlp_endpoint": endpoint}), CollectorRegistry())
         with provider.get_tracer("test").start_as_current_span("span"):
             pass
         await tracing.shut_down(provider)
