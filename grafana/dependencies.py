@@ -109,8 +109,9 @@ DATABASE = Section("Database", [
     ),
     graph(
         Text("Refusals", "Times per second that the database could not be used, by reason.",
-             "Unreachable: it is down or cut off. pool_timeout: no free connection. statement_timeout: too slow.",
-             "Go to the database when it is unreachable; otherwise to the slowest statements."),
+             "Unreachable: it is down or cut off. pool_timeout: no free connection. "
+             "exhausted: the server has none left. statement_timeout: too slow.",
+             "Go to the database when it is unreachable or exhausted; otherwise to the slowest statements."),
         [Query(q.per_second_by("reason", "database_unavailable_total"), "{{reason}}")], "ops", width=12,
     ),
 ])  # fmt: skip

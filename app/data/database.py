@@ -1,13 +1,14 @@
 """The database: sessions to change it, connections to read it, and what it means that it cannot be reached."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
-from sqlalchemy import MetaData, text
+from sqlalchemy import CursorResult, Executable, MetaData, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
@@ -15,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from app.data.database_engine import create_engine, time_outs
 from app.data.database_metrics import DatabaseMetrics
+from app.data.database_pool import TOO_MANY, ServerFullError
 from app.data.database_tracing import trace_statements
 from app.data.schema import Schema
 from app.errors.problems import Problem
@@ -32,8 +34,17 @@ UNAVAILABLE = (
     *("08", "0A000", "25006", "25P03", "26000", "28", "40"),
     *("42703", "42P01", "42P05", "53", "55P03", "57", "58"),
 )
-REASONS = {"57014": "statement_timeout", "25006": "read_only", "42P01": "schema", "42703": "schema"}
+REASONS = {
+    "57014": "statement_timeout",
+    "25006": "read_only",
+    "42P01": "schema",
+    "42703": "schema",
+    TOO_MANY: "exhausted",
+}
+STALE_PLAN = "0A000"
 NO_SUCH = ("no such table", "no such column")  # SQLite's words, which has no codes for them
+
+Values = Mapping[str, Any] | None
 
 
 class Base(DeclarativeBase):
@@ -57,8 +68,33 @@ class DatabaseUnavailableError(Problem):
         detail = {
             "read_only": "The database takes no changes at this moment.",
             "schema": "The database is not yet what this version needs.",
+            "exhausted": "The database has no connection left.",
         }.get(reason, "The database cannot be reached.")
         super().__init__(503, f"{detail} Try again soon.", {"Retry-After": "2"})
+
+
+class Reading:
+    """A connection to read with."""
+
+    def __init__(self, connection: AsyncConnection, *, again: bool) -> None:
+        self._connection = connection
+        self._again = again
+
+    async def execute(self, statement: Executable, values: Values = None) -> CursorResult[Any]:
+        """Execute `statement`; once more if its plan is from before a migration, as it has read nothing yet.
+
+        By then the driver has forgotten its plans. Within a transaction, which the error ends, that would be in vain.
+        """
+        try:
+            return await self._connection.execute(statement, values)
+        except DBAPIError as error:
+            if not self._again or _sqlstate(error) != STALE_PLAN:
+                raise
+        return await self._connection.execute(statement, values)
+
+    async def scalar(self, statement: Executable, values: Values = None) -> Any:
+        """The first column of the first row, None if there is none."""
+        return (await self.execute(statement, values)).scalar()
 
 
 class Database:
@@ -75,6 +111,7 @@ class Database:
         # SQLite needs no transaction to read, and to change the mode of a connection is a way to its thread and back.
         # Through a pooler a transaction is what keeps a statement's parts, and its time-outs, together.
         together = settings.is_sqlite or pooled
+        self._together = together
         self._reads = self.engine if together else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._time_outs = text(set_time_outs(settings)) if pooled else None
         # Writers that wait for a lock must not take the last connection from the readers.
@@ -105,7 +142,7 @@ class Database:
                 self._writers.release()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self) -> AsyncIterator[Reading]:
         """A connection to read with: each statement is a transaction of its own, and one round trip.
 
         Raises:
@@ -117,7 +154,7 @@ class Database:
                 self._metrics.wait.observe(perf_counter() - started)
                 if self._time_outs is not None:
                     await connection.execute(self._time_outs)
-                yield connection
+                yield Reading(connection, again=not self._together)
 
     async def check(self) -> None:
         """Raises: an error if it cannot be reached, and NotFitError if it takes no writes or has another schema."""
@@ -174,6 +211,8 @@ def advice(error: BaseException, reason: str) -> dict[str, str]:
     """What to do, for the log, where that is known."""
     if reason == "schema":
         return {"advice": "run: python -m app migrate"}
+    if reason == "exhausted":
+        return {"advice": "lower APP_DATABASE_POOL_SIZE and APP_DATABASE_POOL_OVERFLOW, or raise max_connections"}
     if "unsupported startup parameter" in str(error):
         return {"advice": "behind a pooler set APP_DATABASE_POOLER=transaction"}
     return {}
@@ -200,6 +239,8 @@ def is_unavailable(error: BaseException) -> bool:
 
 def unavailable_reason(error: BaseException) -> str:
     """One of app.data.database_metrics.REASONS."""
+    if isinstance(error, ServerFullError):
+        return "exhausted"
     if isinstance(error, PoolTimeoutError):
         return "pool_timeout"
     if isinstance(error, OperationalError) and str(error.orig).startswith(NO_SUCH):
@@ -208,4 +249,7 @@ def unavailable_reason(error: BaseException) -> str:
 
 
 def _sqlstate(error: BaseException) -> str:
-    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    """Of the driver's error, as SQLAlchemy's own may have none: it leaves it out for a stale plan."""
+    translated = getattr(error, "orig", None)
+    causes = (translated, getattr(translated, "__cause__", None))
+    return next((str(state) for cause in causes if (state := getattr(cause, "sqlstate", None))), "")

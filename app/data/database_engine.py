@@ -10,6 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from app.data import keepalive
 from app.data.connection_urls import parse_database_url
+from app.data.database_pool import PatientPool
 from app.settings import Settings
 from app.watched_file import WatchedFile
 
@@ -33,6 +34,7 @@ def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
         return engine
     if options.get("poolclass") is not NullPool:
         options = {
+            "poolclass": PatientPool,
             "pool_size": settings.database_pool_size,
             "max_overflow": settings.database_pool_overflow,
             "pool_timeout": settings.database_pool_timeout_seconds,

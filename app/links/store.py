@@ -72,7 +72,8 @@ class LinkStore:
     async def clicks(self, slug: str) -> int:
         """Clicks written so far, 0 for an unknown link."""
         async with self.database.reading() as connection:
-            return await connection.scalar(select(LinkClicks.clicks).where(LinkClicks.slug == slug)) or 0
+            clicks: int | None = await connection.scalar(select(LinkClicks.clicks).where(LinkClicks.slug == slug))
+        return clicks or 0
 
     async def page(self, owner: str, limit: int, after: Position | None = None) -> list[tuple[Link, int]]:
         """Up to `limit` links of `owner` with their clicks, newest first, those after a position."""

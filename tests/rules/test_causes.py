@@ -41,6 +41,14 @@ def test_cert_managers_own_metric_is_read_too(tmp_path: Path) -> None:
         )
 
 
+def test_a_server_without_connections_is_no_other_alert_than_a_pool_without(tmp_path: Path) -> None:
+    name = "ServiceDatabasePoolExhausted"
+    cause = CAUSES[name]
+    series = {each.replace("pool_timeout", "exhausted"): values for each, values in cause.series.items()}
+    assert series != cause.series
+    check(tmp_path, rules(name), series, alerts=[(cause.before, name, []), (cause.at, name, [cause.firing])])
+
+
 @pytest.mark.parametrize("minutes", [6, 8])
 def test_a_crash_loop_is_one_until_it_ends(minutes: int, tmp_path: Path) -> None:
     """By then Kubernetes waits for five minutes before a restart: often fewer than three happen in 15 minutes."""

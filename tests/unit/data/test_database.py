@@ -66,6 +66,7 @@ def test_absence_is_told_from_mistakes(error: Exception, passes: bool) -> None:
         (PoolTimeoutError(), "pool_timeout"),
         (DBAPIError("", {}, Failure("57014")), "statement_timeout"),
         (DBAPIError("", {}, Failure("25006")), "read_only"),
+        (DBAPIError("", {}, Failure("53300")), "exhausted"),
         (ProgrammingError("", {}, Failure("42P01")), "schema"),
         (OperationalError("", {}, sqlite3.OperationalError("no such table: links")), "schema"),
         (DBAPIError("", {}, Failure("57P01")), "unreachable"),
@@ -262,6 +263,37 @@ async def test_a_session_that_idles_in_its_transaction_is_ended(
         await idle()
     assert "the underlying connection is closed" in str(raised.value.__cause__)
     assert await ask(database, "SELECT 1") == 1
+
+
+async def test_a_read_with_a_plan_from_before_a_migration_is_tried_again(
+    postgresql_settings: Settings,
+    postgresql: PostgreSQL,
+    connect: Connect,
+    log_lines: Callable[[], list[dict[str, Any]]],
+) -> None:
+    """It has done nothing. A write may be one of several, and its transaction is over: its client shall try again."""
+    database = connect(postgresql_settings)
+    url = postgresql.url(str(postgresql_settings.database.database))
+    write = "UPDATE numbers SET number = number + 1 RETURNING number"
+
+    def change(kind: str) -> None:
+        postgresql.run("psql", "--quiet", url, f"--command=ALTER TABLE numbers ALTER number TYPE {kind}")
+
+    async with database.session() as session:
+        await session.execute(text("CREATE TABLE numbers (number INTEGER)"))
+        await session.execute(text("INSERT INTO numbers VALUES (1)"))
+        await session.commit()
+    assert await read(database, "SELECT number FROM numbers") == 1
+    change("bigint")
+    assert await read(database, "SELECT number FROM numbers") == 1
+    assert log_lines() == []
+    assert await ask(database, write) == 2  # and rolled back
+    change("smallint")
+    with pytest.raises(DatabaseUnavailableError) as raised:
+        await ask(database, write)
+    assert "cached statement plan is invalid" in str(raised.value.__cause__)
+    assert (raised.value.status_code, raised.value.headers) == (503, {"Retry-After": "2"})
+    assert await ask(database, write) == 2
 
 
 async def test_what_a_statement_was_given_is_in_no_error(postgresql_settings: Settings, connect: Connect) -> None:

@@ -149,7 +149,7 @@ async def test_the_environment_wins_over_the_file(
 
 
 async def test_connections_are_kept_alive(database: Database) -> None:
-    async with database.reading() as connection:
+    async with database.engine.connect() as connection:
         raw = await connection.get_raw_connection()
         driver = raw.driver_connection
         assert driver

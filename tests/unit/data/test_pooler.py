@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app.data import migrate
 from app.data.database import Database, DatabaseUnavailableError
@@ -79,11 +80,11 @@ async def test_time_outs_are_the_transactions(through: Settings) -> None:
     database = Database(quick)
     try:
         with pytest.raises(DatabaseUnavailableError):
-            async with database.reading() as connection:
-                await connection.exec_driver_sql("SELECT pg_sleep(30)")
+            async with database.reading() as reading:
+                await reading.execute(text("SELECT pg_sleep(30)"))
         async with database.session() as session:
             connection = await session.connection()
-            assert (await connection.exec_driver_sql("SHOW statement_timeout")).scalar() == "200ms"
+            assert await connection.scalar(text("SHOW statement_timeout")) == "200ms"
         await database.check()
     finally:
         await database.close()

@@ -10,6 +10,8 @@ import pytest
 
 from app.links import item
 from app.main import Service
+from app.settings import Settings
+from tests.unit.servers import PostgreSQL
 
 pytestmark = pytest.mark.anyio
 
@@ -24,6 +26,24 @@ Until = Callable[[Callable[[], object]], Awaitable[None]]
 @pytest.fixture
 async def page(alice: httpx.AsyncClient) -> httpx.Response:
     return await alice.post(LINKS, json={"url": URL, "slug": "page", "expires_at": LATER})
+
+
+@pytest.mark.usefixtures("page")
+@pytest.mark.parametrize("either", ["postgresql"], indirect=True)
+async def test_after_a_migration_has_changed_a_column(
+    alice: httpx.AsyncClient, postgresql: PostgreSQL, either: Settings
+) -> None:
+    """A change of a link reads it first, and so finds out."""
+
+    def change(kind: str) -> None:
+        alter = f"ALTER TABLE links ALTER url TYPE {kind}"
+        postgresql.run("psql", "--quiet", postgresql.url(str(either.database.database)), f"--command={alter}")
+
+    for url, kind in ((f"{URL}?1", "varchar(4096)"), (f"{URL}?2", "text"), (f"{URL}?3", "varchar(4096)")):
+        assert (await alice.patch(PAGE, json={"url": url})).status_code == 200
+        assert (await alice.get(PAGE)).json()["url"] == url
+        change(kind)
+        assert (await alice.get(PAGE)).json()["url"] == url
 
 
 @pytest.mark.usefixtures("page")

@@ -1,0 +1,48 @@
+"""The pool of connections, and what it does where the server has none left to give."""
+
+import logging
+import math
+from time import monotonic
+
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.util.queue import Empty
+
+TOO_MANY = "53300"  # SQLSTATE too_many_connections
+RETRY_SECONDS = 1.0  # a server at its limit is not asked for another connection by every request
+
+logging.getLogger(__name__).setLevel(logging.WARNING)  # as SQLAlchemy's own pools: they tell of their every step
+
+
+class ServerFullError(PoolTimeoutError):
+    """The server has no connection left, and none of ours was free in time."""
+
+
+class PatientPool(AsyncAdaptedQueuePool):
+    """Waits for one of its own connections, if it has any, where the server refuses it another one."""
+
+    refused_at = -math.inf
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        if monotonic() - self.refused_at < RETRY_SECONDS and self._has_some():
+            return self._wait_for_ours()
+        try:
+            return super()._do_get()
+        except Exception as error:
+            if getattr(error, "sqlstate", None) != TOO_MANY:
+                raise
+            self.refused_at = monotonic()
+            if not self._has_some():
+                raise
+            return self._wait_for_ours()
+
+    def _has_some(self) -> bool:
+        return self.checkedout() + self.checkedin() > 0
+
+    def _wait_for_ours(self) -> ConnectionPoolEntry:
+        try:
+            return self._pool.get(True, self._timeout)
+        except Empty:
+            raise ServerFullError(
+                f"the server has no connection left; none of ours was free for {self._timeout:g} s"
+            ) from None
