@@ -54,7 +54,8 @@ class CollectorExporter(SpanExporter):
             return result
         if answer.status_code >= 300:
             self._lost.labels("redirected").inc(len(spans))
-            details = {"status": answer.status_code, "location": mask_url(answer.headers.get("Location", "")), "spans": len(spans)}
+            location = mask_url(answer.headers.get("Location", ""))
+            details = {"status": answer.status_code, "location": location, "spans": len(spans)}
             log.warning("the collector redirects, and its spans are lost: set the address it leads to", extra=details)
             return SpanExportResult.FAILURE
         return self._read(answer)

@@ -269,7 +269,8 @@ def test_the_collector(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", str(SECONDS))
     resolve(hole, peer.server_port)
-    provider = tracing.create_provider(settings.model_copy(update={"otlp_endpoint": f"{scheme}://{NAME}"}))
+    settings = settings.model_copy(update={"otlp_endpoint": f"{scheme}://{NAME}"})
+    provider = tracing.create_provider(settings, CollectorRegistry())
     started = time.monotonic()
     with provider.get_tracer("test").start_as_current_span("span"):
         pass
