@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from app.data import migrate
 from app.data.database import Database, DatabaseUnavailableError
 from app.settings import Settings
 from tests.unit.proxy import Proxy, proxy
@@ -117,6 +118,7 @@ def role(postgresql: PostgreSQL, postgresql_settings: Settings, tmp_path: Path) 
 
 
 async def test_a_new_password_is_read_from_the_file(postgresql_settings: Settings, role: Role) -> None:
+    await migrate.migrate(postgresql_settings)  # by another user, whose tables this one may not read
     await asyncio.to_thread(role.change_password, "first")
     given = {"secrets_dir": role.directory, "database_url": role.change_file("first")}
     database = Database(Settings(**postgresql_settings.model_dump() | given))

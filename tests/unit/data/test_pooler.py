@@ -76,6 +76,7 @@ async def test_many_at_once(through: Settings, mint: Callable[..., str]) -> None
 
 
 async def test_time_outs_are_the_transactions(through: Settings) -> None:
+    await migrate.migrate(through)
     quick = through.model_copy(update={"database_statement_timeout_seconds": 0.2})
     database = Database(quick)
     try:
