@@ -41,7 +41,10 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
         return _report(health.readiness(), ready=health.ready)
 
     async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        except TypeError:  # by a version that is no number (findings/prometheus-client-version-that-is-no-number.sh)
+            encode, content_type = choose_encoder("")
         return Response(encode(registry), headers={"Content-Type": content_type})
 
     routes = [
@@ -53,7 +56,7 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
     ]
     if faults is not None:
         routes.append(Route("/faults", _faults_endpoint(faults), methods=["GET", "PUT", "DELETE"]))
-    return Starlette(
+    app = Starlette(
         routes=routes,
         # Starlette types every handler as one of any exception.
         exception_handlers={HTTPException: _problem},  # type: ignore[dict-item]
@@ -63,6 +66,8 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
             Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES),
         ],
     )
+    app.router.redirect_slashes = False  # to whatever host a client names
+    return app
 
 
 def _report(checks: dict[str, str], *, ready: bool) -> Response:

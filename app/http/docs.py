@@ -94,10 +94,25 @@ async def asset(request: Request) -> Response:
     if not etags.if_none_match(request.headers.getlist("if-none-match"), found.etag):
         return Response(status_code=304, headers=headers)
     content = found.content
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if takes_gzip(request.headers.get("accept-encoding", "")):
         content = found.compressed
         headers["Content-Encoding"] = "gzip"
     return Response(content, media_type=MEDIA_TYPES[name], headers=headers)
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether a client that sends this may be sent gzip (RFC 9110, section 12.5.3)."""
+    weights = {coding.strip().lower(): weight for coding, weight in map(_weighed, accept_encoding.split(","))}
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def _weighed(item: str) -> tuple[str, float]:
+    coding, _, parameter = item.partition(";")
+    name, _, value = parameter.partition("=")
+    try:
+        return coding, float(value) if name.strip().lower() == "q" else 1.0
+    except ValueError:
+        return coding, 0.0
 
 
 @cache

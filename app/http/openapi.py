@@ -33,11 +33,13 @@ DETAILS = {
     429: "Too many requests. Try again in 7 seconds.",
     431: "The request line and headers are too large together.",
     500: "Something went wrong on our side. Quote the request id if you report it.",
+    501: "A body may come in chunks, and in no other transfer coding.",
     503: "The database cannot be reached. Try again soon.",
+    505: "The request is not of HTTP/1.1 or HTTP/1.0.",
 }
 # What any request may be answered, and one that has a body.
-COMMON = (400, 408, 414, 421, 429, 431, 500, 503)
-WITH_BODY = (413, 415, 422)
+COMMON = (400, 408, 413, 414, 421, 429, 431, 500, 501, 503, 505)
+WITH_BODY = (415, 422)
 
 
 def install(app: FastAPI, public_url: str, tags: Sequence[dict[str, Any]] = ()) -> None:

@@ -7,6 +7,7 @@ their own, and are answered as problem details.
 """
 
 import json
+import re
 import secrets
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -40,13 +41,29 @@ REFUSALS = {
     "timeout": (408, "The request line and headers took too long to arrive."),
     "target_too_long": (414, f"The request target exceeds {MAX_TARGET_BYTES} bytes."),
     "head_too_large": (431, "The request line and headers are too large together."),
+    "coding": (501, "A body may come in chunks, and in no other transfer coding."),
+    "version": (505, "The request is not of HTTP/1.1 or HTTP/1.0."),
 }
+VERSIONS = ("1.1", "1.0")
+TARGET = re.compile(rb"([^/?]*)(.*)", re.DOTALL)  # the host, and the rest
 
 
 def announces_body(header: tuple[bytes, bytes]) -> bool:
     """Whether a request with this header has a body, if only of one byte."""
     name, value = header
     return name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ") != b"")
+
+
+def has_other_coding(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a body in chunks is in another transfer coding as well (RFC 9112, section 6.1: 501).
+
+    One that does not end in chunks is for the parser to refuse, as nobody knows where it ends.
+    """
+    codings: list[bytes] = []
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            codings += [coding.strip().lower() for coding in value.split(b",")]
+    return codings[-1:] == [b"chunked"] and codings.count(b"chunked") < len(codings)
 
 
 class ConnectionLimits:
@@ -183,7 +200,8 @@ class HttpProtocol(HttpToolsProtocol):
             self.refused = True
         except httptools.HttpParserError as error:
             raised = error.__context__
-            self._refuse(raised.args[0] if isinstance(raised, RefusedError) else "malformed", str(error))
+            reason = raised.args[0] if isinstance(raised, RefusedError) else "malformed"
+            self._refuse("version" if "HTTP version" in str(error) else reason, str(error))
         # The answer is made by a task, so not before this.
         cycle: Any = self.cycle
         if cycle is not None and cycle.more_body and cycle.transport is self.transport:
@@ -202,6 +220,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and any(map(announces_body, self.headers)):
             # The parser takes what follows for the other protocol; a proxy in front may not.
             raise RefusedError("upgrade")
+        if self.parser.get_http_version() not in VERSIONS:
+            raise RefusedError("version")
+        if has_other_coding(self.headers):
+            raise RefusedError("coding")
         if self.url[:1] != b"/":
             self._take_host_from_target()
         super().on_headers_complete()
@@ -214,11 +236,16 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def _take_host_from_target(self) -> None:
-        """RFC 9112, section 3.2.2: a target such as http://host/path overrides the Host header."""
-        _, absolute, rest = self.url.partition(b"://")
+        """RFC 9112, section 3.2.2: a target such as http://host/path overrides the Host header.
+
+        Without a path, that is / (RFC 9110, section 4.2.3), which the parser of addresses does not know.
+        """
+        scheme, absolute, rest = self.url.partition(b"://")
         if absolute:
-            host = rest.partition(b"/")[0]
+            host, path = TARGET.fullmatch(rest).groups()  # type: ignore[union-attr]  # it matches anything
             self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
+            if not path.startswith(b"/"):
+                self.url = b"%b://%b/%b" % (scheme, host, path)
 
     def linger(self) -> None:
         """End the connection once its client has, or by `check_time`: what has not been read would reset it."""

@@ -112,6 +112,16 @@ async def test_errors_are_problem_details(management: httpx.AsyncClient) -> None
     assert set(allowed.split(", ")) == {"GET", "HEAD", "PUT"}
 
 
+@pytest.mark.parametrize("accept", ["text/plain; version=x", "application/openmetrics-text; version=1.x", "*/*;q=0.1"])
+async def test_metrics_for_whatever_is_asked_for(management: httpx.AsyncClient, accept: str) -> None:
+    answer = await management.get("/metrics", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+
+
+async def test_no_redirects_to_where_a_client_says(management: httpx.AsyncClient) -> None:
+    assert (await management.get("/metrics/")).status_code == 404
+
+
 async def test_a_body_that_never_comes_is_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.management.SECONDS", 0.05)
     app = create_service(settings).management

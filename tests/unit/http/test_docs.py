@@ -53,6 +53,18 @@ async def test_files(client: httpx.AsyncClient, name: str) -> None:
     assert again.headers["etag"] == plain.headers["etag"]
 
 
+@pytest.mark.parametrize(
+    ("accept_encoding", "taken"),
+    [
+        *(("gzip", True), ("br, GZIP;q=0.5", True), ("*", True), ("gzip;q=1.0, *;q=0", True)),
+        *(("", False), ("identity", False), ("gzip;q=0", False), ("gzip; q=0.000, *", False), ("x-gzip", False)),
+        ("gzip;q=high", False),
+    ],
+)
+def test_compressed_only_for_who_takes_it(accept_encoding: str, taken: bool) -> None:
+    assert docs.takes_gzip(accept_encoding) == taken
+
+
 async def test_no_other_files(client: httpx.AsyncClient) -> None:
     for name in ("__init__.py", "other.js", "..%2F__init__.py"):
         answer = await client.get(f"/docs/{name}")

@@ -208,14 +208,33 @@ async def test_an_ordinary_request(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
+    ("request_bytes", "status", "title", "reason"),
+    [
+        (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 505, "HTTP Version Not Supported", "version"),
+        (b"GET / HTTP/9.9\r\n" + HOST + b"\r\n", 505, "HTTP Version Not Supported", "version"),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "Not Implemented", "coding"),
+        (
+            POST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            *(501, "Not Implemented", "coding"),
+        ),
+    ],
+)
+async def test_what_is_http_that_is_not_spoken_here_is_refused(
+    wire: Wire, request_bytes: bytes, status: int, title: str, reason: str
+) -> None:
+    connection = await wire.connect()
+    check_refusal(await connection.ask(request_bytes), status, title)
+    assert await connection.closed()
+    assert wire.refused(reason) == 1
+
+
+@pytest.mark.parametrize(
     "request_bytes",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS where none is spoken
         b"NONSENSE / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
         b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n",
         b"CONNECT example.com:443 HTTP/1.1\r\n" + HOST + b"\r\n",
-        b"GET http://example.com HTTP/1.1\r\n" + HOST + b"\r\n",  # RFC 9112, section 3.2.2, wants a path
         GET + b"No colon\r\n\r\n",
         GET + b": nameless\r\n\r\n",
         GET + b"X: nul\x00\r\n\r\n",
@@ -512,6 +531,23 @@ async def test_a_wish_for_another_protocol_with_a_body_is_refused(wire: Wire) ->
     check_refusal(refusal, 400, "Bad Request")
     assert "Upgrade" in refusal.json["detail"]
     assert await connection.closed()
+
+
+@pytest.mark.parametrize(("target", "path", "query"), [(b"http://other", "/", ""), (b"http://other?x=/y", "/", "x=/y")])
+async def test_an_absolute_target_without_a_path_means_the_root(
+    serve: Callable[..., Awaitable[Wire]], target: bytes, path: str, query: str
+) -> None:
+    scopes: list[Scope] = []
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await answer(send, b"")
+
+    connection = await (await serve(app)).connect()
+    assert (await connection.ask(b"GET %b HTTP/1.1\r\n" % target + HOST + b"\r\n")).status == 200
+    (scope,) = scopes
+    assert (scope["path"], scope["query_string"].decode()) == (path, query)
+    assert (b"host", b"other") in scope["headers"]
 
 
 async def test_an_absolute_target_overrides_the_host(wire: Wire) -> None:

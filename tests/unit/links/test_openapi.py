@@ -8,8 +8,8 @@ from app.links.validation import accept
 from app.main import create_service
 from app.settings import Settings
 
-ANYWHERE = {"400", "408", "414", "421", "429", "431", "500", "503"}
-BODY = {"413", "415", "422"}
+ANYWHERE = {"400", "408", "413", "414", "421", "429", "431", "500", "501", "503", "505"}
+BODY = {"415", "422"}
 
 
 @pytest.fixture
