@@ -13,10 +13,11 @@ import structlog
 
 from app import __version__, happy_eyeballs, server
 from app.data import migrate
-from app.main import create_service
+from app.main import create_service, token_verifier
 from app.observability import logs, otel_variables
 from app.security import dev_token
-from app.security.keys import KeyFileError
+from app.security.keys import KeyFile, KeyFileError
+from app.security.tokens import InvalidTokenError
 from app.settings import ConfigurationError, Settings, unknown_variables
 from app.settings_reference import reference
 
@@ -104,7 +105,8 @@ def _token(settings: Settings, options: argparse.Namespace) -> int:
             "APP_ENVIRONMENT: is production, where development tokens are not to be had. "
             "Ask your identity provider for a token."
         )
-    key = dev_token.obtain_key(options.key or settings.dev_key_file)
+    file = options.key or settings.dev_key_file
+    key = dev_token.obtain_key(file)
     if options.jwks:
         return _print(dev_token.public_jwks(key))
     token = dev_token.mint(
@@ -115,11 +117,22 @@ def _token(settings: Settings, options: argparse.Namespace) -> int:
         scope=options.scope,
         expires_in=options.expires_in,
     )
+    keys = KeyFile(file, dev_token.parse_dev_key)
+    keys.load()
+    try:
+        token_verifier(settings, keys).verify(token.encode())
+    except InvalidTokenError as error:
+        print(f"The service would refuse this token: {error.__cause__ or error}", file=sys.stderr)  # noqa: T201
+        return FAILED
     return _print(token)
 
 
 def _print(text: str) -> int:
-    print(text)  # noqa: T201
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:  # whoever reads it has read enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at its end
+        return 128 + signal.SIGPIPE
     return 0
 
 

@@ -1,6 +1,7 @@
 """Schema migrations: Alembic without an alembic.ini, from any working directory."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -90,6 +91,10 @@ def _upgrade(connection: Connection) -> None:
 
     config = alembic_config(connection)
     heads = MigrationContext.configure(connection).get_current_heads()
+    if len(heads) > 1:
+        raise MigrationError(
+            f"The database is at several revisions ({', '.join(sorted(heads))}): restore it from a backup."
+        )
     newer = compatibility.ahead(connection, ScriptDirectory.from_config(config), heads)
     connection.rollback()  # Alembic begins its transactions itself
     if newer:
@@ -110,11 +115,17 @@ def alembic_config(connection: Connection) -> "Config":
 
 async def _open_file(engine: AsyncEngine) -> None:
     try:
-        sqlite3.connect(str(engine.url.database)).close()
-    except sqlite3.Error as error:
+        with contextlib.closing(sqlite3.connect(str(engine.url.database))) as connection:
+            connection.execute("PRAGMA schema_version")  # which reads the file
+    except sqlite3.OperationalError as error:
         raise MigrationError(
             f"APP_DATABASE_URL: cannot open {engine.url.database}: {error}. "
             "Name a file in a directory that exists and may be written to."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise MigrationError(
+            f"APP_DATABASE_URL: {engine.url.database} is something else than a database: {error}. "
+            "Name another file; a new one is made."
         ) from error
 
 

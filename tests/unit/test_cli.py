@@ -1,6 +1,8 @@
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -83,11 +85,48 @@ def test_openapi(capsys: pytest.CaptureFixture[str]) -> None:
     assert schema["info"]["version"] == __version__
 
 
+def test_whoever_has_read_enough_is_no_error() -> None:
+    """As `python -m app openapi | head -1`."""
+    command = [sys.executable, "-m", "app", "openapi"]
+    with subprocess.Popen(
+        command, env={"PYTHONPATH": str(ROOT)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
 def test_migrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["migrate"]) == 0
     assert cli.main(["migrate"]) == 0
     assert (tmp_path / "shipshape.db").exists()
     assert capsys.readouterr().out.count("the database is up to date") == 2
+
+
+def test_migrate_a_file_that_is_no_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "letter.txt"
+    file.write_text("Dear reader, " * 100)
+    monkeypatch.setenv("APP_DATABASE_URL", f"sqlite:///{file}")
+    assert cli.main(["migrate"]) == 1
+    assert "letter.txt is something else than a database: file is not a database. Name" in capsys.readouterr().err
+    assert file.read_text() == "Dear reader, " * 100
+
+
+def test_migrate_from_several_revisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "links.db"
+    monkeypatch.setenv("APP_DATABASE_URL", f"sqlite:///{file}")
+    assert cli.main(["migrate"]) == 0
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("INSERT INTO alembic_version VALUES ('0001')")
+        connection.commit()
+    assert cli.main(["migrate"]) == 1
+    assert "The database is at several revisions (0001, 0003): restore it" in capsys.readouterr().err
 
 
 def test_migrate_when_it_cannot(
@@ -107,6 +146,23 @@ class TestToken:
         verifier = TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience, leeway=0)
         principal = verifier.verify(capsys.readouterr().out.strip().encode())
         assert (principal.subject, principal.scopes) == ("me", frozenset({"links:write", "links:read"}))
+
+    @pytest.mark.parametrize(
+        ("option", "value", "reason"),
+        [
+            ("--expires-in", "-60", "expired"),
+            ("--subject", "", "sub"),
+            ("--subject", "a\nb", "sub"),
+        ],
+    )
+    def test_one_that_the_service_would_refuse(
+        self, option: str, value: str, reason: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["token", option, value]) == 1
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "The service would refuse this token: " in said.err
+        assert reason in said.err
 
     def test_its_public_keys(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         key = tmp_path / "key.json"
