@@ -81,13 +81,13 @@ def test_argo_cd_has_what_the_migrations_need_before_them_and_until_they_have_en
     objects = render({"migrations": on, "externalSecret": secret, "networkPolicy": policy, "tests": on})
     notes = [(each["kind"], each["metadata"].get("annotations", {})) for each in objects]
     hooks = {kind: given for kind, given in notes if given.get("helm.sh/hook", "test") != "test"}
-    assert set(hooks) == {"ExternalSecret", "NetworkPolicy", "Job"}
+    assert set(hooks) == {"ServiceAccount", "ExternalSecret", "NetworkPolicy", "Job"}
     for given in hooks.values():
         assert set(given["helm.sh/hook"].split(",")) == {"pre-install", "pre-upgrade"}  # both are PreSync
         # It applies hooks: what it finds there, such as a Job that has ended, would stay as it is.
         assert "before-hook-creation" in given["helm.sh/hook-delete-policy"].split(",")
     # The last wave; the next one comes when all of a wave is healthy, as an ExternalSecret is that has made its Secret.
     waves = {kind: int(given.get("helm.sh/hook-weight", "0")) for kind, given in hooks.items()}
-    assert max(waves["ExternalSecret"], waves["NetworkPolicy"]) < waves["Job"]
+    assert max(wave for kind, wave in waves.items() if kind != "Job") < waves["Job"]
     # One annotation of its own would have it overlook Helm's.
     assert not [name for _, given in notes for name in given if name.startswith("argocd.argoproj.io/")]
