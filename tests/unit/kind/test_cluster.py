@@ -251,7 +251,7 @@ def test_nodes_that_do_not_come_back_are_a_sentence(
     clock = iter(range(0, 1000, 60))
     monkeypatch.setattr(cluster_module, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None))
     stand_in("kubectl", "exit 1")
-    with pytest.raises(Failure, match=r"ready: test-control-plane, .*docker exec test-control-plane journalctl.*make down"):
+    with pytest.raises(Failure, match=r"ready: test-control-plane, .*exec test-control-plane journalctl.*make down"):
         cluster.ensure(progress)
 
 
