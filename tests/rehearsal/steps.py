@@ -39,7 +39,7 @@ STEPS = {
     "venv": Step("make .venv", ("make", ".venv"), 60),
     "doctor": Step("make doctor", ("make", "doctor"), 3),
     "image": Step(f"an image ({IMAGE})", (".venv/bin/python", "-m", "k8s", "images", IMAGE), 60),
-    "up": Step("make up", ("make", "up"), 2100),
+    "up": Step("make up", ("make", "up"), 1200),
 }
 
 
