@@ -1,6 +1,8 @@
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from app.data import migrate
 from app.data.database import Database, DatabaseUnavailableError, is_unavailable, unavailable_reason
 from app.observability.probes import NotFitError
 from app.settings import Settings
+from k8s import certificates
 from tests.unit.servers import PostgreSQL
 
 pytestmark = pytest.mark.anyio
@@ -195,6 +198,56 @@ async def test_by_a_unix_socket(postgresql_settings: Settings, postgresql: Postg
     database = connect(Settings(**postgresql_settings.model_dump() | {"database_url": url}))
     assert await ask(database, "SELECT inet_client_addr()") is None
     await database.check()
+
+
+@pytest.fixture
+async def authority(postgresql: PostgreSQL, tmp_path: Path, until: Until) -> AsyncIterator[Path]:
+    """The certificate of whoever vouches for the server, which meanwhile speaks TLS, and that it is localhost."""
+    authority = certificates.ensure_authority(tmp_path)
+    pair = certificates.ensure_server(postgresql.directory, "server", ["localhost"], authority)
+    owner = postgresql.data.stat()
+    for name, file in (("ssl_cert_file", pair.certificate), ("ssl_key_file", pair.key)):
+        os.chown(file, owner.st_uid, owner.st_gid)
+        postgresql.execute(f"ALTER SYSTEM SET {name} = '{file}'")
+    postgresql.execute("ALTER SYSTEM SET ssl = on")
+    postgresql.execute("SELECT pg_reload_conf()")
+    await until(lambda: postgresql.execute("SHOW ssl") == "on\n")
+    yield authority.certificate
+    postgresql.execute("ALTER SYSTEM RESET ALL")
+    postgresql.execute("SELECT pg_reload_conf()")
+    await until(lambda: postgresql.execute("SHOW ssl") == "off\n")
+
+
+def verifying(settings: Settings, host: str) -> Settings:
+    url = settings.database.set(host=host, query={"sslmode": "verify-full"}, drivername="postgresql")
+    return Settings(**settings.model_dump() | {"database_url": url.render_as_string(hide_password=False)})
+
+
+async def test_tls_with_the_authority_s_certificate_only(
+    postgresql_settings: Settings,
+    connect: Connect,
+    authority: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGSSLROOTCERT", str(authority))
+    encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    assert await ask(connect(verifying(postgresql_settings, "localhost")), encrypted) is True
+    other = certificates.ensure_authority(tmp_path / "other").certificate
+    for host, trusted in (("localhost", other), ("127.0.0.1", authority)):
+        monkeypatch.setenv("PGSSLROOTCERT", str(trusted))
+        with pytest.raises(DatabaseUnavailableError) as raised:
+            await ask(connect(verifying(postgresql_settings, host)), "SELECT 1")
+        assert "certificate verify failed" in str(raised.value.__cause__)
+
+
+async def test_who_asks_for_tls_gets_no_connection_without(
+    postgresql_settings: Settings, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSSLROOTCERT", str(certificates.ensure_authority(tmp_path).certificate))
+    with pytest.raises(DatabaseUnavailableError) as raised:
+        await ask(connect(verifying(postgresql_settings, "localhost")), "SELECT 1")
+    assert "SSL" in str(raised.value.__cause__)
 
 
 async def test_a_slow_statement_is_ended(postgresql_settings: Settings, connect: Connect) -> None:

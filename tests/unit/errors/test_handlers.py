@@ -30,6 +30,14 @@ async def test_method_not_allowed(client: httpx.AsyncClient, path: str, allowed:
     assert set(answer.headers["allow"].split(", ")) == allowed
 
 
+@pytest.mark.parametrize("path", ["/", "/page", "/api/v1/links", "/api/v1/links/page"])
+async def test_trace_is_not_answered(client: httpx.AsyncClient, path: str) -> None:
+    """RFC 9110, section 9.3.8: an answer would repeat the request with its token."""
+    answer = await client.request("TRACE", path, headers={"Authorization": "Bearer hunter2"})
+    check_problem(answer, 405, "Method Not Allowed")
+    assert "hunter2" not in answer.text
+
+
 async def test_a_body_that_is_no_json(writer: httpx.AsyncClient) -> None:
     answer = await writer.post("/api/v1/links", content=b'{"url":', headers={"Content-Type": "application/json"})
     assert check_problem(answer, 400, "Bad Request")["detail"] == "The body is not JSON: see character 7."

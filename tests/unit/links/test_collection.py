@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -77,6 +78,7 @@ class TestMaking:
             ({"url": URL, "slug": "api"}, "#/slug", "This slug is reserved"),
             ({"url": URL, "slug": "1ogin"}, "#/slug", "This slug is reserved"),
             ({"url": URL, "slgu": "a"}, "#/slgu", "Extra inputs are not permitted"),
+            ({"url": URL, "owner": "bob"}, "#/owner", "Extra inputs are not permitted"),
             ({"url": URL, "expires_at": in_days(-0.001)}, "#/expires_at", "Choose a time in the future"),
             ({"url": URL, "expires_at": in_days(3654)}, "#/expires_at", "Choose a time in the future"),
             ({"url": URL, "expires_at": "9999-12-31T23:59:59-23:59"}, "#/expires_at", "Choose a time in the future"),
@@ -116,6 +118,16 @@ class TestMaking:
         if client == "as_anyone":
             del user.headers["Authorization"]
         assert (await user.post(LINKS, json={"url": URL})).status_code == status
+
+    async def test_nobody_goes_where_a_link_leads(self, alice: httpx.AsyncClient) -> None:
+        """Not when it is made, and not when it is followed: it may name what only the service reaches."""
+        with socket.create_server(("127.0.0.2", 0)) as listener:
+            listener.setblocking(False)
+            url = f"http://127.0.0.2:{listener.getsockname()[1]}/"
+            made = await alice.post(LINKS, json={"url": url})
+            assert (await alice.get(f"/{made.json()['slug']}")).headers["location"] == url
+            with pytest.raises(BlockingIOError):
+                listener.accept()
 
     async def test_is_counted(self, alice: httpx.AsyncClient, management: httpx.AsyncClient) -> None:
         for _ in range(2):
@@ -274,6 +286,19 @@ class TestListing:
         assert (refused.status_code, "links:admin" in refused.json()["detail"]) == (403, True)
         alone = as_user("root", "links:admin")
         assert (await alone.get(LINKS, params={"owner": "bob"})).status_code == 403
+
+    @pytest.mark.parametrize("name", ["' OR '1'='1", "bob'; DROP TABLE links; --", '" OR ""="', "%", "b_b"])
+    async def test_a_name_that_would_be_sql_is_a_name(
+        self, either: object, bob: httpx.AsyncClient, admin: httpx.AsyncClient, as_user: Client, name: str
+    ) -> None:
+        del either
+        await bob.post(LINKS, json={"url": URL, "slug": "bobs-page"})
+        named = as_user(name)
+        assert self.slugs(await named.get(LINKS)) == []
+        assert (await named.post(LINKS, json={"url": URL, "slug": "own-page"})).json()["owner"] == name
+        assert self.slugs(await named.get(LINKS)) == ["own-page"]
+        assert self.slugs(await admin.get(LINKS, params={"owner": name})) == ["own-page"]
+        assert self.slugs(await bob.get(LINKS)) == ["bobs-page"]
 
     @pytest.mark.usefixtures("five")
     async def test_the_next_page_is_of_the_same_owner(self, admin: httpx.AsyncClient) -> None:

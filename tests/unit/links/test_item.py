@@ -192,6 +192,7 @@ class TestChanging:
             ({"expires_at": "2020-01-01T00:00:00Z"}, "#/expires_at"),
             ({"expires_at": 0}, "#/expires_at"),
             ({"slug": "other"}, "#/slug"),
+            ({"owner": "bob"}, "#/owner"),
             ([], "#"),
         ],
     )

@@ -100,6 +100,14 @@ async def test_who_asked_is_told_if_a_token_said_so(
     assert [line.get("user.id") for line in requests()] == ["alice", None]
 
 
+async def test_who_was_refused_is_told(client: httpx.AsyncClient, mint: Callable[..., str], requests: Logs) -> None:
+    for token in (mint(scope="links:read"), mint(exp=1), ""):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        await client.post("/api/v1/links", json={"url": "https://example.com"}, headers=headers)
+    told = [(line["http.response.status_code"], line.get("user.id"), line["client.address"]) for line in requests()]
+    assert told == [(403, "alice", "127.0.0.1"), (401, None, "127.0.0.1"), (401, None, "127.0.0.1")]
+
+
 async def test_errors_of_ours_are_errors(service: Service, client: httpx.AsyncClient, requests: Logs) -> None:
     async def fail() -> None:
         raise RuntimeError

@@ -132,6 +132,8 @@ def weak() -> RSAKey:
         (OKPKey.generate_key("Ed448", {"kid": "odd"}).as_dict(private=False), "P-521, Ed25519"),
         (ECKey.generate_key("P-256", {"kid": "odd", "use": "enc"}).as_dict(private=False), "it is not for signatures"),
         (key("odd").as_dict(private=False) | {"key_ops": ["deriveKey"]}, "it is not for signatures"),
+        (key("odd").as_dict(private=False) | {"y": key("other").as_dict()["y"]}, "Point is not on the curve"),
+        (RSAKey.generate_key(2048, {"kid": "odd"}).as_dict(private=False) | {"e": "AQ"}, "e must be >= 3"),
         (key("odd").as_dict(private=False) | {"alg": "ES512"}, "it is for the algorithm ES512, or too weak for it"),
     ],
 )
