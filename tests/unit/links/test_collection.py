@@ -287,7 +287,7 @@ class TestListing:
         alone = as_user("root", "links:admin")
         assert (await alone.get(LINKS, params={"owner": "bob"})).status_code == 403
 
-    @pytest.mark.parametrize("name", ["' OR '1'='1", "bob'; DROP TABLE links; --", '" OR ""="', "%", "b_b"])
+    @pytest.mark.parametrize("name", ["' OR '1'='1", "bob'; DROP TABLE links; --", "%"])
     async def test_a_name_that_would_be_sql_is_a_name(
         self, either: object, bob: httpx.AsyncClient, admin: httpx.AsyncClient, as_user: Client, name: str
     ) -> None:
