@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 from joserfc.jws import JWSRegistry
@@ -32,6 +34,10 @@ from tests.unit.processes import App
 from tests.unit.servers import PostgreSQL, Valkey, ValkeyNode
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "links"
+
+# How busy the machine is, is no property of what is tested.
+hypothesis.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.load_profile("any machine")
 
 Logs = Callable[[], list[dict[str, Any]]]
 
