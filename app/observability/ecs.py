@@ -71,7 +71,9 @@ def fields(timestamp: datetime, level: str, logger: str, event: Mapping[str, Any
 
 
 def _safe(line: bytes) -> bytes:
-    return line if line.isascii() else UNSAFE.sub(_escape, line.decode()).encode()
+    if line.isascii() and b"\x7f" not in line:  # all but the one of ASCII's that JSON does not escape
+        return line
+    return UNSAFE.sub(_escape, line.decode()).encode()
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.observability import ecs
@@ -59,6 +59,7 @@ TURNS_TEXT = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 @given(st.dictionaries(ANY_TEXT, ANY_TEXT, max_size=5))
+@example({"a": "\x7f"})
 def test_any_text_makes_one_line_that_no_terminal_obeys(fields: dict[str, str]) -> None:
     line = encoder.encode({"message": "m"} | {f"x{key}": value for key, value in fields.items()})
     text = line.decode().removesuffix("\n")
