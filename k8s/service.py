@@ -27,6 +27,9 @@ from k8s.release import Release
 RELEASE = NAMESPACE = "links"
 HOST = "links.localhost"
 GATEWAY_HOST = "gateway.localhost"
+NO_LINK = "/there-is-no-such-link"
+ASKED = 10  # times, so that each pod is
+SERVED_SECONDS = 120
 VALUES = ROOT / "k8s" / "environments" / "local.yaml"
 # What the public certificate authorities of a network that opens TLS are called on this host, if anywhere.
 AUTHORITIES = ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"]
@@ -129,22 +132,29 @@ class Service:
         return self.release.history()
 
     def wait_served(self) -> None:
-        """Wait until the public address answers over TLS that the demo authority vouches for."""
-        deadline = time.monotonic() + 60
-        last = ""
+        """Wait until the public address answers over TLS that the demo authority vouches for, and its database, too.
+
+        Pods stay ready while the database is away, and so may be while it starts.
+        """
+        deadline = time.monotonic() + SERVED_SECONDS
         with self.progress.step("reach the service over TLS"):
-            while time.monotonic() < deadline:
-                try:
-                    status = self.get("/")
-                    if status == 200:
-                        return
-                    last = f"the last answer was {status}"
-                except httpx.HTTPError as error:
-                    last = str(error)
+            while last := self._unserved():
+                if time.monotonic() > deadline:
+                    raise Failure(
+                        f"{self.url} did not answer within {SERVED_SECONDS} s ({last}): "
+                        "see `kubectl -n ingress logs deploy/traefik`."
+                    )
                 time.sleep(0.3)
-        raise Failure(
-            f"{self.url} did not answer within a minute ({last}): see `kubectl -n ingress logs deploy/traefik`."
-        )
+
+    def _unserved(self) -> str:
+        """What is wrong with the answers; empty if nothing is. That there is no such link, only the database knows."""
+        try:
+            for path, expected in (("/", 200), *[(NO_LINK, 404)] * ASKED):
+                if (status := self.get(path)) != expected:
+                    return f"the last answer was {status}"
+        except httpx.HTTPError as error:
+            return str(error)
+        return ""
 
     def get(self, path: str) -> int:
         """The status of a GET through the ingress, at 127.0.0.1, with the certificate verified for the host's name."""

@@ -33,7 +33,9 @@ def owner(web: httpx.Client, token: str) -> httpx.Client:
 
 
 def pod_names(core: client.CoreV1Api) -> list[str]:
-    return [pod.metadata.name for pod in core.list_namespaced_pod("links", label_selector=PODS).items]
+    """Of those that are to stay."""
+    pods = core.list_namespaced_pod("links", label_selector=PODS).items
+    return [pod.metadata.name for pod in pods if pod.metadata.deletion_timestamp is None]
 
 
 def generation(core: client.CoreV1Api) -> set[tuple[str, int]]:
