@@ -89,10 +89,6 @@ class Service:
     def prepare(self) -> None:
         """Namespace, certificate, and the Secret that the release mounts. Changes only what differs."""
         with self.progress.step("prepare namespace, certificate and secrets"):
-            self._apply(_namespace())
-            self._apply(self._certificate(NAMESPACE, "links-tls", [HOST]))
-            # Of another name: the ingress must not be able to answer for the service with the gateway's certificate.
-            self._apply(self._certificate("ingress", "demo-tls", [GATEWAY_HOST, f"*.{GATEWAY_HOST}"]))
             if "cert-manager" in self.platform.components:
                 self._issuer()
             password = self.platform.secret("data", "postgresql", "password")
@@ -102,7 +98,13 @@ class Service:
                 "app_valkey_url": f"valkey://:{cache_password}@valkey.data.svc:6379/0",
                 "jwks.json": self._app("token", "--jwks"),
             }
-            self._apply(_secret(NAMESPACE, "links-secrets", values))
+            self._apply(
+                _namespace(),
+                self._certificate(NAMESPACE, "links-tls", [HOST]),
+                # Of another name: the ingress must not be able to answer for the service with the gateway's.
+                self._certificate("ingress", "demo-tls", [GATEWAY_HOST, f"*.{GATEWAY_HOST}"]),
+                _secret(NAMESPACE, "links-secrets", values),
+            )
 
     def upgrade_command(self, image: Built, *extra: str) -> list[str]:
         """The command that installs or upgrades the release, and takes it back when it does not become ready."""
@@ -212,8 +214,9 @@ class Service:
     def _app(self, *arguments: str) -> str:
         return output([sys.executable, "-m", "app", *arguments, "--key", str(self.dev_key)], cwd=ROOT)
 
-    def _apply(self, manifest: dict[str, object]) -> None:
-        self.cluster.apply(json.dumps(manifest), self.log)
+    def _apply(self, *manifests: dict[str, object]) -> None:
+        """One after the other, in one call."""
+        self.cluster.apply("\n---\n".join(map(json.dumps, manifests)), self.log)
 
 
 def _namespace() -> dict[str, object]:

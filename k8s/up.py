@@ -3,6 +3,7 @@
 import fcntl
 import json
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,21 +101,29 @@ def up(
     cluster = Cluster(cluster_name, ports, name, kubeconfig)
     cluster.check()  # before builds that take minutes
     local = provide(wanted, source, registry_port, progress)
-    cluster.ensure(progress)
     platform = Platform(cluster, wanted, progress, source, without)
-    platform.apply()
+    service = Service(cluster, platform, progress)
+    with ThreadPoolExecutor() as pool:
+        built = pool.submit(_build, local, progress)
+        cluster.ensure(progress)
+        platform.apply()
+        image = built.result()
+        service.prepare()
+        cluster.wait_ready(progress)
+        deployed = pool.submit(service.deploy, image)
+        platform.wait()  # first: the service fails, too, where what it needs does
+        deployed.result()
+    if cluster.mend(progress):  # a port is known to lead nowhere only when something serves it
+        platform.wait()
+    service.wait_served()
+    return Stack(cluster, local, platform, service, image)
+
+
+def _build(local: Registry, progress: Progress) -> Built:
     with progress.step("build the service's image", 30) as step:
         image = build_image(local, ROOT)
         step.detail = image.digest[:19]
-    service = Service(cluster, platform, progress)
-    service.prepare()
-    cluster.wait_ready(progress)
-    platform.wait()
-    if cluster.mend(progress):  # a port is known to lead nowhere only when something serves it
-        platform.wait()
-    service.deploy(image)
-    service.wait_served()
-    return Stack(cluster, local, platform, service, image)
+    return image
 
 
 def troubles(cluster_name: str) -> list[host.Finding]:

@@ -204,7 +204,8 @@ class Cluster:
         self._config_file.write_text(text)
         config = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
         argv = ["kind", "create", "cluster", "--name", self.name, "--config", str(self._config_file), *config]
-        run([*argv, "--wait", "120s", "--retain"], log=f"cluster-{self.name}")
+        # Not until its nodes are ready: what runs on them can be told to the API server meanwhile.
+        run([*argv, "--retain"], log=f"cluster-{self.name}")
         shares = ["docker", "update", f"--cpu-shares={WAY_IN_SHARES}", self.control_plane]
         run(shares, log=f"cluster-{self.name}")
         self._finished_file.write_text(text)

@@ -80,11 +80,12 @@ def buildx() -> list[str]:
 
 
 @once
-def push_options() -> str:
+def push_options(compression: str = "") -> str:
     """How a build leaves for a registry. Only with containerd's image store, or with a builder in a container, can time
-    stamps be rewritten, and so the same digest come out twice."""
+    stamps be rewritten, and so the same digest come out twice, and layers be compressed otherwise than with gzip."""
     if "io.containerd" in output(["docker", "info", "--format", "{{.DriverStatus}}"]) or _builds_in_container():
-        return "type=image,push=true,store=false,rewrite-timestamp=true"
+        options = "type=image,push=true,store=false,rewrite-timestamp=true"
+        return f"{options},compression={compression},force-compression=true" if compression else options
     return "type=image,push=true"
 
 

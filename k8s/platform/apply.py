@@ -80,22 +80,11 @@ class Platform:
         """Apply all components. Raises CommandFailed."""
         with self.progress.step("apply the platform", 20):
             with ThreadPoolExecutor() as pool:
+                passwords = pool.submit(self._passwords)
                 list(pool.map(self._apply, DEFINITIONS))
-            run(
-                [
-                    *self.cluster.kubectl,
-                    "wait",
-                    "--for=condition=Established",
-                    "crd",
-                    "--all",
-                    "--timeout=60s",
-                ],
-                log=self.log,
-            )
-            self._secret("data", "postgresql", {"password": secrets.token_urlsafe(24)})
-            password = secrets.token_urlsafe(24)
-            conf = f'requirepass {password}\nsave ""\nmaxmemory 96mb\nmaxmemory-policy allkeys-lru\n'
-            self._secret("data", "valkey", {"password": password, "valkey.conf": conf})
+                passwords.result()
+            established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]
+            run([*self.cluster.kubectl, *established], log=self.log)
             with ThreadPoolExecutor() as pool:
                 list(pool.map(self._apply, self.components))
 
@@ -176,6 +165,12 @@ class Platform:
 
     def _apply(self, component: str) -> None:
         self.cluster.apply(self.render(component), self.log)
+
+    def _passwords(self) -> None:
+        self._secret("data", "postgresql", {"password": secrets.token_urlsafe(24)})
+        password = secrets.token_urlsafe(24)
+        conf = f'requirepass {password}\nsave ""\nmaxmemory 96mb\nmaxmemory-policy allkeys-lru\n'
+        self._secret("data", "valkey", {"password": password, "valkey.conf": conf})
 
     def _secret(self, namespace: str, name: str, values: dict[str, str]) -> None:
         """Make a Secret unless there is one: a database keeps the password it was made with."""

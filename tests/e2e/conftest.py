@@ -43,6 +43,9 @@ DELIVERY = BUILD / "report" / "delivery.json"
 DELIVERED: list["Record"] = []
 # When a test of the operations ran, in seconds since 1970.
 OPERATIONS: list[tuple[str, float, float]] = []
+TIMES = BUILD / "report" / "e2e-times.json"
+SPENT: list["Spent"] = []
+LONGEST = 12
 
 
 @dataclass
@@ -55,6 +58,22 @@ class Record:
     seconds: float
     passed: bool
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a test, set-up included, took of the machine; build/report/e2e-times.json shows where the next cut is."""
+
+    test: str
+    seconds: float
+    cores_busy: float  # of all; what is left of them the test has waited
+    load: float  # the load average of the last minute, at its end
+
+
+def busy_seconds() -> float:
+    """CPU seconds that the machine has worked since its start, whoever for (proc_stat(5))."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="session")
@@ -173,6 +192,8 @@ def _judged(node: Any, own: list[Record], started: float) -> list[Record]:
     return [Record(**{**asdict(record), "passed": record.passed and not failed}) for record in own]
 
 
+# While the cluster is as it was brought up.
+FIRST = "test_up.py::test_second_run_replaces_nothing"
 # After what they look back at; then what brings many resource definitions, which keep the API server busy; at the very
 # end what stops nodes.
 LAST = [
@@ -187,7 +208,18 @@ LAST = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: next((n for n, name in enumerate(LAST) if f"{name}.py" in item.nodeid), -1))
+    def place(item: pytest.Item) -> int:
+        return next((n for n, name in enumerate(LAST) if f"{name}.py" in item.nodeid), -1)
+
+    items.sort(key=lambda item: (not item.nodeid.endswith(FIRST), place(item)))
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    started, busy = time.monotonic(), busy_seconds()
+    yield
+    took, busy = time.monotonic() - started, busy_seconds() - busy
+    SPENT.append(Spent(item.nodeid.partition("e2e/")[2], round(took, 1), round(busy / took, 2), os.getloadavg()[0]))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -212,7 +244,7 @@ def core(stack: up.Stack) -> client.CoreV1Api:
 @pytest.fixture(scope="session")
 def images(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Built]:
     """Builds a variant of the service's image: `next` has another version, `broken` does not start."""
-    made: dict[str, Built] = {"present": stack.image}
+    made: dict[str, Built] = {}
 
     def build(variant: str) -> Built:
         if variant not in made:
@@ -282,8 +314,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             rows = [{("pass" if k == "passed" else k): v for k, v in asdict(r).items()} for r in records]
             file.write_text(json.dumps(rows, indent=2) + "\n")
             terminalreporter.write_line(_table(title, records))
+    if SPENT:
+        TIMES.parent.mkdir(parents=True, exist_ok=True)
+        TIMES.write_text(json.dumps([asdict(spent) for spent in SPENT], indent=2) + "\n")
+        terminalreporter.write_line(_longest())
     if ALERTS or PANELS:
         OBSERVED.write_text(json.dumps({"alerts": ALERTS, "panels": PANELS}, indent=2) + "\n")
+
+
+def _longest() -> str:
+    all_of_it = sum(spent.seconds for spent in SPENT)
+    busy = sum(spent.seconds * spent.cores_busy for spent in SPENT)
+    cores = os.cpu_count() or 1
+    table = Table(
+        title=f"{all_of_it:.0f} s, {busy / all_of_it:.2f} of {cores} cores busy; the longest:", title_justify="left"
+    )
+    for column in ("test", "seconds", "cores busy"):
+        table.add_column(column, justify="left" if column == "test" else "right", no_wrap=True)
+    for spent in sorted(SPENT, key=lambda each: -each.seconds)[:LONGEST]:
+        table.add_row(spent.test, f"{spent.seconds:.1f}", f"{spent.cores_busy:.2f}")
+    return _text(table)
 
 
 def _table(title: str, records: list[Record]) -> str:
@@ -299,6 +349,10 @@ def _table(title: str, records: list[Record]) -> str:
             "ok" if r.passed else "FAILED",
             r.note,
         )
+    return _text(table)
+
+
+def _text(table: Table) -> str:
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(table)
     return console.export_text()

@@ -12,12 +12,11 @@ from kubernetes import client
 
 from k8s import up
 from k8s.kind.paths import CHART
-from k8s.kind.process import output, run
+from k8s.kind.process import output
 from k8s.service import GATEWAY_HOST, Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load
 
-HOST = f"plain.{GATEWAY_HOST}"
 ROLLOUT_SECONDS = 120
 
 
@@ -28,7 +27,14 @@ class Release:
     stack: up.Stack
     namespace: str
     image: Built
-    name: str = "plain"
+
+    @property
+    def name(self) -> str:
+        return self.namespace
+
+    @property
+    def host(self) -> str:
+        return f"{self.name}.{GATEWAY_HOST}"
 
     @property
     def _image(self) -> list[str]:
@@ -63,11 +69,11 @@ class Release:
             {
                 "apiVersion": "gateway.networking.k8s.io/v1",
                 "kind": "HTTPRoute",
-                "metadata": {"name": "plain", "namespace": self.namespace},
-                "spec": {"parentRefs": [gateway], "hostnames": [HOST], "rules": [rule]},
+                "metadata": {"name": self.name, "namespace": self.namespace},
+                "spec": {"parentRefs": [gateway], "hostnames": [self.host], "rules": [rule]},
             },
         )
-        url = f"https://{HOST}:{self.stack.cluster.ports['https']}/"
+        url = f"https://{self.host}:{self.stack.cluster.ports['https']}/"
         wait_for("the route", lambda: answers(url, self.stack), seconds=30)
         return url
 
@@ -121,15 +127,3 @@ def ready_pods(stack: up.Stack, namespace: str, name: str) -> Iterator[list[int]
         watch.terminate()
         watch.wait(20)
         reader.join()
-
-
-def drain_each_worker(stack: up.Stack, namespace: str, deployment: str) -> None:
-    """One after the other; the second is the one that all pods fled to."""
-    for worker in [node for node in stack.cluster.nodes if node != stack.cluster.control_plane]:
-        drain = ["drain", worker, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s"]
-        run([*stack.cluster.kubectl, *drain], log="e2e-drain")
-        pods = ["--namespace", namespace, "get", "pods", f"--field-selector=spec.nodeName={worker}", "--output=name"]
-        assert not output([*stack.cluster.kubectl, *pods]), f"pods are still on {worker}"
-        status = ["--namespace", namespace, "rollout", "status", f"deployment/{deployment}", "--timeout=90s"]
-        run([*stack.cluster.kubectl, *status], log="e2e-drain")
-        output([*stack.cluster.kubectl, "uncordon", worker])

@@ -8,18 +8,14 @@ from tests.e2e.test_monitoring import query
 
 pytestmark = pytest.mark.timeout(420)
 
-# An image that does not start is no healthy service.
-BROKEN = "broken"
-
 
 def test_upgrades_scaling_and_drains_have_fired_no_alert(stack: up.Stack) -> None:
     """By what Prometheus remembers of the tests that ran before."""
-    healthy = [each for each in OPERATIONS if BROKEN not in each[0]]
-    assert len(healthy) >= 6, "the operations were not tested in this run"
+    assert len(OPERATIONS) >= 4, "the operations were not tested in this run"
     rules = query(stack, 'count(job:slo_errors:ratio_rate5m{namespace="links",job="links"})')
     assert rules, "Prometheus has no rules of the release"
     fired: dict[str, list[str]] = {}
-    for name, began, ended in healthy:
+    for name, began, ended in OPERATIONS:
         selector = 'ALERTS{namespace="links",job="links",alertstate="firing"}'
         found = query(stack, f"max_over_time({selector}[{ended - began:.0f}s] @ {ended:.0f})")
         if found:

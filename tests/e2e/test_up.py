@@ -32,14 +32,6 @@ def generations() -> dict[str, Any]:
 
 @pytest.mark.timeout(300)
 def test_second_run_replaces_nothing(stack: up.Stack, report: Callable[..., None]) -> None:
-    with up.alone(), Progress() as progress:
-        up.up(
-            stack.cluster.name,
-            stack.cluster.ports,
-            REGISTRY_PORT,
-            progress,
-            kubeconfig=stack.cluster.kubeconfig,
-        )
     before, started = generations(), time.monotonic()
     with up.alone(), Progress() as progress:
         up.up(

@@ -21,6 +21,7 @@ def test_ports_are_looked_at_again_once_something_serves_them(
     for name in ("survey", "provide", "Cluster", "Platform", "Service", "build_image"):
         monkeypatch.setattr(up, name, getattr(done, name))
     up.up("mine", {}, 5001, progress)
-    order = [name for name, *_ in done.mock_calls if name.endswith((".wait", ".mend", ".deploy"))]
+    order = [name for name, *_ in done.mock_calls if name.endswith((".wait", ".mend", ".wait_served"))]
     again = ["Platform().wait"] if mended else []
-    assert order == ["Platform().wait", "Cluster().mend", *again, "Service().deploy"]
+    assert order == ["Platform().wait", "Cluster().mend", *again, "Service().wait_served"]
+    done.Service.return_value.deploy.assert_called_once_with(done.build_image.return_value)
