@@ -24,6 +24,16 @@ LEASES = "kube-node-lease"  # the namespace in which each node says every ten se
 # CPU shares of the control plane's container, where a worker has Docker's 1,024. The way in is there
 # (docs/decisions/0004-ports.md): where the pods starve it, nobody is answered, not even refused.
 WAY_IN_SHARES = 8192
+# Of each there is one: nobody to elect a leader from, and to write down every two seconds that it still leads.
+ALONE = {"name": "leader-elect", "value": "false"}
+CONTROL_PLANE: dict[str, Any] = {
+    "kind": "ClusterConfiguration",
+    # Half the memory for a few millicores more.
+    "apiServer": {"extraEnvs": [{"name": "GOGC", "value": "50"}]},
+    # A list replaces kind's, so what kind says is said again.
+    "controllerManager": {"extraArgs": [{"name": "enable-hostpath-provisioner", "value": "true"}, ALONE]},
+    "scheduler": {"extraArgs": [ALONE]},
+}
 HOLDS_PORTS = {"running", "paused"}
 START_TIMEOUT = 180.0  # seconds
 # What the nodes publish, and on which of their ports.
@@ -183,7 +193,7 @@ class Cluster:
             "apiVersion": "kind.x-k8s.io/v1alpha4",
             "networking": {"apiServerAddress": "127.0.0.1"},
             "containerdConfigPatches": [containerd],
-            "kubeadmConfigPatches": [yaml.safe_dump(kubelet)],
+            "kubeadmConfigPatches": [yaml.safe_dump(patch) for patch in (kubelet, CONTROL_PLANE)],
             "nodes": [{**role, "image": self.node_image, "extraMounts": [mirrors]} for role in roles],
         }
 

@@ -59,14 +59,16 @@ def test_kubelet_is_told_to_put_up_with_cgroup_v1_where_there_is_no_other(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, old: bool
 ) -> None:
     monkeypatch.setattr(host, "cgroup_v1", lambda: old)
-    [patch] = cluster.config()["kubeadmConfigPatches"]
-    assert yaml.safe_load(patch).get("failCgroupV1") is (False if old else None)
+    assert kubelet(cluster).get("failCgroupV1") is (False if old else None)
 
 
 def test_a_changed_secret_reaches_pods_in_seconds(cluster: Cluster) -> None:
-    [patch] = cluster.config()["kubeadmConfigPatches"]
-    assert yaml.safe_load(patch)["kind"] == "KubeletConfiguration"
-    assert yaml.safe_load(patch)["syncFrequency"] == "10s"
+    assert kubelet(cluster)["syncFrequency"] == "10s"
+
+
+def kubelet(cluster: Cluster) -> dict[str, Any]:
+    patches = map(yaml.safe_load, cluster.config()["kubeadmConfigPatches"])
+    return next(patch for patch in patches if patch["kind"] == "KubeletConfiguration")
 
 
 @pytest.mark.parametrize("may", [True, False])
