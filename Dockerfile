@@ -78,6 +78,7 @@ COPY --from=app /stdlib /usr/lib/python3.13
 COPY --from=app /site /usr/local/lib/python3.13/dist-packages
 COPY --from=app /srv /srv
 ENV PATH=/usr/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 APP_HOST=::
+LABEL org.opencontainers.image.licenses=Apache-2.0
 WORKDIR /srv
 USER 65532:65532
 EXPOSE 8000 9000

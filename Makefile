@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app bench delivery grafana k8s requirements tests charts
 
-.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests workflows sign verify pin version release-notes package outputs summary rehearsal
+.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests workflows sign verify pin version release-notes package outputs summary rehearsal
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -150,6 +150,9 @@ bench: $(VENV) build/bench-venv/.made ## Measure the service beside bare FastAPI
 
 overload: $(VENV) ## Raise the load on the running cluster past its limit, and say what is answered, refused and lost (10 minutes)
 	@$(RUN) -m bench.overload
+
+proof: $(VENV) ## Write the tables of docs/proof.md from the reports of the last runs
+	@$(RUN) -m tests.proof
 
 profile: build/bench-venv/.made ## Measure what each part of the service costs, in time and memory
 	@PYTHONPATH=. build/bench-venv/bin/python -m bench.profile

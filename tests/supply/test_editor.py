@@ -123,22 +123,6 @@ def test_the_editors_files_name_what_there_is() -> None:
     assert all(re.fullmatch(r"[a-z-]+\.[a-z-]+", name) for name in extensions["recommendations"])
 
 
-DOCUMENTS = ["CONTRIBUTING.md", "docs/supply-chain.md"]
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_command_and_file_that_is_named_exists(document: str) -> None:
-    text = (ROOT / document).read_text()
-    targets = set(re.findall(r"(?m)^([a-z0-9-]+):", (ROOT / "Makefile").read_text()))
-    named = set(re.findall(r"\bmake ([a-z0-9-]+)", "\n".join(re.findall(r"`[^`\n]+`|^ {4}.*$|^\$ .*$", text, re.M))))
-    assert named
-    assert named <= targets, named - targets
-    links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in link]
-    assert links
-    missing = [link for link in links if not ((ROOT / document).parent / link).exists()]
-    assert not missing
-
-
 def test_lines_end_as_the_editors_configuration_says() -> None:
     folders = ("app", "bench", "charts", "delivery", "docs", "grafana", "k8s", "tests")
     files = [*ROOT.glob("*.md"), *(file for folder in folders for file in (ROOT / folder).rglob("*"))]
