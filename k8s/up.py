@@ -97,8 +97,7 @@ def up(
     wanted, source = survey(progress)
     wanted = wanted.without(without)
     node = wanted.image("kindest/node")
-    name = node.name if source is sources.Source.PULL else node.tagged
-    cluster = Cluster(cluster_name, ports, name, kubeconfig)
+    cluster = Cluster(cluster_name, ports, _name(node, source), kubeconfig)
     cluster.check()  # before builds that take minutes
     local = provide(wanted, source, registry_port, progress)
     platform = Platform(cluster, wanted, progress, source, without)
@@ -117,6 +116,23 @@ def up(
         platform.wait()
     service.wait_served()
     return Stack(cluster, local, platform, service, image)
+
+
+def present(
+    cluster_name: str, ports: dict[str, int], registry_port: int, image: Built, kubeconfig: Path | None = None
+) -> Stack:
+    """What `up` has brought up in another process, as it is: nothing is looked at, and nothing changed."""
+    wanted = lock.load()
+    source = sources.decide(wanted.registries)
+    node = wanted.image("kindest/node")
+    progress = Progress()
+    cluster = Cluster(cluster_name, ports, _name(node, source), kubeconfig)
+    platform = Platform(cluster, wanted, progress, source)
+    return Stack(cluster, Registry(registry_port), platform, Service(cluster, platform, progress), image)
+
+
+def _name(image: lock.Image, source: sources.Source) -> str:
+    return image.name if source is sources.Source.PULL else image.tagged
 
 
 def _build(local: Registry, progress: Progress) -> Built:

@@ -25,6 +25,7 @@ from tests.rules import programs
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
 COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]
+LANES = ["--numprocesses=2", "--dist=loadgroup"]
 BESIDE_LOG = LOGS / "beside.log"
 BESIDE: dict[str, list[str]] = {
     "Images of the cluster": [sys.executable, "-m", "k8s", "images"],
@@ -142,7 +143,7 @@ def main(arguments: list[str]) -> None:
         step("Tests of the cluster's tools", [*PYTEST, "tests/unit/kind"])
         wait_for(others)
     say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 50 minutes")
-    step_last = [*PYTEST, "--verbose", "tests/e2e"]
+    step_last = [*PYTEST, "--verbose", *LANES, "tests/e2e"]
     # In place of this process: what pytest prints last is what `make test` prints last.
     sys.stdout.flush()
     os.execv(step_last[0], step_last)  # noqa: S606

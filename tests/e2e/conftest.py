@@ -1,16 +1,15 @@
 """One cluster for all end-to-end tests, made for them and removed after them.
 
-`E2E_KEEP=1` leaves it for the next run, which then takes it as it is and brings up only what changed.
+`E2E_KEEP=1` leaves it for the next run, which then takes it as it is and brings up only what changed. With `-n 2 --dist
+loadgroup` (pytest-xdist) the lanes of lanes.py run side by side, on a cluster that the process above them brings up.
 """
 
-import io
-import json
 import os
 import shutil
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,82 +17,106 @@ import httpx
 import pytest
 import yaml
 from kubernetes import client, config
-from rich.console import Console
-from rich.table import Table
 
 from k8s import up
 from k8s.__main__ import REGISTRY_PORT
 from k8s.kind.cluster import NODE_PORTS, free_ports
 from k8s.kind.paths import BUILD, ROOT, TOOLS
-from k8s.kind.process import output
+from k8s.kind.process import Failure, output
 from k8s.kind.programs import digest
 from k8s.kind.progress import Progress
 from k8s.service import HOST, Built, build_image
+from tests.e2e import lanes
 from tests.e2e.delivery.variants import crashing, next_version
 from tests.e2e.load import Load, Result
+from tests.e2e.reports import Record, Reports, Spent, busy_seconds
 
 # Named by the checkout, so that two of them do not get in each other's way.
 CLUSTER = f"shipshape-test-{digest(str(ROOT))[:4]}"
-REPORT = BUILD / "report" / "e2e.json"
-RECORDS: list["Record"] = []
-OBSERVED = BUILD / "report" / "observability.json"
-ALERTS: list[dict[str, object]] = []
-PANELS: list[dict[str, object]] = []
-DELIVERY = BUILD / "report" / "delivery.json"
-DELIVERED: list["Record"] = []
+FOLDER = BUILD / CLUSTER
+KUBECONFIG = FOLDER / "kubeconfig"
+REPORTS = Reports()
+TURNS = lanes.Turns(BUILD / "turns.lock")
 # When a test of the operations ran, in seconds since 1970.
 OPERATIONS: list[tuple[str, float, float]] = []
-TIMES = BUILD / "report" / "e2e-times.json"
-SPENT: list["Spent"] = []
-LONGEST = 12
+STACK = pytest.StashKey[up.Stack]()
 
 
-@dataclass
-class Record:
-    """One scenario, as build/report/e2e.json and delivery.json have it."""
-
-    name: str
-    sent: int
-    failed: int
-    seconds: float
-    passed: bool
-    note: str = ""
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Above the lanes: bring the cluster up before they start."""
+    if above_lanes(session.config) and not session.config.option.collectonly:
+        try:
+            session.config.stash[STACK] = bring_up()
+        except Failure as failure:
+            pytest.exit(str(failure), returncode=1)
 
 
-@dataclass(frozen=True)
-class Spent:
-    """What a test, set-up included, took of the machine; build/report/e2e-times.json shows where the next cut is."""
-
-    test: str
-    seconds: float
-    cores_busy: float  # of all; what is left of them the test has waited
-    load: float  # the load average of the last minute, at its end
+def pytest_configure_node(node: Any) -> None:
+    """A hook of pytest-xdist, called above for each lane: say what was brought up."""
+    if stack := node.config.stash.get(STACK, None):
+        node.workerinput |= {"ports": stack.cluster.ports, "image": asdict(stack.image)}
 
 
-def busy_seconds() -> float:
-    """CPU seconds that the machine has worked since its start, whoever for (proc_stat(5))."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+def pytest_testnodedown(node: Any) -> None:
+    """A hook of pytest-xdist, called above when a lane has ended."""
+    REPORTS.add(getattr(node, "workeroutput", {}).get("reports", Reports().plain()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if in_lane(session.config):
+        TURNS.end()
+        session.config.workeroutput["reports"] = REPORTS.plain()  # type: ignore[attr-defined]
+    elif stack := session.config.stash.get(STACK, None):
+        take_down(stack)
+
+
+def above_lanes(config: pytest.Config) -> bool:
+    return not in_lane(config) and config.getoption("dist", "no") != "no"
+
+
+def in_lane(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def bring_up() -> up.Stack:
+    os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
+    started = time.monotonic()
+    with up.alone(), Progress() as progress:
+        progress.say("")
+        stack = up.up(CLUSTER, _ports(), REGISTRY_PORT, progress, kubeconfig=KUBECONFIG)
+    took = _since(started)
+    REPORTS.scenarios.append(Record("bring up cluster, platform and service", 0, 0, took, passed=True))
+    return stack
+
+
+def take_down(stack: up.Stack) -> None:
+    if not os.environ.get("E2E_KEEP"):
+        with Progress() as progress:
+            stack.cluster.delete(progress)
 
 
 @pytest.fixture(scope="session")
 def stack(pytestconfig: pytest.Config) -> Iterator[up.Stack]:
     """The running cluster with everything on it."""
-    os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
-    folder = BUILD / CLUSTER
-    kubeconfig = folder / "kubeconfig"
+    if in_lane(pytestconfig):
+        above = pytestconfig.workerinput  # type: ignore[attr-defined]
+        found = up.present(CLUSTER, above["ports"], REGISTRY_PORT, Built(**above["image"]), kubeconfig=KUBECONFIG)
+        yield connected(found)
+        return
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    started = time.monotonic()
-    with up.alone(), capture.global_and_fixture_disabled(), Progress() as progress:
-        progress.say("")
-        stack = up.up(CLUSTER, _ports(folder), REGISTRY_PORT, progress, kubeconfig=kubeconfig)
-    RECORDS.append(Record("bring up cluster, platform and service", 0, 0, _since(started), passed=True))
-    os.environ["KUBECONFIG"] = str(kubeconfig)
-    config.load_kube_config(str(kubeconfig), stack.cluster.context)
-    yield stack
-    if not os.environ.get("E2E_KEEP"):
-        with capture.global_and_fixture_disabled(), Progress() as progress:
-            stack.cluster.delete(progress)
+    with capture.global_and_fixture_disabled():
+        found = bring_up()
+    yield connected(found)
+    with capture.global_and_fixture_disabled():
+        take_down(found)
+
+
+def connected(stack: up.Stack) -> up.Stack:
+    """With the means of this process to speak to it."""
+    os.environ["KUBECONFIG"] = str(KUBECONFIG)
+    config.load_kube_config(str(KUBECONFIG), stack.cluster.context)
+    return stack
 
 
 @pytest.fixture
@@ -166,7 +189,7 @@ def report(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
         own.append(Record(name, sent, failed, round(took, 1), passed=failed == 0, note=note))
 
     yield put
-    RECORDS.extend(_judged(request.node, own, started))
+    REPORTS.scenarios.extend(_judged(request.node, own, started))
 
 
 @pytest.fixture
@@ -182,7 +205,7 @@ def delivered(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
         own.append(Record(name, sent, failed, round(took, 1), passed=True, note=note))
 
     yield put
-    DELIVERED.extend(_judged(request.node, own, started))
+    REPORTS.delivered.extend(_judged(request.node, own, started))
 
 
 def _judged(node: Any, own: list[Record], started: float) -> list[Record]:
@@ -192,34 +215,19 @@ def _judged(node: Any, own: list[Record], started: float) -> list[Record]:
     return [Record(**{**asdict(record), "passed": record.passed and not failed}) for record in own]
 
 
-# While the cluster is as it was brought up.
-FIRST = "test_up.py::test_second_run_replaces_nothing"
-# After what they look back at; then what brings many resource definitions, which keep the API server busy; at the very
-# end what stops nodes.
-LAST = [
-    "test_quiet",
-    "test_dashboards",
-    "test_alerts",
-    "test_overload",
-    "test_outages",
-    "test_admission",
-    "test_recovery",
-]
-
-
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
-        return next((n for n, name in enumerate(LAST) if f"{name}.py" in item.nodeid), -1)
-
-    items.sort(key=lambda item: (not item.nodeid.endswith(FIRST), place(item)))
+    lanes.arrange(items)
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    TURNS.take(alone=lanes.alone(item))
     started, busy = time.monotonic(), busy_seconds()
     yield
     took, busy = time.monotonic() - started, busy_seconds() - busy
-    SPENT.append(Spent(item.nodeid.partition("e2e/")[2], round(took, 1), round(busy / took, 2), os.getloadavg()[0]))
+    REPORTS.times.append(Spent(item.name, item.path.stem, round(took, 1), round(busy / took, 2), os.getloadavg()[0]))
+    TURNS.give()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -266,13 +274,13 @@ def foreign(stack: up.Stack) -> Built:
 @pytest.fixture(scope="session")
 def observed() -> list[dict[str, object]]:
     """The alerts of build/report/observability.json."""
-    return ALERTS
+    return REPORTS.alerts
 
 
 @pytest.fixture(scope="session")
 def panels() -> list[dict[str, object]]:
     """The panels there."""
-    return PANELS
+    return REPORTS.panels
 
 
 def copy_source(context: Path) -> None:
@@ -288,9 +296,9 @@ def copy_source(context: Path) -> None:
 VARIANTS: dict[str, Callable[[Path], None]] = {"next": next_version, "broken": crashing}
 
 
-def _ports(folder: Path) -> dict[str, int]:
+def _ports() -> dict[str, int]:
     """Free ports; those of the last run where its cluster was left."""
-    made = folder / "created.yaml"
+    made = FOLDER / "created.yaml"
     if made.exists():
         mappings = yaml.safe_load(made.read_text())["nodes"][0]["extraPortMappings"]
         inside = {m["containerPort"]: m["hostPort"] for m in mappings}
@@ -308,51 +316,4 @@ def _since(started: float) -> float:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write the reports, and show them as tables."""
-    for title, records, file in (("End to end", RECORDS, REPORT), ("Delivery", DELIVERED, DELIVERY)):
-        if records:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            rows = [{("pass" if k == "passed" else k): v for k, v in asdict(r).items()} for r in records]
-            file.write_text(json.dumps(rows, indent=2) + "\n")
-            terminalreporter.write_line(_table(title, records))
-    if SPENT:
-        TIMES.parent.mkdir(parents=True, exist_ok=True)
-        TIMES.write_text(json.dumps([asdict(spent) for spent in SPENT], indent=2) + "\n")
-        terminalreporter.write_line(_longest())
-    if ALERTS or PANELS:
-        OBSERVED.write_text(json.dumps({"alerts": ALERTS, "panels": PANELS}, indent=2) + "\n")
-
-
-def _longest() -> str:
-    all_of_it = sum(spent.seconds for spent in SPENT)
-    busy = sum(spent.seconds * spent.cores_busy for spent in SPENT)
-    cores = os.cpu_count() or 1
-    table = Table(
-        title=f"{all_of_it:.0f} s, {busy / all_of_it:.2f} of {cores} cores busy; the longest:", title_justify="left"
-    )
-    for column in ("test", "seconds", "cores busy"):
-        table.add_column(column, justify="left" if column == "test" else "right", no_wrap=True)
-    for spent in sorted(SPENT, key=lambda each: -each.seconds)[:LONGEST]:
-        table.add_row(spent.test, f"{spent.seconds:.1f}", f"{spent.cores_busy:.2f}")
-    return _text(table)
-
-
-def _table(title: str, records: list[Record]) -> str:
-    table = Table(title=title, title_justify="left")
-    for column in ("scenario", "sent", "failed", "seconds", "", "note"):
-        table.add_column(column, justify="right" if column in {"sent", "failed", "seconds"} else "left")
-    for r in records:
-        table.add_row(
-            r.name,
-            str(r.sent or ""),
-            str(r.failed) if r.sent else "",
-            f"{r.seconds:.1f}",
-            "ok" if r.passed else "FAILED",
-            r.note,
-        )
-    return _text(table)
-
-
-def _text(table: Table) -> str:
-    console = Console(width=140, record=True, file=io.StringIO())
-    console.print(table)
-    return console.export_text()
+    terminalreporter.write_line(REPORTS.write())
