@@ -97,7 +97,7 @@ deploy-tests: $(VENV) tools ## Tests of the deploy, without a cluster
 
 e2e: $(VENV) ## End to end on a cluster that is made and removed; E2E_KEEP=1 leaves it for the next run
 	@$(RUN) -m delivery tools
-	$(PYTEST) --numprocesses=2 --dist=loadgroup tests/e2e
+	$(PYTEST) --numprocesses=2 tests/e2e
 
 workflows: $(VENV) ## What actionlint and zizmor say of the pipelines, and whether they and the locks are covered
 	@$(RUN) -m delivery tools actionlint

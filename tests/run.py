@@ -25,7 +25,7 @@ from tests.rules import programs
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
 COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]
-LANES = ["--numprocesses=2", "--dist=loadgroup"]
+LANES = ["--numprocesses=2"]
 BESIDE_LOG = LOGS / "beside.log"
 BESIDE: dict[str, list[str]] = {
     "Images of the cluster": [sys.executable, "-m", "k8s", "images"],

@@ -1,7 +1,7 @@
 """One cluster for all end-to-end tests, made for them and removed after them.
 
-`E2E_KEEP=1` leaves it for the next run, which then takes it as it is and brings up only what changed. With `-n 2 --dist
-loadgroup` (pytest-xdist) the lanes of lanes.py run side by side, on a cluster that the process above them brings up.
+`E2E_KEEP=1` leaves it for the next run, which then takes it as it is and brings up only what changed. With `-n 2`
+(pytest-xdist) the lanes of lanes.py run side by side, on a cluster that the process above them brings up.
 """
 
 import os
@@ -56,6 +56,11 @@ def pytest_configure_node(node: Any) -> None:
     """A hook of pytest-xdist, called above for each lane: say what was brought up."""
     if stack := node.config.stash.get(STACK, None):
         node.workerinput |= {"ports": stack.cluster.ports, "image": asdict(stack.image)}
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> lanes.Lanes:
+    """A hook of pytest-xdist, called above: share the tests out."""
+    return lanes.Lanes(config, log)
 
 
 def pytest_testnodedown(node: Any) -> None:
@@ -215,9 +220,8 @@ def _judged(node: Any, own: list[Record], started: float) -> list[Record]:
     return [Record(**{**asdict(record), "passed": record.passed and not failed}) for record in own]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    lanes.arrange(items)
+    items.sort(key=lanes.place)
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

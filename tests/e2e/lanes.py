@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # In this order: what needs no pods first, so that a run begins with nothing else on the cluster.
 BESIDE = ["test_signatures", "test_images", "test_supply_chain", "test_release"]
@@ -29,14 +30,19 @@ LAST = [
 ]
 
 
-def arrange(items: list[pytest.Item]) -> None:
-    """Sort the tests, and give each its lane."""
-    items.sort(key=_place)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("beside" if item.path.stem in BESIDE else "service"))
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]
+    """Each lane to one process, in the order that the tests have there."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return lane(nodeid)
 
 
-def _place(item: pytest.Item) -> tuple[bool, int]:
+def lane(nodeid: str) -> str:
+    return "beside" if Path(nodeid.partition("::")[0]).stem in BESIDE else "service"
+
+
+def place(item: pytest.Item) -> tuple[bool, int]:
+    """By which tests are sorted."""
     file = item.path.stem
     order = BESIDE.index(file) if file in BESIDE else LAST.index(file) if file in LAST else -1
     return item.name != FIRST, order

@@ -1,5 +1,8 @@
 import fcntl
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,20 +53,36 @@ def test_the_end_of_a_lane_frees_the_other(file: Path) -> None:
 
 
 def item(file: str, name: str = "test_it") -> Any:
-    marks: list[Any] = []
-    return SimpleNamespace(path=Path(f"tests/e2e/{file}.py"), name=name, add_marker=marks.append, marks=marks)
+    return SimpleNamespace(path=Path(f"tests/e2e/{file}.py"), name=name)
 
 
 def test_order_and_lanes() -> None:
     up = item("test_up", lanes.FIRST)
     items = [item("test_recovery"), item("test_release"), item("test_alerts"), item("test_service"), up]
     items += [item("test_signatures"), item("test_quiet")]
-    lanes.arrange(items)
-    lane: dict[str, list[str]] = {}
-    for each in items:
-        lane.setdefault(each.marks[0].args[0], []).append(each.path.stem)
-    assert lane["beside"] == ["test_signatures", "test_release"]
-    assert lane["service"] == ["test_up", "test_service", "test_quiet", "test_alerts", "test_recovery"]
+    found: dict[str, list[str]] = {}
+    for each in sorted(items, key=lanes.place):
+        found.setdefault(lanes.lane(f"{each.path}::{each.name}"), []).append(each.path.stem)
+    assert found["beside"] == ["test_signatures", "test_release"]
+    assert found["service"] == ["test_up", "test_service", "test_quiet", "test_alerts", "test_recovery"]
+
+
+def test_each_lane_has_a_process_of_its_own(tmp_path: Path) -> None:
+    """The scheduler's private method is the one that pytest-xdist 3.8.0 asks."""
+    for name in ("test_release", "test_alerts"):
+        (tmp_path / f"{name}.py").write_text(
+            "import pytest\n\n\n@pytest.mark.parametrize('x', range(5))\ndef test_it(x):\n    pass\n"
+        )
+    (tmp_path / "conftest.py").write_text(
+        "from tests.e2e import lanes\n\n\n"
+        "def pytest_xdist_make_scheduler(config, log):\n    return lanes.Lanes(config, log)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "--numprocesses=2", "-vv", "-p", "no:cacheprovider", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+    ran = set(re.findall(r"\[(gw\d)\].* (test_\w+)\.py::", said))
+    assert len(ran) == 2, said
+    assert {process for process, _ in ran} == {"gw0", "gw1"}
 
 
 def test_only_alerts_have_company() -> None:
