@@ -52,9 +52,11 @@ lint: $(VENV) ## Linters, formatter, types
 	$(RUN) charts/docs.py --check charts/fastapi-service
 	$(RUN) -m grafana --check
 	@$(RUN) -m app config --reference | diff docs/configuration.md - || { echo "docs/configuration.md is out of date: make docs" >&2; exit 1; }
+	@$(RUN) -m app metrics | diff docs/metrics.md - || { echo "docs/metrics.md is out of date: make docs" >&2; exit 1; }
 
-docs: $(VENV) ## Write what is generated from the code: the table of settings, the dashboards
+docs: $(VENV) ## Write what is generated from the code: the tables of settings and metrics, the dashboards
 	$(RUN) -m app config --reference > docs/configuration.md
+	$(RUN) -m app metrics > docs/metrics.md
 	$(RUN) -m grafana
 
 unit: $(VENV) ## Unit and integration tests of app and tools

@@ -1,4 +1,4 @@
-"""Command line: python -m app [serve|migrate|config|openapi|token]."""
+"""Command line: python -m app [serve|migrate|config|metrics|openapi|token]."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from types import FrameType
 
 import structlog
 
-from app import __version__, happy_eyeballs, server
+from app import __version__, happy_eyeballs, metrics_reference, server
 from app.data import migrate
 from app.main import create_service, token_verifier
 from app.observability import logs, otel_variables
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     command("migrate", _migrate, "Bring the database's schema to the newest revision.")
     config = command("config", _config, "Print the settings in force as JSON, secrets masked.")
     config.add_argument("--reference", action="store_true", help="print what every variable means instead, as Markdown")
+    command("metrics", _metrics, "Print what every metric means, as Markdown.")
     command("openapi", _openapi, "Print the OpenAPI schema of the public port.")
     token = command("token", _token, "Print a token for development, signed with this machine's own key.")
     token.add_argument("--scope", default=SCOPES, help=f'scopes, space separated (default: "{SCOPES}")')
@@ -93,6 +94,11 @@ def _config(settings: Settings, options: argparse.Namespace) -> int:
     if options.reference:
         return _print(reference())
     return _print(json.dumps(settings.effective(), indent=2))
+
+
+def _metrics(_settings: Settings, _options: argparse.Namespace) -> int:
+    everything = Settings(**metrics_reference.EVERYTHING)
+    return _print(metrics_reference.reference(create_service(everything).registry))
 
 
 def _openapi(settings: Settings, _options: argparse.Namespace) -> int:

@@ -54,6 +54,7 @@ class Service:
     health: Health
     limits: ConnectionLimits
     bodies: AwaitedBodies
+    registry: CollectorRegistry
 
 
 def create_service(settings: Settings) -> Service:
@@ -137,7 +138,7 @@ def create_service(settings: Settings) -> Service:
     error_handlers.install(app)
     openapi.install(app, settings.public_url, [identity.TAG, *TAGS])
     management = create_management(health, registry, faults)
-    return Service(app, management, health, ConnectionLimits(settings, registry), bodies)
+    return Service(app, management, health, ConnectionLimits(settings, registry), bodies, registry)
 
 
 def token_verifier(settings: Settings, keys: KeySource) -> TokenVerifier:

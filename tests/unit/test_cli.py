@@ -242,3 +242,12 @@ def test_a_signal_ends_any_command(monkeypatch: pytest.MonkeyPatch, number: sign
     finally:
         signal.signal(signal.SIGINT, before)
     assert exited.value.code == 128 + number
+
+
+def test_every_metric_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["metrics"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "| `rate_limited` | counter | `kind` | Requests refused for being too many, by kind. |" in lines
+    rows = [line for line in lines if line.startswith("| `")]
+    assert len(rows) > 40
+    assert not [row for row in rows if row.endswith("|  |") or "process_" in row]

@@ -1,8 +1,10 @@
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -59,6 +61,14 @@ async def test_one_line_for_a_request(client: httpx.AsyncClient, requests: Logs)
         "trace.id": TRACEPARENT.split("-")[1],
     }
     assert {"service.name", "service.version", "service.environment", "ecs.version"} < set(line)
+
+
+async def test_every_field_is_documented(writer: httpx.AsyncClient, requests: Logs) -> None:
+    await writer.get("/api/v1/links", headers={"Host": "links.example.com:8443"})
+    (line,) = requests()
+    page = (Path(__file__).parents[3] / "docs" / "logs.md").read_text(encoding="utf-8")
+    assert {"user.id", "url.port", "http.request.id"} < set(line)
+    assert set(line) <= set(re.findall(r"`([a-z_@.]+)`", page.partition("## On the local cluster")[0]))
 
 
 @pytest.mark.parametrize(

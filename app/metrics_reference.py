@@ -1,0 +1,56 @@
+"""Every metric that the service has, for people: the table of docs/metrics.md is what this prints."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from prometheus_client import CollectorRegistry
+
+INTRODUCTION = """\
+# Metrics
+
+What `/metrics` of the management port has. A counter's series end in `_total`. A histogram has series that end in
+`_bucket`, `_sum` and `_count`, and an exemplar with the trace's id where the trace is sampled. No label takes what a
+client chooses. Beside these there are prometheus_client's own, `process_…` and `python_…`. Where a collector of traces
+is set, the counter `trace_spans_lost` has by `reason` the spans that it has not taken.
+
+| metric | type | labels | |
+|---|---|---|---|"""
+
+# Settings with which each metric is there. Nothing of it is asked.
+EVERYTHING: dict[str, Any] = {
+    "valkey_url": "valkey://127.0.0.1:6379/0",
+    "jwks_url": "http://127.0.0.1:1/jwks.json",
+    "faults_enabled": True,
+}
+
+
+# prometheus_client's own, which are other ones on other systems.
+STANDARD = ("process_", "python_")
+
+
+class Metric(NamedTuple):
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    text: str
+
+
+def reference(registry: CollectorRegistry) -> str:
+    """A Markdown document of all metrics that are registered, by name."""
+    rows = (
+        f"| `{m.name}` | {m.type} | {', '.join(f'`{label}`' for label in m.labels)} | {m.text} |"
+        for m in sorted(set(_metrics(registry)))
+        if not m.name.startswith(STANDARD)
+    )
+    return "\n".join([INTRODUCTION, *rows])
+
+
+def _metrics(registry: CollectorRegistry) -> Iterator[Metric]:
+    # prometheus_client 0.26.0 tells nobody which collectors there are, nor the labels of one without children.
+    collectors: set[Any] = set(registry._collector_to_names)
+    for collector in collectors:
+        own = getattr(collector, "_labelnames", ())
+        for family in collector.collect():
+            labels = own or getattr(family, "_labelnames", ())
+            labels = labels or tuple(sorted({name for sample in family.samples for name in sample.labels} - {"le"}))
+            yield Metric(family.name, family.type, tuple(labels), family.documentation)
