@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from fastapi import Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.datastructures import QueryParams
 
 from app.errors.problems import FieldError, Problem
 from app.links import answers, cursors, routing
@@ -117,6 +118,7 @@ async def list_links(
     owner: Owner = None,
 ) -> Response:
     """List your links, newest first. Needs the scope links:read."""
+    _check_once(request.query_params)
     if owner not in (None, reader.subject) and ADMIN not in reader.scopes:
         raise Problem(403, f"These are someone else's links: that needs the scope {ADMIN} too.")
     found = await links.store.page(owner or reader.subject, limit + 1, _position(cursor))
@@ -128,6 +130,15 @@ async def list_links(
         query = urlencode({"limit": limit, **({"owner": owner} if owner else {}), "cursor": following})
         headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
     return answers.of(LinkPage(items=items, next_cursor=following), headers)
+
+
+def _check_once(query: QueryParams) -> None:
+    """Raises:
+    Problem: 422, for a parameter of the list that is given twice: which of the two is meant, nobody knows.
+    """
+    twice = [name for name in ("limit", "cursor", "owner") if len(query.getlist(name)) > 1]
+    if twice:
+        raise invalid(*(FieldError(detail="Give this once.", parameter=name) for name in twice))
 
 
 def _position(cursor: str | None) -> cursors.Position | None:

@@ -311,6 +311,7 @@ class TestListing:
             *("cursor=", "cursor=AAAA", "cursor=%00", "cursor=%F0%9F%98%80", "cursor=" + "A" * 40),
             *("cursor=" + "A" * 200, "limit=0", "limit=101", "limit=many", "limit=", "owner=", "owner=%00"),
             "owner=" + "a" * 256,
+            *("limit=1&limit=2", "owner=alice&owner=bob"),
         ],
     )
     async def test_a_parameter_that_is_not_valid(self, admin: httpx.AsyncClient, query: str) -> None:
