@@ -90,7 +90,8 @@ def _answer(level: str, outcome: str, method: bytes, route: str, status: int) ->
 # Clients are many, what they call themselves is little.
 @lru_cache(2048)
 def _client(host: bytes, user_agent: bytes, address: str) -> bytes:
-    domain, port = host.decode("latin-1"), b""
+    # Without user and password, which belong into no Host header and are sent all the same.
+    domain, port = host.decode("latin-1").rpartition("@")[2], b""
     if match := HOST_AND_PORT.fullmatch(domain):
         domain, port = match[1], b',"url.port":%d' % int(match[2])
     fields = {

@@ -78,6 +78,7 @@ async def test_every_field_is_documented(writer: httpx.AsyncClient, requests: Lo
         ("[2001:db8::1]:80", "[2001:db8::1]", 80),
         ("[2001:db8::1]", "[2001:db8::1]", None),
         ("links.example.com:http", "links.example.com:http", None),
+        ("user:hunter2@links.example.com:443", "links.example.com", 443),
     ],
 )
 async def test_name_and_port_are_fields_of_their_own(
