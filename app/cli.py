@@ -13,6 +13,7 @@ import structlog
 
 from app import __version__, happy_eyeballs, metrics_reference, server
 from app.data import migrate
+from app.data.connection_urls import demands_tls
 from app.main import create_service, token_verifier
 from app.observability import logs, otel_variables
 from app.security import dev_token
@@ -80,6 +81,8 @@ def _serve(settings: Settings, _options: argparse.Namespace) -> int:
         log.warning("unknown variable", name=name, meant=meant)
     for name, reason in otel_variables.without_effect(os.environ).items():
         log.warning("variable without effect", name=name, reason=reason)
+    if settings.environment != "local" and not demands_tls(settings.database):
+        log.warning("the database may be asked without TLS", remedy="add ?sslmode=verify-full to APP_DATABASE_URL")
     return happy_eyeballs.run(server.serve(settings))
 
 

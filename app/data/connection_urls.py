@@ -1,5 +1,6 @@
 """What APP_DATABASE_URL and APP_VALKEY_URL may be. The sentences never repeat what was given: it holds a password."""
 
+import os
 from urllib.parse import parse_qs, urlsplit
 
 from sqlalchemy.engine import URL, make_url
@@ -15,6 +16,7 @@ DRIVERS = {
 }
 # https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+TLS_MODES = SSL_MODES[SSL_MODES.index("require") :]  # the others go on without TLS where the server has none
 # Parameters of other drivers, and what does the same here.
 INSTEAD = {
     "application_name": "it is shipshape",
@@ -63,6 +65,12 @@ def parse_database_url(text: str) -> URL:
     if query.get("ssl", "prefer") not in SSL_MODES:
         raise ValueError(f"has a sslmode that there is not: it is one of {', '.join(SSL_MODES)}")
     return url.set(query=query)
+
+
+def demands_tls(url: URL) -> bool:
+    """Whether no connection is made without TLS; a file or a Unix socket needs none. PGSSLMODE is the driver's own."""
+    mode = url.query.get("ssl") or os.environ.get("PGSSLMODE")
+    return not url.host or mode in TLS_MODES
 
 
 def _check_host(host: str) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from app.security.dev_token import parse_dev_key
 from app.security.keys import KeyFile
 from app.security.tokens import TokenVerifier
 from app.settings import Settings
+from tests.unit.processes import App
 
 ROOT = Path(package.__file__).parent.parent
 
@@ -225,6 +227,19 @@ class TestServe:
         monkeypatch.setenv("APP_DATABASE_URL", "sqlite:////no/such/directory/links.db")
         assert cli.main(["serve"]) == 1
         assert "unable to open database file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("mode", "warned"), [("", True), ("?sslmode=require", False)])
+def test_a_database_that_may_be_asked_without_tls_is_warned_of(
+    start: Callable[..., App], jwks_file: Path, unused_port: int, mode: str, warned: bool
+) -> None:
+    app = start(
+        APP_ENVIRONMENT="staging",
+        APP_JWT_ISSUER="https://issuer.example.com",
+        APP_JWKS_FILE=str(jwks_file),
+        APP_DATABASE_URL=f"postgresql://links@127.0.0.1:{unused_port}/links{mode}",
+    )
+    assert app.logged("the database may be asked without TLS") is warned
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

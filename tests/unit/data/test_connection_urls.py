@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from app.data.connection_urls import parse_database_url, parse_valkey_url
+from app.data.connection_urls import demands_tls, parse_database_url, parse_valkey_url
 from app.settings import ConfigurationError, Settings
 
 
@@ -82,6 +82,24 @@ def test_other_database_urls_are_refused_without_showing_them(url: str, sentence
     with pytest.raises(ValueError, match=sentence) as raised:
         parse_database_url(url)
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "variable", "demanded"),
+    [
+        ("postgresql://db/links", "", False),
+        ("postgresql://db/links?sslmode=prefer", "", False),
+        ("postgresql://db/links?sslmode=disable", "require", False),
+        ("postgresql://db/links", "verify-full", True),
+        ("postgresql://db/links?sslmode=require", "", True),
+        ("postgresql://db/links?sslmode=verify-full", "", True),
+        ("postgresql:///links?host=/cloudsql/a", "", True),
+        ("sqlite:///links.db", "", True),
+    ],
+)
+def test_whether_tls_is_demanded(monkeypatch: pytest.MonkeyPatch, url: str, variable: str, demanded: bool) -> None:
+    monkeypatch.setenv("PGSSLMODE", variable)
+    assert demands_tls(parse_database_url(url)) is demanded
 
 
 def test_the_setting_is_checked_and_its_password_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
