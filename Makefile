@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app bench delivery grafana k8s requirements tests charts
 
-.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests workflows sign verify pin version release-notes package outputs summary rehearsal
+.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -79,6 +79,11 @@ grafana: $(VENV) tools ## Tests of the dashboards: every query of theirs, agains
 judges: $(VENV) tools ## What the field's judges say of the chart and the images (build/report/judges.json)
 	@$(RUN) -m tests.judges.tools
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/judges
+
+# URL=https://links.localhost:8443 is the local cluster's ingress, http://links.localhost:PORT a port that is forwarded
+# to a pod. CA=, KEY=, ISSUER= and AUDIENCE= where they are not the local cluster's.
+attack: $(VENV) ## What a stranger may try at the service, and what of it gets through ([URL=] of one that runs here)
+	@$(if $(value URL),$(RUN) -m tests.attack,$(PYTEST) tests/attack)
 
 # UNTIL=up goes on to a served request, which compiles for half an hour: venv, doctor, image or up.
 rehearsal: $(VENV) ## What a newcomer sees: a clean clone on a fresh Debian 12 in a container, with nothing cached ([UNTIL=up])

@@ -140,6 +140,7 @@ def main(arguments: list[str]) -> None:
         step("Linters, formatter, types", ["make", "--no-print-directory", "lint"])
         step("Pipelines, versions and locks", ["make", "--no-print-directory", "workflows"])
         step("Unit and integration tests", [*PYTEST, "tests/unit", "--ignore=tests/unit/kind", *COVERAGE])
+        step("Attempts of a stranger at the service", [*PYTEST, "tests/attack"])
         step("Tests of the cluster's tools", [*PYTEST, "tests/unit/kind"])
         wait_for(others)
     say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 50 minutes")

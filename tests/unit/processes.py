@@ -49,6 +49,8 @@ class App:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.lines: list[str] = []
+        """The log as it was written."""
         self.log: list[dict[str, Any]] = []
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
@@ -62,7 +64,9 @@ class App:
 
     def _read(self) -> None:
         assert self.process.stdout
-        self.log.extend(json.loads(line) for line in iter(self.process.stdout.readline, ""))
+        for line in iter(self.process.stdout.readline, ""):
+            self.lines.append(line)
+            self.log.append(json.loads(line))
 
     def logged(self, event: str) -> bool:
         return any(line["message"] == event for line in list(self.log))
