@@ -7,10 +7,13 @@ from functools import cache
 import pytest
 
 from k8s.kind.paths import ROOT
+from tests.attack.groups import ANYWHERE, OWN
 
 TESTS = ROOT / "tests"
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`([^`]+)::([^`]+)`", PAGE)) - {("folder/file.py", "name")})
+
+GROUPS = {name for name, _ in [*ANYWHERE, *OWN]}
 
 
 @cache
@@ -31,8 +34,10 @@ def rows(heading: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("file", "name"), NAMED, ids=[f"{file}::{name}" for file, name in NAMED])
 def test_each_test_that_is_named_exists(file: str, name: str) -> None:
-    assert name.startswith("test_")
-    assert name in functions(file)
+    function, _, group = name.partition("[")
+    assert function.startswith("test_")
+    assert function in functions(file)
+    assert not group or group.removesuffix("]") in GROUPS
 
 
 def test_many_are_named() -> None:
