@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from app import __version__
@@ -25,6 +26,7 @@ class Candidate:
     what: str
     arguments: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    cases: tuple[str, ...] = ("json", "redirect")
     ready: str = f"http://127.0.0.1:{PORT}/"  # answers 200 once it serves
 
 
@@ -32,6 +34,7 @@ class Candidate:
 class Running:
     url: str
     start_s: float
+    start_cpu_s: float
     pid: int
 
     def rss_mib(self) -> float:
@@ -41,8 +44,8 @@ class Running:
         return int(line.split()[1]) / 1024
 
 
-def library_stack(name: str, what: str, *arguments: str) -> Candidate:
-    return Candidate(name, what, ["-m", f"bench.apps.{name}", str(PORT), __version__, *arguments])
+def library_stack(name: str, what: str, *arguments: str, **others: Any) -> Candidate:
+    return Candidate(name, what, ["-m", f"bench.apps.{name}", str(PORT), __version__, *arguments], **others)
 
 
 @contextmanager
@@ -59,10 +62,16 @@ def running(candidate: Candidate, log: Path) -> Iterator[Running]:
             if process.poll() is not None or time.perf_counter() - started > START_SECONDS:
                 raise SystemExit(f"{candidate.name} did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.002)
-        yield Running(f"http://127.0.0.1:{PORT}", time.perf_counter() - started, process.pid)
+        yield Running(f"http://127.0.0.1:{PORT}", time.perf_counter() - started, _cpu_seconds(process.pid), process.pid)
     finally:
         process.terminate()
         process.wait(timeout=60)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Used so far, for the process and for what the system did for it (proc(5), fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _answers(url: str) -> bool:

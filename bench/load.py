@@ -25,12 +25,11 @@ def on_core(core: int) -> list[str]:
     return ["taskset", "--cpu-list", str(core)] if (os.cpu_count() or 1) > 1 else []
 
 
-def load(url: str, seconds: int, rate: float = 0) -> Load:
-    """Send requests for `seconds`, at `rate` a second or as fast as they are answered."""
+def load(url: str, seconds: int, rate: float = 0, token: str = "") -> Load:
+    """Send requests for `seconds`, at `rate` a second or as fast as they are answered; with `token`, to make links."""
     command = ["wrk", "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s", f"--script={SCRIPT}"]
-    done = subprocess.run(
-        [*on_core(1), *command, url, "--", f"{rate:g}", str(CONNECTIONS)], capture_output=True, text=True, check=True
-    )
+    arguments = [f"{rate:g}", str(CONNECTIONS), *([token] if token else [])]
+    done = subprocess.run([*on_core(1), *command, url, "--", *arguments], capture_output=True, text=True, check=True)
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("RESULT "))
     result = json.loads(line.removeprefix("RESULT "))
     return Load(result["requests"] / result["seconds"], result["errors"], result["p50_ms"], result["p99_ms"])

@@ -1,27 +1,32 @@
-"""Ours, as it runs on the cluster: PostgreSQL, Valkey, JSON logs, every limit on."""
+"""Those with a database: ours as it runs on the cluster (PostgreSQL, Valkey, JSON logs, limits), and another one."""
 
 import asyncio
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import SecretStr
+from sqlalchemy import insert
+
 from app.data import migrate
 from app.data.database import Database
-from app.links.models import Link
+from app.links.models import LINKS, Link
 from app.security import dev_token
 from app.settings import Settings
-from bench.candidates import MANAGEMENT_PORT, PORT, Candidate
+from bench.candidates import MANAGEMENT_PORT, PORT, Candidate, library_stack
 from delivery import valkey_programs
 from tests.unit.servers import PostgreSQL, Valkey
 
+ISSUER, AUDIENCE = "https://issuer.example.com", "shipshape"
 TARGET = "https://example.com/page"
 
 
 @contextmanager
-def service(directory: Path) -> Iterator[Candidate]:
-    """Its servers, a migrated database with the link /bench, and how to start it."""
+def services(directory: Path) -> Iterator[tuple[Candidate, Candidate, str]]:
+    """Their servers, a migrated database with the link /bench for each, how to start them, and a token for ours."""
     program = valkey_programs.obtain()
     if program is None:
         raise SystemExit("valkey-server is missing: install it, as with apt-get install valkey-server.")
@@ -33,9 +38,11 @@ def service(directory: Path) -> Iterator[Candidate]:
         postgresql.start()
         try:
             valkey.start()
-            postgresql.execute("CREATE DATABASE bench")
+            for name in ("bench", "stored"):
+                postgresql.execute(f"CREATE DATABASE {name}")
+            key = dev_token.obtain_key(directory / "key.json")
             key_set = directory / "jwks.json"
-            key_set.write_text(dev_token.public_jwks(dev_token.obtain_key(directory / "key.json")))
+            key_set.write_text(dev_token.public_jwks(key))
             variables = {
                 "APP_ENVIRONMENT": "production",
                 "APP_PORT": str(PORT),
@@ -44,14 +51,32 @@ def service(directory: Path) -> Iterator[Candidate]:
                 "APP_TRUSTED_HOSTS": "127.0.0.1",
                 "APP_DATABASE_URL": postgresql.url("bench"),
                 "APP_VALKEY_URL": valkey.url,
-                "APP_JWT_ISSUER": "https://issuer.example.com",
+                "APP_JWT_ISSUER": ISSUER,
+                "APP_JWT_AUDIENCE": AUDIENCE,
                 "APP_JWKS_FILE": str(key_set),
                 "APP_RATE_LIMIT_ADDRESS_PER_MINUTE": "1000000000",
+                "APP_RATE_LIMIT_TOKEN_PER_MINUTE": "1000000000",
                 "APP_DRAIN_DELAY_SECONDS": "0",
             }
-            asyncio.run(_prepare(Settings.model_validate(_fields(variables))))
-            ready = f"http://127.0.0.1:{MANAGEMENT_PORT}/readyz"
-            yield Candidate("ours", "the service, everything on", ["-m", "app", "serve"], variables, ready)
+            settings = Settings.model_validate(_fields(variables))
+            other = SecretStr(postgresql.url("stored").replace("postgresql:", "postgresql+asyncpg:", 1))
+            for each in (settings, settings.model_copy(update={"database_url": other})):
+                asyncio.run(_prepare(each))
+            token = dev_token.mint(
+                key, issuer=ISSUER, audience=AUDIENCE, subject="bench", scope="links:write", expires_in=3600
+            )
+            yield (
+                Candidate(
+                    "ours",
+                    "the service, everything on",
+                    ["-m", "app", "serve"],
+                    variables,
+                    ("json", "redirect", "create"),
+                    f"http://127.0.0.1:{MANAGEMENT_PORT}/readyz",
+                ),
+                library_stack("stored", "FastAPI and SQLAlchemy", other.get_secret_value(), cases=("create",)),
+                token,
+            )
         finally:
             valkey.stop()
             postgresql.stop()
@@ -65,8 +90,8 @@ async def _prepare(settings: Settings) -> None:
     await migrate.migrate(settings)
     database = Database(settings)
     try:
-        async with database.session() as session:
-            session.add(Link(slug="bench", url=TARGET, owner="bench", created_at=datetime.now(UTC)))
-            await session.commit()
+        async with database.transaction() as connection:
+            await connection.execute(insert(LINKS), asdict(Link("bench", TARGET, "bench", datetime.now(UTC))))
+            await connection.commit()
     finally:
         await database.close()

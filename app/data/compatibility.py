@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, Connection, String, Table, delete, insert, inspect, select
 
-from app.data.database import Base
+from app.data.database import METADATA
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
-TABLE = Table("schema_compatibility", Base.metadata, Column("works_from", String(32), nullable=False))
+TABLE = Table("schema_compatibility", METADATA, Column("works_from", String(32), nullable=False))
 
 
 class AheadError(Exception):

@@ -1,4 +1,4 @@
-"""The database: sessions to change it, connections to read it, and what it means that it cannot be reached."""
+"""The database: transactions to change it, connections to read it, and what it means that it cannot be reached."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -8,12 +8,11 @@ from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
-from sqlalchemy import CursorResult, Executable, MetaData, text
+from sqlalchemy import CursorResult, Executable, MetaData, Row, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
-from sqlalchemy.orm import DeclarativeBase
 
+from app.data.async_engine import AsyncConnection, AsyncEngine
 from app.data.database_engine import create_engine, time_outs
 from app.data.database_metrics import DatabaseMetrics
 from app.data.database_pool import TOO_MANY, ServerFullError
@@ -47,18 +46,16 @@ NO_SUCH = ("no such table", "no such column")  # SQLite's words, which has no co
 Values = Mapping[str, Any] | None
 
 
-class Base(DeclarativeBase):
-    """Base of every table. Names are given by convention, so that migrations can address them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_N_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
+# Of every table. Names are given by convention, so that migrations can address them.
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 
 
 class DatabaseUnavailableError(Problem):
@@ -103,16 +100,18 @@ class Database:
     def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
         self.engine = create_engine(settings)
+        self.dialect = self.engine.dialect.name
+        """postgresql or sqlite."""
         self._metrics = DatabaseMetrics(self.engine, registry)
         if tracing.is_on(settings):
             trace_statements(self.engine)
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         pooled = settings.database_pooler == "transaction"
-        # SQLite needs no transaction to read, and to change the mode of a connection is a way to its thread and back.
-        # Through a pooler a transaction is what keeps a statement's parts, and its time-outs, together.
+        # PostgreSQL makes a transaction of each statement by itself. SQLite could as well, but to change the mode of a
+        # connection is a way to its thread and back. Through a pooler a transaction is what keeps a statement's parts,
+        # and its time-outs, together.
         together = settings.is_sqlite or pooled
         self._together = together
-        self._reads = self.engine if together else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._single = self.engine if together else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._time_outs = text(set_time_outs(settings)) if pooled else None
         # Writers that wait for a lock must not take the last connection from the readers.
         size, overflow = settings.database_pool_size, settings.database_pool_overflow
@@ -123,23 +122,27 @@ class Database:
         self._check_engine = create_engine(settings, pool_size=1, max_overflow=0)
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
-        """A session, closed (and rolled back unless committed) at the end.
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction, which is rolled back at the end unless it was committed.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached or cannot serve now. If a commit was under way,
                 it may have happened.
         """
-        with self._translating_errors():
-            started = perf_counter()
-            await self._wait_to_write()
-            try:
-                async with self._sessions() as session:
-                    await self._begin(session)
-                    self._metrics.wait.observe(perf_counter() - started)
-                    yield session
-            finally:
-                self._writers.release()
+        async with self._writing(self.engine) as connection:
+            yield connection
+
+    async def write(self, statement: Executable, values: Values = None) -> Row[Any] | None:
+        """Execute one statement, which is a transaction by itself; returns the row that it returns, if it does.
+
+        Raises:
+            DatabaseUnavailableError: likewise. The statement may then have been executed.
+        """
+        async with self._writing(self._single) as connection:
+            result = await connection.execute(statement, values)
+            row = result.one_or_none() if result.returns_rows else None
+            await connection.commit()  # which says nothing to a server that has done so
+        return row
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reading]:
@@ -150,7 +153,7 @@ class Database:
         """
         with self._translating_errors():
             started = perf_counter()
-            async with self._reads.connect() as connection:
+            async with self._single.connect() as connection:
                 self._metrics.wait.observe(perf_counter() - started)
                 if self._time_outs is not None:
                     await connection.execute(self._time_outs)
@@ -159,7 +162,7 @@ class Database:
     async def check(self) -> None:
         """Raises: an error if it cannot be reached, and NotFitError if it takes no writes or has another schema."""
         async with self._check_engine.connect() as connection:
-            if self._check_engine.dialect.name == "postgresql" and await _is_read_only(connection):
+            if self.dialect == "postgresql" and await _is_read_only(connection):
                 await connection.invalidate()  # the next one is to where the name leads by then
                 raise NotFitError("it takes no writes: is this a former primary?")
             await self._schema.check(connection)
@@ -168,19 +171,32 @@ class Database:
         await self.engine.dispose()
         await self._check_engine.dispose()
 
-    async def _begin(self, session: AsyncSession) -> None:
-        """Begin the transaction; once more on another connection if the server has just closed this one.
+    @asynccontextmanager
+    async def _writing(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        with self._translating_errors():
+            started = perf_counter()
+            await self._wait_to_write()
+            try:
+                async with engine.connect() as connection:
+                    await self._begin(connection)
+                    self._metrics.wait.observe(perf_counter() - started)
+                    yield connection
+            finally:
+                self._writers.release()
+
+    async def _begin(self, connection: AsyncConnection) -> None:
+        """Try the connection, and begin a transaction if it is to have one; once more if the server has just closed it.
 
         The driver does not know of that before it is used. Nothing has been done yet, so nothing is done twice.
         """
         first = text("SELECT 1") if self._time_outs is None else self._time_outs
         try:
-            await session.execute(first)
+            await connection.execute(first)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            await session.rollback()
-            await session.execute(first)
+            await connection.rollback()
+            await connection.execute(first)
 
     async def _wait_to_write(self) -> None:
         try:

@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Dialect, ExceptionContext
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.data import keepalive
+from app.data.async_engine import AsyncEngine, create_async_engine
 from app.data.connection_urls import parse_database_url
 from app.data.database_pool import PatientPool
 from app.settings import Settings

@@ -7,7 +7,8 @@ from typing import Any
 from opentelemetry.trace import Span, SpanKind, StatusCode, get_tracer
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.data.async_engine import AsyncEngine
 
 TARGET = re.compile(r'\b(?:FROM|INTO|UPDATE)\s+(?:ONLY\s+)?"?([A-Za-z_][A-Za-z0-9_.]*)', re.IGNORECASE)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from app.data import compatibility
-from app.data.database import Base
+from app.data.async_engine import AsyncConnection, AsyncEngine
+from app.data.database import METADATA
 from app.data.database_engine import create_engine
 from app.settings import Settings
 
@@ -107,13 +106,15 @@ def alembic_config(connection: Connection) -> "Config":
     """Alembic's configuration for its commands, on an open connection."""
     from alembic.config import Config  # noqa: PLC0415  # likewise
 
-    config = Config(attributes={"connection": connection, "metadata": Base.metadata})
+    config = Config(attributes={"connection": connection, "metadata": METADATA})
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
 
 async def _open_file(engine: AsyncEngine) -> None:
+    import sqlite3  # noqa: PLC0415  # 1 MB that no server with PostgreSQL needs
+
     try:
         with contextlib.closing(sqlite3.connect(str(engine.url.database))) as connection:
             connection.execute("PRAGMA schema_version")  # which reads the file

@@ -6,8 +6,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.data.async_engine import AsyncConnection
 from app.observability.probes import NotFitError
 
 VERSIONS = Path(__file__).parent.parent / "migrations" / "versions"

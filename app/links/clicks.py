@@ -40,7 +40,7 @@ class ClickCounter:
     def __init__(self, database: Database, registry: CollectorRegistry, seconds: float) -> None:
         self._database = database
         self._seconds = seconds
-        self._add = text(ADD.format(each=EACH[database.engine.dialect.name]))
+        self._add = text(ADD.format(each=EACH[database.dialect]))
         self._counts: dict[str, int] = {}
         self._writing = 0
         self.flushed = Counter("link_clicks_flushed", "Clicks written to the database.", registry=registry)
@@ -101,6 +101,4 @@ class ClickCounter:
                 self.count(slug, clicks)
 
     async def _write(self, counts: dict[str, int]) -> None:
-        async with self._database.session() as session:
-            await session.execute(self._add, {"counts": json.dumps(counts)})
-            await session.commit()
+        await self._database.write(self._add, {"counts": json.dumps(counts)})

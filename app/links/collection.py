@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 from fastapi import Header, Query, Request, Response
 from pydantic import AfterValidator, Field
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import QueryParams
 
+from app.data.async_engine import AsyncConnection
 from app.errors.problems import FieldError, Problem
 from app.links import answers, cursors, routing
 from app.links.access import ADMIN, Links, Reader, Service, Writer
@@ -91,12 +91,12 @@ async def _create(new: NewLink, owner: str, links: Links, request: KeyedRequest 
     """The answer, kept with the link if the request has a key."""
     values = accept(new, links.urls)
 
-    async def keep(session: AsyncSession, link: Link) -> None:
+    async def keep(connection: AsyncConnection, link: Link) -> None:
         if request is not None:
-            await links.keys.keep(session, request, answers.creation(link, links))
+            await links.keys.keep(connection, request, answers.creation(link, links))
 
     try:
-        link = await links.store.create(**values, owner=owner, also=keep)
+        link = await links.store.create(**values, owner=owner, also=keep if request else None)
     except SlugTakenError as error:
         raise Problem(409, f"The slug {new.slug} is taken. Choose another one.") from error
     links.metrics.created.inc()

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.data.async_engine import AsyncConnection
 from app.data.database import Database
-from app.links.models import IdempotencyKey
+from app.links.models import KEYS
 from app.links.periodic import every
 from app.links.upsert import insert
 
@@ -41,6 +41,7 @@ class IdempotencyKeys:
     def __init__(self, database: Database, hours: int) -> None:
         self._database = database
         self._kept = timedelta(hours=hours)
+        self._add = insert(database.dialect, KEYS).on_conflict_do_nothing().returning(KEYS.c.key)
 
     async def answer(self, request: KeyedRequest) -> str | None:
         """What the request was answered before, if it was.
@@ -48,8 +49,8 @@ class IdempotencyKeys:
         Raises:
             KeyReusedError: what came with this key was another request.
         """
-        statement = select(IdempotencyKey.fingerprint, IdempotencyKey.response).where(
-            IdempotencyKey.owner == request.owner, IdempotencyKey.key == request.key
+        statement = select(KEYS.c.fingerprint, KEYS.c.response).where(
+            KEYS.c.owner == request.owner, KEYS.c.key == request.key
         )
         async with self._database.reading() as connection:
             kept = (await connection.execute(statement)).one_or_none()
@@ -60,7 +61,7 @@ class IdempotencyKeys:
         response: str = kept.response
         return response
 
-    async def keep(self, session: AsyncSession, request: KeyedRequest, response: str) -> None:
+    async def keep(self, connection: AsyncConnection, request: KeyedRequest, response: str) -> None:
         """Keep the answer, in the transaction that does what it says; call it first.
 
         Of two requests at once, the second waits here for the first one's commit.
@@ -75,8 +76,7 @@ class IdempotencyKeys:
             "response": response,
             "created_at": datetime.now(UTC),
         }
-        statement = insert(session, IdempotencyKey).values(row).on_conflict_do_nothing().returning(IdempotencyKey.key)
-        if await session.scalar(statement) is None:
+        if await connection.scalar(self._add, row) is None:
             raise AlreadyAnsweredError
 
     @contextlib.asynccontextmanager
@@ -87,22 +87,20 @@ class IdempotencyKeys:
 
     async def purge(self) -> int:
         """Delete the answers past their time; returns how many."""
-        primary_key = IdempotencyKey.owner, IdempotencyKey.key
+        primary_key = KEYS.c.owner, KEYS.c.key
         # Locked by another process: that one deletes them.
         old = (
             select(*primary_key)
-            .where(IdempotencyKey.created_at < datetime.now(UTC) - self._kept)
+            .where(KEYS.c.created_at < datetime.now(UTC) - self._kept)
             .limit(PURGE_BATCH)
             .with_for_update(skip_locked=True)
         )
         purged = 0
         while True:
-            async with self._database.session() as session:
-                gone = await session.scalars(
-                    delete(IdempotencyKey).where(tuple_(*primary_key).in_(old)).returning(IdempotencyKey.key)
-                )
+            async with self._database.transaction() as connection:
+                gone = await connection.scalars(delete(KEYS).where(tuple_(*primary_key).in_(old)).returning(KEYS.c.key))
                 count = len(gone.all())
-                await session.commit()
+                await connection.commit()
             purged += count
             if count < PURGE_BATCH:
                 return purged

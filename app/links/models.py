@@ -1,13 +1,13 @@
 """The tables. Clicks have one of their own, so that counting neither rewrites a link nor changes its ETag."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Index, String, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
-from app.data.database import Base
+from app.data.database import METADATA
 from app.links.slugs import MAX_LENGTH
 from app.security.auth import MAX_SUBJECT_CHARACTERS
 
@@ -32,31 +32,46 @@ class Timestamp(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Link(Base):
-    __tablename__ = "links"
-    __table_args__ = (Index("ix_links_owner_created_at_slug", "owner", "created_at", "slug"),)
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A row of LINKS, with its columns in their order."""
 
-    slug: Mapped[str] = mapped_column(String(MAX_LENGTH), primary_key=True)
-    url: Mapped[str] = mapped_column(Text)
-    owner: Mapped[str] = mapped_column(String(MAX_SUBJECT_CHARACTERS))
-    created_at: Mapped[datetime] = mapped_column(Timestamp)
-    expires_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    updated_at: Mapped[datetime | None] = mapped_column(Timestamp)  # None: not since it was made
-    version: Mapped[int] = mapped_column(default=1, server_default="1")
-
-
-class LinkClicks(Base):
-    __tablename__ = "link_clicks"
-
-    slug: Mapped[str] = mapped_column(ForeignKey(Link.slug, ondelete="CASCADE"), primary_key=True)
-    clicks: Mapped[int] = mapped_column(BigInteger)
+    slug: str
+    url: str
+    owner: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    updated_at: datetime | None = None
+    """None: not since it was made."""
+    version: int = 1
 
 
-class IdempotencyKey(Base):
-    __tablename__ = "idempotency_keys"
+LINKS = Table(
+    "links",
+    METADATA,
+    Column("slug", String(MAX_LENGTH), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("owner", String(MAX_SUBJECT_CHARACTERS), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp),
+    Column("updated_at", Timestamp),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Index("ix_links_owner_created_at_slug", "owner", "created_at", "slug"),
+)
 
-    owner: Mapped[str] = mapped_column(String(MAX_SUBJECT_CHARACTERS), primary_key=True)
-    key: Mapped[str] = mapped_column(String(MAX_KEY_CHARACTERS), primary_key=True)
-    fingerprint: Mapped[str] = mapped_column(String(FINGERPRINT_CHARACTERS))
-    response: Mapped[str] = mapped_column(Text)  # JSON
-    created_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
+CLICKS = Table(
+    "link_clicks",
+    METADATA,
+    Column("slug", ForeignKey(LINKS.c.slug, ondelete="CASCADE"), primary_key=True),
+    Column("clicks", BigInteger, nullable=False),
+)
+
+KEYS = Table(
+    "idempotency_keys",
+    METADATA,
+    Column("owner", String(MAX_SUBJECT_CHARACTERS), primary_key=True),
+    Column("key", String(MAX_KEY_CHARACTERS), primary_key=True),
+    Column("fingerprint", String(FINGERPRINT_CHARACTERS), nullable=False),
+    Column("response", Text, nullable=False),  # JSON
+    Column("created_at", Timestamp, nullable=False, index=True),
+)

@@ -20,11 +20,11 @@ def api_router() -> APIRouter:
 
 
 def get(router: APIRouter, path: str, **options: Any) -> Callable[[F], F]:
-    """A route for GET and one for HEAD, which FastAPI does not add; the schema shows the first."""
+    """A route for GET and one for HEAD, which FastAPI does not add; the schema shows the first, as `options` say."""
 
     def register(endpoint: F) -> F:
         router.add_api_route(path, endpoint, methods=["GET"], **options)
-        router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False, **options)
+        router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
         return endpoint
 
     return register

@@ -1,10 +1,19 @@
 """INSERT … ON CONFLICT, which both databases have and SQLAlchemy's common INSERT has not."""
 
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import TYPE_CHECKING
 
-from app.data.database import Base
+from sqlalchemy import Table
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 
-def insert(session: AsyncSession, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
-    return sqlite.insert(table) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(table)
+def insert(dialect: str, table: Table) -> "postgresql.Insert | sqlite.Insert":
+    """The INSERT of `dialect`; the other one's is not even imported."""
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+    return postgresql.insert(table)

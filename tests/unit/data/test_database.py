@@ -95,8 +95,8 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 async def ask(database: Database, statement: str) -> object:
-    async with database.session() as session:
-        return await session.scalar(text(statement))
+    async with database.transaction() as connection:
+        return await connection.scalar(text(statement))
 
 
 async def read(database: Database, statement: str) -> object:
@@ -119,20 +119,37 @@ async def test_answers(either: Settings, connect: Connect) -> None:
     await database.check()
 
 
-async def test_reading_sees_what_a_session_has_committed(either: Settings, connect: Connect) -> None:
+async def test_reading_sees_what_a_transaction_has_committed(either: Settings, connect: Connect) -> None:
     database = connect(either)
-    async with database.session() as session:
-        await session.execute(text("CREATE TABLE numbers (number INTEGER)"))
-        await session.execute(text("INSERT INTO numbers VALUES (1)"))
-        await session.commit()
-    async with database.session() as session:
-        await session.execute(text("INSERT INTO numbers VALUES (2)"))  # and rolled back
+    async with database.transaction() as connection:
+        await connection.execute(text("CREATE TABLE numbers (number INTEGER)"))
+        await connection.execute(text("INSERT INTO numbers VALUES (1)"))
+        await connection.commit()
+    async with database.transaction() as connection:
+        await connection.execute(text("INSERT INTO numbers VALUES (2)"))  # and rolled back
     async with database.reading() as connection:
         assert (await connection.execute(text("SELECT number FROM numbers"))).scalars().all() == [1]
         await ask(database, "SELECT 1")
-    async with database.session() as session:
-        await session.execute(text("DROP TABLE numbers"))
-        await session.commit()
+    async with database.transaction() as connection:
+        await connection.execute(text("DROP TABLE numbers"))
+        await connection.commit()
+
+
+async def test_what_is_written_is_there(either: Settings, connect: Connect) -> None:
+    database = connect(either)
+    assert await database.write(text("CREATE TABLE numbers (number INTEGER)")) is None
+    assert await database.write(text("UPDATE numbers SET number = 1 RETURNING number")) is None
+    assert await database.write(text("INSERT INTO numbers VALUES (:number)"), {"number": 2}) is None
+    assert await read(database, "SELECT number FROM numbers") == 2
+
+
+async def test_one_statement_is_a_transaction_by_itself(postgresql_settings: Settings, connect: Connect) -> None:
+    """So there are no ways to the server for BEGIN and COMMIT. VACUUM is what cannot be within another transaction."""
+    database = connect(postgresql_settings)
+    await database.write(text("VACUUM pg_class"))
+    async with database.transaction() as connection:
+        with pytest.raises(DBAPIError, match="cannot run inside a transaction block"):
+            await connection.execute(text("VACUUM pg_class"))
 
 
 async def test_a_mistake_stays_a_mistake(postgresql_settings: Settings, connect: Connect) -> None:
@@ -164,9 +181,9 @@ async def test_a_former_primary_is_left(
     await database.check()
     postgresql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     # What a session has open already is changed by a failover; here by hand.
-    async with database.session() as session:
-        await session.execute(text("SET default_transaction_read_only = on"))
-        await session.commit()
+    async with database.transaction() as connection:
+        await connection.execute(text("SET default_transaction_read_only = on"))
+        await connection.commit()
     with pytest.raises(DatabaseUnavailableError, match="The database takes no changes"):
         await ask(database, create)
     await database.check()  # its own connection is from before
@@ -263,8 +280,8 @@ async def test_a_pool_in_use_is_waited_for_but_not_for_ever(postgresql_settings:
     small = {"database_pool_size": 1, "database_pool_overflow": 0, "database_pool_timeout_seconds": 0.1}
     await migrate.migrate(postgresql_settings)
     database = connect(postgresql_settings.model_copy(update=small))
-    async with database.session() as session:
-        await session.execute(text("SELECT 1"))
+    async with database.transaction() as connection:
+        await connection.execute(text("SELECT 1"))
         with pytest.raises(DatabaseUnavailableError):
             await ask(database, "SELECT 1")
         await database.check()  # the probe has a connection of its own
@@ -282,35 +299,38 @@ async def test_a_write_is_begun_again_where_the_server_has_just_closed_the_conne
     postgresql: PostgreSQL, postgresql_settings: Settings, connect: Connect
 ) -> None:
     database = connect(postgresql_settings)
-    async with database.session() as session:
-        await session.execute(text("SELECT 1"))
+    close = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shipshape'"
+    await database.write(text("CREATE TABLE numbers (number INTEGER)"))
     # psql runs without the event loop, so the driver cannot know yet that its connection is gone.
-    postgresql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shipshape'")
-    async with database.session() as session:
-        assert await session.scalar(text("SELECT 2")) == 2
+    postgresql.execute(close)
+    async with database.transaction() as connection:
+        assert await connection.scalar(text("SELECT 2")) == 2
+    postgresql.execute(close)
+    row = await database.write(text("INSERT INTO numbers VALUES (:number) RETURNING number"), {"number": 3})
+    assert row is not None
+    assert row.number == 3
+    assert await read(database, "SELECT number FROM numbers") == 3
 
 
 async def test_writers_leave_a_connection_to_the_readers(postgresql_settings: Settings, connect: Connect) -> None:
     few = {"database_pool_size": 2, "database_pool_overflow": 1, "database_pool_timeout_seconds": 0.1}
     database = connect(postgresql_settings.model_copy(update=few))
-    async with database.session(), database.session():
+    async with database.transaction(), database.transaction():
         with pytest.raises(DatabaseUnavailableError):
             await ask(database, "SELECT 1")
         assert await read(database, "SELECT 1") == 1
     assert await ask(database, "SELECT 1") == 1
 
 
-async def test_a_session_that_idles_in_its_transaction_is_ended(
-    postgresql_settings: Settings, connect: Connect, until: Until
-) -> None:
+async def test_a_transaction_that_idles_is_ended(postgresql_settings: Settings, connect: Connect, until: Until) -> None:
     database = connect(postgresql_settings.model_copy(update={"database_statement_timeout_seconds": 0.1}))
 
     async def idle() -> None:
-        async with database.session() as session:
-            connection = await (await session.connection()).get_raw_connection()
-            await session.execute(text("SELECT 1"))
-            await until(connection.driver_connection.is_closed)  # type: ignore[union-attr]
-            await session.execute(text("SELECT 1"))
+        async with database.transaction() as connection:
+            raw = await connection.get_raw_connection()
+            await connection.execute(text("SELECT 1"))
+            await until(raw.driver_connection.is_closed)  # type: ignore[union-attr]
+            await connection.execute(text("SELECT 1"))
 
     with pytest.raises(DatabaseUnavailableError) as raised:
         await idle()
@@ -332,10 +352,10 @@ async def test_a_read_with_a_plan_from_before_a_migration_is_tried_again(
     def change(kind: str) -> None:
         postgresql.run("psql", "--quiet", url, f"--command=ALTER TABLE numbers ALTER number TYPE {kind}")
 
-    async with database.session() as session:
-        await session.execute(text("CREATE TABLE numbers (number INTEGER)"))
-        await session.execute(text("INSERT INTO numbers VALUES (1)"))
-        await session.commit()
+    async with database.transaction() as connection:
+        await connection.execute(text("CREATE TABLE numbers (number INTEGER)"))
+        await connection.execute(text("INSERT INTO numbers VALUES (1)"))
+        await connection.commit()
     assert await read(database, "SELECT number FROM numbers") == 1
     change("bigint")
     assert await read(database, "SELECT number FROM numbers") == 1

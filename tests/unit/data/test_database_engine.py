@@ -24,9 +24,9 @@ STATEMENT_SECONDS = 0.2
 
 
 async def write(database: Database) -> object:
-    async with database.session() as session:
-        answer = await session.scalar(text("SELECT 1"))
-        await session.commit()
+    async with database.transaction() as connection:
+        answer = await connection.scalar(text("SELECT 1"))
+        await connection.commit()
         return answer
 
 
@@ -61,10 +61,10 @@ async def test_round_trips(database: Database, between: Proxy, question: Questio
 
 async def test_a_server_that_falls_silent_is_not_waited_for(database: Database, between: Proxy, until: Until) -> None:
     async def commit_into_silence() -> None:
-        async with database.session() as session:
-            await session.execute(text("SELECT 1"))
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
             between.stall()
-            await session.commit()
+            await connection.commit()
 
     questions = (read, write, read)
     await asyncio.gather(*(question(database) for question in questions))

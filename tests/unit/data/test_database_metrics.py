@@ -26,10 +26,10 @@ async def database(postgresql_settings: Settings, registry: CollectorRegistry) -
 
 
 async def run(database: Database, *statements: str) -> None:
-    async with database.session() as session:
+    async with database.transaction() as connection:
         for statement in statements:
-            await session.execute(text(statement))
-        await session.commit()
+            await connection.execute(text(statement))
+        await connection.commit()
 
 
 async def test_statements_are_timed_by_kind(database: Database, registry: CollectorRegistry) -> None:
@@ -46,7 +46,7 @@ async def test_statements_are_timed_by_kind(database: Database, registry: Collec
         "DELETE FROM numbers",
     )
     assert [count(kind) for kind in ("insert", "update", "delete")] == [1] * 3
-    assert count("select") == 2  # a session begins with one
+    assert count("select") == 2  # a transaction begins with one
     assert (count("other") or 0) >= 1
     with pytest.raises(DBAPIError):
         await run(database, "SELECT no_such_function()")
@@ -63,7 +63,7 @@ async def test_why_it_was_unavailable_is_counted(database: Database, registry: C
     assert [count(reason) for reason in ("statement_timeout", "pool_timeout", "unreachable")] == [0, 0, 0]
     with pytest.raises(DatabaseUnavailableError):
         await run(database, "SELECT pg_sleep(30)")
-    async with database.session():
+    async with database.transaction():
         with pytest.raises(DatabaseUnavailableError):
             await run(database, "SELECT 1")
     async with database.reading(), database.reading():

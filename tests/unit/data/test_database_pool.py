@@ -94,8 +94,8 @@ async def read(database: Database) -> object:
 
 
 async def write(database: Database) -> object:
-    async with database.session() as session:
-        return await session.scalar(text("SELECT 1"))
+    async with database.transaction() as connection:
+        return await connection.scalar(text("SELECT 1"))
 
 
 def pool(database: Database) -> database_pool.PatientPool:

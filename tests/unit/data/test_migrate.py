@@ -14,10 +14,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from app.data import migrate
-from app.data.database import Base
+from app.data.database import METADATA
 from app.data.database_engine import create_engine
 from app.data.migrate import LOCK, MigrationError
-from app.links.models import Link
+from app.links.models import LINKS
 from app.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -52,13 +52,13 @@ async def on(settings: Settings, do: Callable[[Connection], Any]) -> Any:
 async def test_makes_the_tables_once(either: Settings, log_lines: Logs) -> None:
     await migrate.migrate(either)
     await migrate.migrate(either)
-    assert Link.__tablename__ in await on(either, lambda sync: inspect(sync).get_table_names())
+    assert LINKS.name in await on(either, lambda sync: inspect(sync).get_table_names())
     assert len([line for line in log_lines() if line["message"].startswith("Running upgrade")]) == REVISIONS
 
 
 async def test_the_tables_are_those_of_the_models(either: Settings) -> None:
     await migrate.migrate(either)
-    differences = await on(either, lambda sync: compare_metadata(MigrationContext.configure(sync), Base.metadata))
+    differences = await on(either, lambda sync: compare_metadata(MigrationContext.configure(sync), METADATA))
     assert differences == []
 
 
@@ -211,7 +211,7 @@ async def test_a_long_migration_is_not_cut_by_the_statement_timeout(postgresql_s
 
 
 def test_a_server_loads_neither_alembic_nor_what_it_is_not_configured_for() -> None:
-    heavy = {"alembic", "asyncpg", "valkey", "opentelemetry.sdk"}
+    heavy = {"alembic", "asyncpg", "sqlalchemy.orm", "sqlite3", "valkey", "opentelemetry.sdk"}
     code = f"import sys, app.server; sys.exit(', '.join(sorted({heavy} & set(sys.modules))))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stderr.strip() == ""

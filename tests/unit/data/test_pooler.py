@@ -83,8 +83,7 @@ async def test_time_outs_are_the_transactions(through: Settings) -> None:
         with pytest.raises(DatabaseUnavailableError):
             async with database.reading() as reading:
                 await reading.execute(text("SELECT pg_sleep(30)"))
-        async with database.session() as session:
-            connection = await session.connection()
+        async with database.transaction() as connection:
             assert await connection.scalar(text("SHOW statement_timeout")) == "200ms"
         await database.check()
     finally:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 from app.data.database import Database, DatabaseUnavailableError
 from app.links import clicks as clicks_module
 from app.links.clicks import ClickCounter
-from app.links.models import LinkClicks
+from app.links.models import CLICKS
 from app.links.store import LinkStore
 
 pytestmark = pytest.mark.anyio
@@ -36,16 +36,16 @@ async def links(store: LinkStore) -> None:
 
 async def written(database: Database) -> dict[str, int]:
     async with database.reading() as connection:
-        rows = await connection.execute(select(LinkClicks.slug, LinkClicks.clicks))
+        rows = await connection.execute(select(CLICKS))
         return {row.slug: row.clicks for row in rows}
 
 
 async def break_table(database: Database, broken: bool = True) -> None:
     """A failure that is not the database's absence, and can be undone."""
     names = ("link_clicks", "gone") if broken else ("gone", "link_clicks")
-    async with database.session() as session:
-        await session.execute(text("ALTER TABLE {} RENAME TO {}".format(*names)))
-        await session.commit()
+    async with database.transaction() as connection:
+        await connection.execute(text("ALTER TABLE {} RENAME TO {}".format(*names)))
+        await connection.commit()
 
 
 @pytest.mark.usefixtures("links")
@@ -156,16 +156,16 @@ async def test_locks_in_the_order_that_everyone_does(counter: ClickCounter, data
     for slug in ("two", "three", "one"):
         counter.count(slug)
     update = "UPDATE link_clicks SET clicks = clicks + 10 WHERE slug = "
-    async with database.session() as session:
-        await session.execute(text(f"{update} 'one'"))
+    async with database.transaction() as connection:
+        await connection.execute(text(f"{update} 'one'"))
         flush = asyncio.create_task(counter.flush())
         waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        async with asyncio.timeout(4), database.reading() as connection:
-            while not await connection.scalar(waiting):  # noqa: ASYNC110 - the database sets no event
+        async with asyncio.timeout(4), database.reading() as watching:
+            while not await watching.scalar(waiting):  # noqa: ASYNC110 - the database sets no event
                 await asyncio.sleep(0.01)
-        await session.execute(text(f"{update} 'three'"))
-        await session.execute(text(f"{update} 'two'"))
-        await session.commit()
+        await connection.execute(text(f"{update} 'three'"))
+        await connection.execute(text(f"{update} 'two'"))
+        await connection.commit()
     await flush
     assert await written(database) == {"one": 12, "two": 12, "three": 12}
 

@@ -2,13 +2,15 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import httpx
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, insert
 
 from app.data import migrate
+from app.links import models
 from app.links.models import Link
 from app.main import Service, create_service
 from app.settings import Settings
@@ -53,13 +55,13 @@ async def test_a_change_reaches_who_has_not_kept_the_old_target(shared: Settings
 async def test_what_one_has_read_the_next_finds_in_valkey(shared: Settings, mint: Callable[..., str]) -> None:
     async with running(shared, mint()) as (service, one), running(shared, mint()) as (_, two):
         database = service.public.state.links.store.database
-        async with database.session() as session:  # unknown to Valkey, as a link made long ago
-            session.add(Link(slug="page", url=URL, owner="alice", created_at=datetime.now(UTC)))
-            await session.commit()
+        async with database.transaction() as connection:  # unknown to Valkey, as a link made long ago
+            await connection.execute(insert(models.LINKS), asdict(Link("page", URL, "alice", datetime.now(UTC))))
+            await connection.commit()
         assert (await one.get("/page")).headers["location"] == URL
-        async with database.session() as session:
-            await session.execute(delete(Link))
-            await session.commit()
+        async with database.transaction() as connection:
+            await connection.execute(delete(models.LINKS))
+            await connection.commit()
         assert (await two.get("/page")).headers["location"] == URL
 
 

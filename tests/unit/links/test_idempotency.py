@@ -1,5 +1,5 @@
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select, update
@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from app.data.database import Database
 from app.links import idempotency
 from app.links.idempotency import AlreadyAnsweredError, IdempotencyKeys, KeyedRequest, KeyReusedError
-from app.links.models import IdempotencyKey, Link
+from app.links.models import KEYS, LINKS, Link
 from app.links.store import LinkStore, SlugTakenError
 
 pytestmark = pytest.mark.anyio
@@ -22,9 +22,9 @@ def keys(database: Database) -> IdempotencyKeys:
 
 
 async def keep(keys: IdempotencyKeys, request: KeyedRequest, response: str, database: Database) -> None:
-    async with database.session() as session:
-        await keys.keep(session, request, response)
-        await session.commit()
+    async with database.transaction() as connection:
+        await keys.keep(connection, request, response)
+        await connection.commit()
 
 
 async def test_an_answer_is_kept_for_the_same_request(keys: IdempotencyKeys, database: Database) -> None:
@@ -57,7 +57,7 @@ async def test_the_first_answer_stays(keys: IdempotencyKeys, database: Database)
 async def test_of_many_at_once_one_makes_a_link(keys: IdempotencyKeys, database: Database, store: LinkStore) -> None:
     async def attempt(n: int) -> Link:
         return await store.create(
-            f"{URL}{n}", "alice", also=lambda session, link: keys.keep(session, REQUEST, link.slug)
+            f"{URL}{n}", "alice", also=lambda connection, link: keys.keep(connection, REQUEST, link.slug)
         )
 
     results = await asyncio.gather(*map(attempt, range(10)), return_exceptions=True)
@@ -65,13 +65,13 @@ async def test_of_many_at_once_one_makes_a_link(keys: IdempotencyKeys, database:
     assert sum(isinstance(result, AlreadyAnsweredError) for result in results) == 9
     assert await keys.answer(REQUEST) == made.slug
     async with database.reading() as connection:
-        assert await connection.scalar(select(func.count()).select_from(Link)) == 1
+        assert await connection.scalar(select(func.count()).select_from(LINKS)) == 1
 
 
 async def test_a_key_is_free_again_when_nothing_was_made(keys: IdempotencyKeys, store: LinkStore) -> None:
     await store.create(URL, "bob", "taken")
     with pytest.raises(SlugTakenError):
-        await store.create(URL, "alice", "taken", also=lambda session, _: keys.keep(session, REQUEST, "taken"))
+        await store.create(URL, "alice", "taken", also=lambda connection, _: keys.keep(connection, REQUEST, "taken"))
     assert await keys.answer(REQUEST) is None
 
 
@@ -85,13 +85,11 @@ async def test_answers_past_their_time_are_purged(
     assert await keys.purge() == 0
     for n, request in enumerate(requests):
         age = timedelta(hours=24, seconds=60 if n < 7 else -60)
-        async with database.session() as session:
-            await session.execute(
-                update(IdempotencyKey)
-                .where(IdempotencyKey.key == request.key)
-                .values(created_at=(await session.get_one(IdempotencyKey, ("alice", request.key))).created_at - age)
+        async with database.transaction() as connection:
+            await connection.execute(
+                update(KEYS).where(KEYS.c.key == request.key).values(created_at=datetime.now(UTC) - age)
             )
-            await session.commit()
+            await connection.commit()
     assert await keys.purge() == 7
     assert [await keys.answer(request) for request in requests] == [None] * 7 + ["key-7", "key-8", "key-9"]
 
@@ -100,9 +98,9 @@ async def test_what_another_process_is_purging_is_left_to_it(keys: IdempotencyKe
     for n in range(5):
         await keep(keys, KeyedRequest("alice", f"key-{n}", "a" * 64), "", database)
     hasty = IdempotencyKeys(database, hours=0)
-    locked = select(IdempotencyKey.key).where(IdempotencyKey.key.in_(["key-1", "key-3"])).with_for_update()
-    async with database.session() as session:
-        await session.execute(locked)  # SQLite has no such locks
+    locked = select(KEYS.c.key).where(KEYS.c.key.in_(["key-1", "key-3"])).with_for_update()
+    async with database.transaction() as connection:
+        await connection.execute(locked)  # SQLite has no such locks
         assert await hasty.purge() == (3 if database.engine.dialect.name == "postgresql" else 5)
 
 

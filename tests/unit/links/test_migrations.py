@@ -23,9 +23,9 @@ OLD_SELECT = text("SELECT url FROM links WHERE slug = :slug")
 async def old_insert(database: Database, slug: str) -> None:
     now = datetime.now(UTC)
     created_at = now if database.engine.dialect.name == "postgresql" else now.replace(tzinfo=None).isoformat(" ")
-    async with database.session() as session:
-        await session.execute(OLD_INSERT, {"slug": slug, "url": URL, "owner": "alice", "created_at": created_at})
-        await session.commit()
+    async with database.transaction() as connection:
+        await connection.execute(OLD_INSERT, {"slug": slug, "url": URL, "owner": "alice", "created_at": created_at})
+        await connection.commit()
 
 
 async def test_links_of_the_release_before_are_read_and_changed(database: Database, store: LinkStore) -> None:

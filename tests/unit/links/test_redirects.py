@@ -1,14 +1,16 @@
 import asyncio
 import time
 from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
+from sqlalchemy import insert
 
-from app.links import redirects, slugs
+from app.links import models, redirects, slugs
 from app.links.models import Link
 from app.links.store import LinkStore
 from app.main import Service, create_service
@@ -147,9 +149,9 @@ async def test_not_one_click_is_lost_when_it_stops(
 
 async def test_a_link_of_a_slug_reserved_since_still_works(service: Service, visitor: httpx.AsyncClient) -> None:
     store: LinkStore = service.public.state.links.store
-    async with store.database.session() as session:
-        session.add(Link(slug="dashboard", url=URL, owner="alice", created_at=datetime.now(UTC)))
-        await session.commit()
+    async with store.database.transaction() as connection:
+        await connection.execute(insert(models.LINKS), asdict(Link("dashboard", URL, "alice", datetime.now(UTC))))
+        await connection.commit()
     assert (await visitor.get("/dashboard")).headers["location"] == URL
 
 

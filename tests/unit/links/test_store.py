@@ -1,18 +1,17 @@
 import asyncio
-import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import delete, event, text
+from sqlalchemy import Executable, delete, event, insert, select, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.data.database import Database
+from app.data.async_engine import AsyncConnection
+from app.data.database import Database, Values
 from app.links import store as store_module
 from app.links.cursors import Position
-from app.links.models import Link
+from app.links.models import LINKS, Link
 from app.links.store import LinkStore, SlugTakenError
 from app.links.targets import Target
 
@@ -41,10 +40,10 @@ async def test_what_is_read_is_what_was_made(store: LinkStore) -> None:
 
 async def test_times_are_read_in_utc_whatever_the_sessions_time_zone(store: LinkStore) -> None:
     link = await store.create(URL, "alice", "page")
-    async with store.database.session() as session:
+    async with store.database.transaction() as connection:
         if store.database.engine.dialect.name == "postgresql":
-            await session.execute(text("SET TIME ZONE 'Asia/Kathmandu'"))
-        read = await session.get_one(Link, "page")
+            await connection.execute(text("SET TIME ZONE 'Asia/Kathmandu'"))
+        read = Link(*(await connection.execute(select(LINKS))).one())
     assert read.created_at == link.created_at
     assert read.created_at.tzinfo is UTC
 
@@ -101,12 +100,11 @@ async def test_other_broken_constraints_are_not_taken_for_it(store: LinkStore) -
 
 
 async def test_what_is_done_along_with_a_link_is_done_with_it_or_not_at_all(store: LinkStore) -> None:
-    async def also(session: AsyncSession, link: Link) -> None:
-        session.add(Link(slug=f"{link.slug}-too", url=URL, owner="alice", created_at=link.created_at))
+    async def also(connection: AsyncConnection, link: Link) -> None:
+        await connection.execute(insert(LINKS), asdict(Link(f"{link.slug}-too", URL, "alice", link.created_at)))
 
-    async def fail(session: AsyncSession, link: Link) -> None:
-        await also(session, link)
-        await session.flush()
+    async def fail(connection: AsyncConnection, link: Link) -> None:
+        await also(connection, link)
         raise LookupError
 
     await store.create(URL, "alice", "one", also=also)
@@ -129,9 +127,9 @@ class TestCache:
     async def test_a_cached_target_needs_no_database(self, cached: LinkStore) -> None:
         await cached.create(URL, "alice", "kept")
         assert await cached.target("kept") == Target(URL)
-        async with cached.database.session() as session:
-            await session.execute(delete(Link))
-            await session.commit()
+        async with cached.database.transaction() as connection:
+            await connection.execute(delete(LINKS))
+            await connection.commit()
         assert await cached.target("kept") == Target(URL)
 
     async def test_changes_are_seen_at_once_where_they_were_made(self, cached: LinkStore) -> None:
@@ -149,15 +147,13 @@ class TestCache:
         """What is answered to the commit is lost: the database has changed, and memory must not say otherwise."""
         link = await cached.create(URL, "alice", "page")
         await cached.target("page")
-        real = cached.database.session
+        real = cached.database.write
 
-        @contextlib.asynccontextmanager
-        async def session() -> AsyncIterator[AsyncSession]:
-            async with real() as session:
-                yield session
+        async def write(statement: Executable, values: Values) -> None:
+            await real(statement, values)
             raise ConnectionResetError
 
-        monkeypatch.setattr(cached.database, "session", session)
+        monkeypatch.setattr(cached.database, "write", write)
         with pytest.raises(ConnectionResetError):
             await cached.update(link, {"url": OTHER})
         assert await cached.target("page") == Target(OTHER)
@@ -180,12 +176,12 @@ class TestPage:
     async def ten(self, store: LinkStore) -> None:
         """p0 to p9, some of them made at the same moment, and one of somebody else's."""
         start = datetime(2026, 1, 1, tzinfo=UTC)
-        async with store.database.session() as session:
+        async with store.database.transaction() as connection:
             for n in range(10):
                 made = start + timedelta(microseconds=n // 3)
-                session.add(Link(slug=f"p{n}-", url=URL, owner="alice", created_at=made))
-            session.add(Link(slug="bobs", url=URL, owner="bob", created_at=start))
-            await session.commit()
+                await connection.execute(insert(LINKS), asdict(Link(f"p{n}-", URL, "alice", made)))
+            await connection.execute(insert(LINKS), asdict(Link("bobs", URL, "bob", start)))
+            await connection.commit()
 
     async def slugs(self, store: LinkStore, limit: int, after: Link | None = None) -> list[str]:
         position = Position(after.created_at, after.slug) if after else None
@@ -210,9 +206,9 @@ class TestPage:
         assert await self.slugs(store, 3, after=first[-1]) == ["p5", "p4", "p3"]
 
     async def test_counts_clicks(self, store: LinkStore) -> None:
-        async with store.database.session() as session:
-            await session.execute(text("INSERT INTO link_clicks VALUES ('p9-', 5000000000)"))
-            await session.commit()
+        async with store.database.transaction() as connection:
+            await connection.execute(text("INSERT INTO link_clicks VALUES ('p9-', 5000000000)"))
+            await connection.commit()
         assert [clicks for _, clicks in await store.page("alice", 2)] == [5_000_000_000, 0]
         assert await store.clicks("p9-") == 5_000_000_000
 
@@ -229,11 +225,10 @@ class TestPage:
         assert link
         await self.slugs(store, 3, after=link)
         statement, parameters = statements[-1]
-        async with store.database.session() as session:
-            connection = await session.connection()
+        async with store.database.transaction() as connection:
             if postgresql:
-                await session.execute(text("SET enable_seqscan = off"))  # it is small; does the index serve at all?
-                await session.execute(text("SET enable_sort = off"))
+                await connection.execute(text("SET enable_seqscan = off"))  # it is small; does the index serve at all?
+                await connection.execute(text("SET enable_sort = off"))
             explain = "EXPLAIN" if postgresql else "EXPLAIN QUERY PLAN"
             plan = str((await connection.exec_driver_sql(f"{explain} {statement}", parameters)).all())  # type: ignore[arg-type]
         assert "ix_links_owner_created_at_slug" in plan
@@ -283,8 +278,8 @@ class TestChanges:
 
     async def test_clicks_go_with_their_link(self, store: LinkStore, database: Database) -> None:
         link = await store.create(URL, "alice", "page")
-        async with database.session() as session:
-            await session.execute(text("INSERT INTO link_clicks VALUES ('page', 1)"))
-            await session.commit()
+        async with database.transaction() as connection:
+            await connection.execute(text("INSERT INTO link_clicks VALUES ('page', 1)"))
+            await connection.commit()
         await store.delete(link)
         assert await store.clicks("page") == 0
