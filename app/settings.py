@@ -5,7 +5,6 @@ environment wins where both are set. An empty variable counts as not set.
 """
 
 import contextlib
-import difflib
 import os
 import warnings
 from collections.abc import Mapping
@@ -62,7 +61,6 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         validate_default=True,
     )
 
@@ -413,6 +411,8 @@ class Settings(BaseSettings):
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
     """APP_ variables that mean nothing here, each with the known name it resembles, if any."""
+    import difflib  # noqa: PLC0415  # seldom needed
+
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     strangers = [name for name in environ if name.startswith(PREFIX) and name not in known]
     return {name: next(iter(difflib.get_close_matches(name, known, 1)), None) for name in sorted(strangers)}
