@@ -36,6 +36,7 @@ console = Console()
 @dataclass(frozen=True)
 class Sample:
     rps: float
+    cpu_us: float
     p50_ms: float
     p99_ms: float
     rss_mib: float
@@ -45,11 +46,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Record:
-    """Medians: `rps` as fast as it goes, `p50_ms` and `p99_ms` at half of that."""
+    """Medians: `rps` as fast as it goes, at `cpu_us` of CPU time each; `p50_ms` and `p99_ms` at half of that."""
 
     case: str
     candidate: str
     rps: float
+    cpu_us: float
     p50_ms: float
     p99_ms: float
     rss_mib: float
@@ -65,12 +67,14 @@ def measure(candidate: Candidate, token: str, seconds: int, directory: Path) -> 
             method, path = CASES[case][0].split()
             url, bearer = server.url + path, token if method == "POST" else ""
             load(url, WARM_UP_SECONDS, token=bearer)
+            before = server.cpu_s()
             most = load(url, seconds, token=bearer)
+            cpu_us = (server.cpu_s() - before) / most.requests * 1e6
             half = load(url, seconds, most.rps / 2, bearer)
             if most.errors or half.errors:
                 sys.exit(f"{candidate.name} answered {most.errors + half.errors} {case} requests with an error")
             started = server.start_s, server.start_cpu_s
-            samples[case] = Sample(most.rps, half.p50_ms, half.p99_ms, server.rss_mib(), *started)
+            samples[case] = Sample(most.rps, cpu_us, half.p50_ms, half.p99_ms, server.rss_mib(), *started)
     return samples
 
 
@@ -87,13 +91,13 @@ def summarise(samples: dict[str, list[dict[str, Sample]]]) -> list[Record]:
 def show(records: list[Record]) -> None:
     for case, (request, base) in CASES.items():
         table = Table(title=f"{case}: {request}", title_justify="left")
-        for heading in ("", "requests/s", f"of {base}", "p50 ms", "p99 ms", "memory MiB", "start s", "of it CPU"):
+        for heading in ("", "requests/s", f"of {base}", "CPU µs", "p50 ms", "p99 ms", "MiB", "start s", "CPU s"):
             table.add_column(heading, justify="left" if not heading else "right")
         of = {each.candidate: each for each in records if each.case == case}
         for name, each in of.items():
+            speed = f"{each.rps:,.0f}", f"{each.rps / of[base].rps:.2f}", f"{each.cpu_us:.0f}"
             numbers = f"{each.p50_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.rss_mib:.0f}"
-            start = f"{each.start_s:.2f}", f"{each.start_cpu_s:.2f}"
-            table.add_row(name, f"{each.rps:,.0f}", f"{each.rps / of[base].rps:.2f}", *numbers, *start)
+            table.add_row(name, *speed, *numbers, f"{each.start_s:.2f}", f"{each.start_cpu_s:.2f}")
         console.print(table)
 
 

@@ -33,9 +33,13 @@ class Candidate:
 @dataclass(frozen=True)
 class Running:
     url: str
+    pid: int
     start_s: float
     start_cpu_s: float
-    pid: int
+
+    def cpu_s(self) -> float:
+        """CPU time used so far, by the process and by the system for it."""
+        return _cpu_seconds(self.pid)
 
     def rss_mib(self) -> float:
         """Memory held now, shared libraries included."""
@@ -62,14 +66,15 @@ def running(candidate: Candidate, log: Path) -> Iterator[Running]:
             if process.poll() is not None or time.perf_counter() - started > START_SECONDS:
                 raise SystemExit(f"{candidate.name} did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.002)
-        yield Running(f"http://127.0.0.1:{PORT}", time.perf_counter() - started, _cpu_seconds(process.pid), process.pid)
+        seconds = time.perf_counter() - started
+        yield Running(f"http://127.0.0.1:{PORT}", process.pid, seconds, _cpu_seconds(process.pid))
     finally:
         process.terminate()
         process.wait(timeout=60)
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Used so far, for the process and for what the system did for it (proc(5), fields 14 and 15)."""
+    """utime and stime, fields 14 and 15 of proc_pid_stat(5)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -14,6 +14,7 @@ CONNECTIONS = 32
 class Load:
     """What a load met. Latencies are of answered requests; wrk counts answers from 400 on as errors."""
 
+    requests: int
     rps: float
     errors: int
     p50_ms: float
@@ -32,4 +33,5 @@ def load(url: str, seconds: int, rate: float = 0, token: str = "") -> Load:
     done = subprocess.run([*on_core(1), *command, url, "--", *arguments], capture_output=True, text=True, check=True)
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("RESULT "))
     result = json.loads(line.removeprefix("RESULT "))
-    return Load(result["requests"] / result["seconds"], result["errors"], result["p50_ms"], result["p99_ms"])
+    requests = result["requests"]
+    return Load(requests, requests / result["seconds"], result["errors"], result["p50_ms"], result["p99_ms"])
