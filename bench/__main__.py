@@ -91,7 +91,7 @@ def summarise(samples: dict[str, list[dict[str, Sample]]]) -> list[Record]:
 def show(records: list[Record]) -> None:
     for case, (request, base) in CASES.items():
         table = Table(title=f"{case}: {request}", title_justify="left")
-        for heading in ("", "requests/s", f"of {base}", "CPU µs", "p50 ms", "p99 ms", "MiB", "start s", "CPU s"):
+        for heading in ("", "req/s", f"of {base}", "CPU µs", "p50 ms", "p99 ms", "MiB", "start s", "CPU s"):
             table.add_column(heading, justify="left" if not heading else "right")
         of = {each.candidate: each for each in records if each.case == case}
         for name, each in of.items():

@@ -82,8 +82,11 @@ def title(status: int) -> str:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` argument of a route for the problems it may answer with."""
-    return {status: {"model": ProblemDetails, "description": title(status)} for status in statuses}
+    """The `responses` argument of a route for the problems it may answer with; app.http.openapi says their shape.
+
+    Not here: FastAPI would make a validator of it for each status of each route, at each start.
+    """
+    return {status: {"description": title(status)} for status in statuses}
 
 
 def unexpected() -> Problem:
