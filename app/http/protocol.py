@@ -37,7 +37,6 @@ PIECE_BYTES = 4096
 # Reason, as in the metric: status and what the client is told.
 REFUSALS = {
     "malformed": (400, "The request is not valid HTTP/1.1."),
-    "upgrade": (400, "A request with a body cannot ask for another protocol: leave out the Upgrade header."),
     "timeout": (408, "The request line and headers took too long to arrive."),
     "target_too_long": (414, f"The request target exceeds {MAX_TARGET_BYTES} bytes."),
     "head_too_large": (431, "The request line and headers are too large together."),
@@ -132,6 +131,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._delivered = False  # whether the bytes being parsed completed a head or brought some of a body
         self._undelivered_bytes = 0  # received since
         self._waiting_since: float | None = None
+        self._plain_head = b""
+        """Of a request that offers another protocol: its head without the offer, which is still to be parsed."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -192,12 +193,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _parse(self, data: bytes | memoryview) -> None:
         self._delivered = False
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # We speak no other protocol, and RFC 9110, section 7.8, lets us ignore the wish. What
-            # follows may already be in the other protocol, so this is the connection's last request.
-            self.cycle.keep_alive = False
-            self.refused = True
+            self._feed(data)
         except httptools.HttpParserError as error:
             raised = error.__context__
             reason = raised.args[0] if isinstance(raised, RefusedError) else "malformed"
@@ -209,17 +205,44 @@ class HttpProtocol(HttpToolsProtocol):
         # A head that begins behind other data in one piece is counted from the next piece on.
         self._undelivered_bytes = 0 if self._delivered else self._undelivered_bytes + len(data)
 
+    def _feed(self, data: bytes | memoryview) -> None:
+        """Have the parser read `data`, and ignore offers of another protocol, as RFC 9110, section 7.8, allows.
+
+        The parser cannot ignore one: it stops after the head and takes the body for the other protocol. So the head
+        is parsed once more, without the Upgrade header, and then what follows it. By a new parser, as the old one takes
+        nothing after a head that says `Connection: close`.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                rest = rest[offer.args[0] :]
+            head, self._plain_head = self._plain_head, b""
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            self.parser.feed_data(head)
+
+    def _head_without_offer(self) -> bytes:
+        """No longer than it was sent, for the limits' sake."""
+        fields = b"".join(b"%b:%b\r\n" % field for field in self.headers if field[0] != b"upgrade")
+        version = self.parser.get_http_version().encode()
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, fields)
+
     def on_url(self, url: bytes) -> None:
         self.url += url
         if len(self.url) > MAX_TARGET_BYTES:
             raise RefusedError("target_too_long")
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            raise RefusedError("malformed")  # this is no proxy, and the parser would take what follows for the tunnel's
+        if self.parser.should_upgrade():
+            self._plain_head = self._head_without_offer()
+            return
         self._delivered = True
         self._waiting_since = None
-        if self.parser.should_upgrade() and any(map(announces_body, self.headers)):
-            # The parser takes what follows for the other protocol; a proxy in front may not.
-            raise RefusedError("upgrade")
         if self.parser.get_http_version() not in VERSIONS:
             raise RefusedError("version")
         if has_other_coding(self.headers):
@@ -234,6 +257,10 @@ class HttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._delivered = True
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._plain_head:
+            super().on_message_complete()
 
     def _take_host_from_target(self) -> None:
         """RFC 9112, section 3.2.2: a target such as http://host/path overrides the Host header.

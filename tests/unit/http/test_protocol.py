@@ -235,6 +235,7 @@ async def test_what_is_http_that_is_not_spoken_here_is_refused(
         b"NONSENSE / HTTP/1.1\r\n\r\n",
         b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n",
         b"CONNECT example.com:443 HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"CONNECT /page HTTP/1.1\r\n" + HOST + b"\r\n",
         GET + b"No colon\r\n\r\n",
         GET + b": nameless\r\n\r\n",
         GET + b"X: nul\x00\r\n\r\n",
@@ -508,29 +509,78 @@ async def test_trailers_are_not_headers(wire: Wire) -> None:
     assert found.json["headers"] == {"host": "test", "transfer-encoding": "chunked"}
 
 
-async def test_a_wish_for_another_protocol_is_ignored_and_the_last(wire: Wire) -> None:
+OFFERS = (
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",  # as Java's HttpClient
+    b"Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n",
+)
+BODY = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"  # which looks like a request, as a body may
+FRAMED = (
+    (b"\r\n", b""),
+    (b"Content-Length: 0\r\n\r\n", b""),
+    (b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY), BODY),
+    (b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY), BODY),
+)
+
+
+@pytest.mark.parametrize("offer", OFFERS, ids=["h2c", "websocket"])
+@pytest.mark.parametrize(("framed", "body"), FRAMED, ids=["none", "empty", "length", "chunked"])
+async def test_an_offer_of_another_protocol_is_ignored(wire: Wire, offer: bytes, framed: bytes, body: bytes) -> None:
+    """RFC 9110, section 7.8, lets us. The request has its body, and those behind it are requests of their own."""
     connection = await wire.connect()
-    wish = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-    found = await connection.ask(GET + wish + b"\r\nGET /smuggled HTTP/1.1\r\n" + HOST + b"\r\n")
-    assert (found.status, found.json["path"], found.headers["connection"]) == (200, "/page", "close")
+    await connection.send((POST + offer + framed) * 2 + GET + b"\r\n")
+    for _ in range(2):
+        found = await connection.answer()
+        assert (found.status, found.json["path"], found.json["body"]) == (200, "/page", body.decode())
+        assert found.json["headers"]["host"] == "test"
+        assert "upgrade" not in found.json["headers"]
+        assert "connection" not in found.headers
+    found = await connection.answer()
+    assert (found.status, found.json["headers"]) == (200, {"host": "test"})
+    assert (await connection.ask(GET + b"\r\n")).status == 200
+
+
+@pytest.mark.parametrize(("framed", "body"), FRAMED, ids=["none", "empty", "length", "chunked"])
+async def test_likewise_wherever_it_is_cut(wire: Wire, framed: bytes, body: bytes) -> None:
+    connection = await wire.connect()
+    request = POST + OFFERS[0] + framed
+    for cut in range(1, len(request)):
+        await connection.send(request[:cut])
+        await wire.settle()
+        found = await connection.ask(request[cut:])
+        assert (found.status, found.json["body"]) == (200, body.decode())
+
+
+async def test_with_an_offer_a_connection_ends_as_without(wire: Wire) -> None:
+    connection = await wire.connect()
+    offer = b"Connection: close, Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nhi"
+    found = await connection.ask(POST + offer)
+    assert (found.status, found.json["body"], found.headers["connection"]) == (200, "hi", "close")
     assert await connection.closed()
 
 
-async def test_a_wish_for_another_protocol_with_a_body_of_no_bytes(wire: Wire) -> None:
-    """As Java's HttpClient wishes for HTTP/2 by default. RFC 9110, section 7.8, lets us ignore it."""
-    wish = b"Connection: Upgrade, HTTP2-Settings\r\nContent-Length: 0\r\nUpgrade: h2c\r\n\r\n"
-    found = await (await wire.connect()).ask(POST + wish)
-    assert (found.status, found.json["body"]) == (200, "")
-
-
-async def test_a_wish_for_another_protocol_with_a_body_is_refused(wire: Wire) -> None:
-    """The parser takes such a body for the other protocol, and would take it for a request next."""
+@pytest.mark.parametrize(
+    ("rest", "status", "title"),
+    [
+        (b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "Not Implemented"),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", 400, "Bad Request"),
+        (b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400, "Bad Request"),
+        (b"Content-Length: 1\r\nContent-Length: 2\r\n\r\na", 400, "Bad Request"),
+    ],
+)
+async def test_with_an_offer_the_same_is_refused(wire: Wire, rest: bytes, status: int, title: str) -> None:
     connection = await wire.connect()
-    wish = b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 33\r\n\r\n"
-    refusal = await connection.ask(POST + wish + b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
-    check_refusal(refusal, 400, "Bad Request")
-    assert "Upgrade" in refusal.json["detail"]
+    check_refusal(await connection.ask(POST + OFFERS[0] + rest), status, title)
     assert await connection.closed()
+
+
+async def test_with_an_offer_a_head_has_the_same_limit(serve: Callable[..., Awaitable[Wire]]) -> None:
+    wire = await serve(max_head_bytes=1024)
+    head = GET + OFFERS[0]
+    whole = head + b"X: " + b"x" * (1024 - len(head) - 7) + b"\r\n\r\n"
+    connection = await wire.connect()
+    for _ in range(2):
+        assert (await connection.ask(whole)).status == 200
+    check_refusal(await connection.ask(head + b"Y" + whole[len(head) :]), 431, "Request Header Fields Too Large")
 
 
 @pytest.mark.parametrize(("target", "path", "query"), [(b"http://other", "/", ""), (b"http://other?x=/y", "/", "x=/y")])
