@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     """How often counted clicks are written."""
     idempotency_hours: int = Field(default=24, ge=1, le=720)
     """How long the answer to an Idempotency-Key is kept."""
+    deleted_slug_days: int = Field(default=30, ge=0, le=3650)
+    """How long the slug of a deleted link is given to nobody but its owner; 0 gives it to anybody at once."""
     migrate_wait_seconds: float = Field(default=60, ge=0, le=3600)
     """How long migrate waits for the database and for another migration."""
 

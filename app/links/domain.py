@@ -15,6 +15,7 @@ from app.http.trusted_hosts import trusted_names
 from app.links import collection, item, redirects, targets
 from app.links.access import Links
 from app.links.clicks import ClickCounter
+from app.links.deleted_slugs import DeletedSlugs
 from app.links.idempotency import IdempotencyKeys
 from app.links.metrics import LinkMetrics
 from app.links.store import LinkStore
@@ -34,7 +35,7 @@ class Domain:
             shared = SharedCache(valkey, PREFIX, targets.encode, targets.decode, settings.cache_shared_seconds)
         cache = Cache("targets", CacheMetrics(registry), shared, seconds=settings.cache_seconds)
         self.links = Links(
-            LinkStore(database, cache),
+            LinkStore(database, cache, DeletedSlugs(database, settings.deleted_slug_days)),
             ClickCounter(database, registry, settings.click_flush_seconds),
             IdempotencyKeys(database, settings.idempotency_hours),
             UrlPolicy(trusted_names(settings)),
@@ -52,5 +53,5 @@ class Domain:
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Do the work in the background while inside; at the end no click is left unwritten."""
-        async with self.links.keys.purging(), self.links.clicks.counting():
+        async with self.links.keys.purging(), self.links.store.deleted.purging(), self.links.clicks.counting():
             yield

@@ -8,16 +8,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import select
 
 from app.data.async_engine import AsyncConnection
 from app.data.database import Database
+from app.links import purge
 from app.links.models import KEYS
 from app.links.periodic import every
 from app.links.upsert import insert
-
-PURGE_SECONDS = 300
-PURGE_BATCH = 1000  # rows a statement: none holds locks for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +80,9 @@ class IdempotencyKeys:
     @contextlib.asynccontextmanager
     async def purging(self) -> AsyncIterator[None]:
         """Delete what is past its time, now and then, while inside."""
-        async with every(PURGE_SECONDS, self.purge):
+        async with every(purge.EVERY_SECONDS, self.purge):
             yield
 
     async def purge(self) -> int:
         """Delete the answers past their time; returns how many."""
-        primary_key = KEYS.c.owner, KEYS.c.key
-        # Locked by another process: that one deletes them.
-        old = (
-            select(*primary_key)
-            .where(KEYS.c.created_at < datetime.now(UTC) - self._kept)
-            .limit(PURGE_BATCH)
-            .with_for_update(skip_locked=True)
-        )
-        purged = 0
-        while True:
-            async with self._database.transaction() as connection:
-                gone = await connection.scalars(delete(KEYS).where(tuple_(*primary_key).in_(old)).returning(KEYS.c.key))
-                count = len(gone.all())
-                await connection.commit()
-            purged += count
-            if count < PURGE_BATCH:
-                return purged
+        return await purge.purge(self._database, KEYS, KEYS.c.created_at, before=datetime.now(UTC) - self._kept)

@@ -83,7 +83,7 @@ async def change_link(
     openapi_extra=IF_MATCH,
 )
 async def delete_link(slug: Slug, writer: Writer, links: Service, request: Request) -> None:
-    """Delete a link with its clicks. Needs the scope links:write."""
+    """Delete a link with its clicks. For a time nobody but its owner gets its slug. Needs the scope links:write."""
 
     async def delete(link: Link) -> bool | None:
         return await links.store.delete(link) or None

@@ -75,3 +75,11 @@ KEYS = Table(
     Column("response", Text, nullable=False),  # JSON
     Column("created_at", Timestamp, nullable=False, index=True),
 )
+
+DELETED = Table(
+    "deleted_slugs",
+    METADATA,
+    Column("slug", String(MAX_LENGTH), primary_key=True),
+    Column("owner", String(MAX_SUBJECT_CHARACTERS), nullable=False),
+    Column("deleted_at", Timestamp, nullable=False, index=True),
+)

@@ -5,11 +5,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Executable, Row, and_, delete, desc, func, literal, select, tuple_, update
+from sqlalchemy import Executable, Row, and_, bindparam, delete, desc, func, literal, select, tuple_, update
 
 from app.data.async_engine import AsyncConnection
 from app.data.database import Database, Values
 from app.links.cursors import Position
+from app.links.deleted_slugs import OF_OTHERS, DeletedSlugs
 from app.links.models import CLICKS, LINKS, Link, Timestamp
 from app.links.slugs import random_slug
 from app.links.targets import Target, Targets
@@ -27,10 +28,13 @@ class SlugTakenError(Exception):
 class LinkStore:
     """Every method raises DatabaseUnavailableError; a write may then have happened or not."""
 
-    def __init__(self, database: Database, targets: Targets) -> None:
+    def __init__(self, database: Database, targets: Targets, deleted: DeletedSlugs) -> None:
         self.database = database
+        self.deleted = deleted
         self._targets = targets
-        self._add = insert(database.dialect, LINKS).on_conflict_do_nothing().returning(LINKS.c.slug)
+        row = select(*(bindparam(column.name, type_=column.type) for column in LINKS.c)).where(~OF_OTHERS.exists())
+        add = insert(database.dialect, LINKS).from_select(list(LINKS.c), row)
+        self._add = add.on_conflict_do_nothing().returning(LINKS.c.slug)
 
     async def target(self, slug: str) -> Target | None:
         """Where `slug` leads, None if nowhere. May be as old as the cache allows."""
@@ -47,7 +51,7 @@ class LinkStore:
         """Add a link under `slug`, or under a random one; `also` is done first, in the same transaction.
 
         Raises:
-            SlugTakenError: there is a link of that slug.
+            SlugTakenError: there is a link of that slug, or somebody else had one a short while ago.
         """
         for _ in range(ATTEMPTS):
             link = Link(
@@ -57,7 +61,7 @@ class LinkStore:
                 created_at=datetime.now(UTC),
                 expires_at=expires_at,
             )
-            if await self._insert(link, also):
+            if await self._insert(link, also, chosen=slug is not None):
                 return link
             if slug is not None:
                 raise SlugTakenError(slug)
@@ -97,9 +101,17 @@ class LinkStore:
         return None if row is None else _link(row)
 
     async def delete(self, link: Link) -> bool:
-        """Delete `link`; False if it is no longer as it was read."""
+        """Delete `link` and keep its slug for its owner; False if it is no longer as it was read."""
         statement = delete(LINKS).where(_unchanged(link)).returning(LINKS.c.slug)
-        return await self._write(link.slug, statement) is not None
+        try:
+            async with self.database.transaction() as connection:
+                if await connection.scalar(statement) is None:
+                    return False
+                await self.deleted.keep(connection, link)
+                await connection.commit()
+        finally:  # a commit may have happened even if it raised
+            await self._targets.changed(link.slug)
+        return True
 
     async def _read_target(self, slug: str) -> Target | None:
         async with self.database.reading() as connection:
@@ -109,13 +121,22 @@ class LinkStore:
             return None
         return Target(row.url, row.expires_at.timestamp() if row.expires_at else None)
 
-    async def _insert(self, link: Link, also: Also | None) -> bool:
-        if also is None:
-            return await self._write(link.slug, self._add, asdict(link)) is not None
+    async def _insert(self, link: Link, also: Also | None, *, chosen: bool) -> bool:
+        """Whether it could be added.
+
+        A slug that somebody has `chosen` may be that of a link which is just being deleted: the INSERT waits for that,
+        but does not see what it keeps. So such a one is looked for twice.
+        """
+        values = {**asdict(link), "since": self.deleted.since()}
+        if also is None and not chosen:
+            return await self._write(link.slug, self._add, values) is not None
         try:
             async with self.database.transaction() as connection:
-                await also(connection, link)
-                if await connection.scalar(self._add, asdict(link)) is None:
+                if also is not None:
+                    await also(connection, link)
+                if await connection.scalar(self._add, values) is None:
+                    return False
+                if chosen and await connection.scalar(OF_OTHERS, values) is not None:
                     return False
                 await connection.commit()
         finally:  # a commit may have happened even if it raised

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from app.data import migrate
 from app.data.database import Database
 from app.data.local_cache import LocalCache
+from app.links.deleted_slugs import DeletedSlugs
 from app.links.store import LinkStore
 from app.links.targets import Target
 from app.main import Service, create_service
@@ -67,13 +68,18 @@ class Targets(LocalCache[Target]):
 
 
 @pytest.fixture
-def store(database: Database) -> LinkStore:
-    return LinkStore(database, Targets())
+def deleted(database: Database) -> DeletedSlugs:
+    return DeletedSlugs(database, days=30)
 
 
 @pytest.fixture
-def cached(database: Database) -> LinkStore:
-    return LinkStore(database, Targets(seconds=60))
+def store(database: Database, deleted: DeletedSlugs) -> LinkStore:
+    return LinkStore(database, Targets(), deleted)
+
+
+@pytest.fixture
+def cached(database: Database, deleted: DeletedSlugs) -> LinkStore:
+    return LinkStore(database, Targets(seconds=60), deleted)
 
 
 @pytest.fixture

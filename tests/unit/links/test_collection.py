@@ -64,6 +64,24 @@ class TestMaking:
         assert answer.json()["detail"] == "The slug page is taken. Choose another one."
         assert (await alice.get("/page")).headers["location"] == URL
 
+    async def test_a_deleted_slug_is_as_taken_as_one_in_use(
+        self, alice: httpx.AsyncClient, bob: httpx.AsyncClient, admin: httpx.AsyncClient
+    ) -> None:
+        body = {"url": URL, "slug": "page"}
+
+        async def refused() -> dict[str, object]:
+            answer = await bob.post(LINKS, json=body)
+            problem: dict[str, object] = answer.json()
+            assert problem.pop("request_id")
+            return problem
+
+        await alice.post(LINKS, json=body)
+        in_use = await refused()
+        assert (await admin.delete(f"{LINKS}/page")).status_code == 204
+        assert await refused() == in_use
+        assert in_use["status"] == 409
+        assert (await alice.post(LINKS, json=body)).status_code == 201  # whose it was
+
     @pytest.mark.parametrize(
         ("body", "pointer", "detail"),
         [

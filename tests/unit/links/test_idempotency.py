@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.data.database import Database
-from app.links import idempotency
+from app.links import purge
 from app.links.idempotency import AlreadyAnsweredError, IdempotencyKeys, KeyedRequest, KeyReusedError
 from app.links.models import KEYS, LINKS, Link
 from app.links.store import LinkStore, SlugTakenError
@@ -78,7 +78,7 @@ async def test_a_key_is_free_again_when_nothing_was_made(keys: IdempotencyKeys, 
 async def test_answers_past_their_time_are_purged(
     keys: IdempotencyKeys, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "PURGE_BATCH", 3)
+    monkeypatch.setattr(purge, "BATCH", 3)
     requests = [KeyedRequest("alice", f"key-{n}", "a" * 64) for n in range(10)]
     for request in requests:
         await keep(keys, request, request.key, database)
@@ -107,7 +107,7 @@ async def test_what_another_process_is_purging_is_left_to_it(keys: IdempotencyKe
 async def test_purges_in_the_background(
     keys: IdempotencyKeys, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "PURGE_SECONDS", 0.01)
+    monkeypatch.setattr(purge, "EVERY_SECONDS", 0.01)
     await keep(keys, REQUEST, "answer", database)
     hasty = IdempotencyKeys(database, hours=0)
     async with asyncio.timeout(30), hasty.purging():

@@ -263,7 +263,7 @@ class TestChanges:
     async def test_nor_to_another_link_of_the_same_slug_and_version(self, store: LinkStore) -> None:
         link = await store.create(URL, "alice", "page")
         await store.delete(link)
-        await store.create(OTHER, "bob", "page")
+        await store.create(OTHER, "alice", "page")
         assert await store.update(link, {"url": URL}) is None
         assert not await store.delete(link)
         assert await store.target("page") == Target(OTHER)
