@@ -76,7 +76,7 @@ grafana: $(VENV) tools ## Tests of the dashboards: every query of theirs, agains
 	@$(RUN) -m tests.rules.programs
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/grafana
 
-judges: $(VENV) tools ## What the field's judges say of the chart and the images (build/report/judges.json)
+judges: $(VENV) tools ## What the field's judges say of the chart, the images, the code and its history (build/report/judges.json)
 	@$(RUN) -m tests.judges.tools
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/judges
 

@@ -62,6 +62,7 @@ def report(said: dict[str, Verdicts], path: Path) -> None:
                 failed = len(explanations.unexplained(verdict.findings, known))
                 explained = len(verdict.findings) - failed
                 row = {"judge": judge, "scenario": verdict.scenario, "passed": verdict.passed}
-                rows.append({**row, "failed": failed, "explained": explained})
+                note = {"note": verdict.note} if verdict.note else {}
+                rows.append({**row, "failed": failed, "explained": explained, **note})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

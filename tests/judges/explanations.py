@@ -35,18 +35,21 @@ class Explanation:
 
 
 def load(path: Path = FILE) -> list[Explanation]:
-    """Read the file; a list of places is an explanation for each. Raises ValueError if an entry is not whole."""
+    """Read the file; a list of places or words is an explanation for each. Raises ValueError if one is not whole."""
     explanations = []
     for number, entry in enumerate(yaml.safe_load(path.read_text(encoding="utf-8")), start=1):
-        places = entry.get("where")
-        places = places if isinstance(places, list) else [places]
-        texts = [*(text for key, text in entry.items() if key != "where"), *places]
+        places, words = _each(entry.get("where")), _each(entry.get("says", "*"))
+        texts = [*(text for key, text in entry.items() if key not in {"where", "says"}), *places, *words]
         if not WANTED <= set(entry) <= ALLOWED or not all(isinstance(text, str) and text.strip() for text in texts):
             raise ValueError(
                 f"{path.name}, entry {number}: give each of {', '.join(sorted(WANTED))}, perhaps `says`, and no more"
             )
-        explanations += [Explanation(**{**entry, "where": place}) for place in places]
+        explanations += [Explanation(**{**entry, "where": place, "says": said}) for place in places for said in words]
     return explanations
+
+
+def _each(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def unexplained(findings: Iterable[Finding], explanations: Iterable[Explanation]) -> list[Finding]:

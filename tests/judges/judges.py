@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.judges import checkov, hadolint, helm_lint, kube_score, kubeconform, kubectl_validate, trivy
+from tests.judges import bandit, checkov, hadolint, helm_lint, history, kube_score, kubeconform, kubectl_validate, trivy
 from tests.judges.scenarios import NAMES, Manifests
 from tests.judges.tools import Tools
 from tests.judges.verdict import Verdicts
@@ -18,6 +18,7 @@ class Judge:
     scenarios: tuple[str, ...] = tuple(NAMES)
 
 
+ON_THE_CLUSTER = {"testssl"}  # asked by tests/e2e/test_judges.py
 JUDGES = {
     "kubeconform": Judge(
         kubeconform.judge,
@@ -32,4 +33,6 @@ JUDGES = {
     "checkov": Judge(checkov.judge, {("CKV_K8S_16", "Deployment/bad"), ("CKV2_K8S_6", "Pod/bad")}),
     "hadolint": Judge(hadolint.judge, {("DL3007", "tests/judges/bad/Dockerfile")}, tuple(hadolint.NAMES)),
     "helm lint": Judge(helm_lint.judge, {("error", "fastapi-service")}),
+    "bandit": Judge(bandit.judge, {("B602", "runs.py")}, bandit.FOLDERS),
+    "secrets": Judge(history.judge, {("CKV_SECRET_2", history.PLANTED)}, (history.HISTORY,)),
 }

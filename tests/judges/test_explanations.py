@@ -45,6 +45,13 @@ def test_each_place_of_a_list_must_be_found(tmp_path: Path) -> None:
     assert [each.where for each in stale(load(file), [FINDING])] == ["gone/*"]
 
 
+def test_so_must_the_words(tmp_path: Path) -> None:
+    file = tmp_path / "explained.yaml"
+    file.write_text("- {judge: trivy, check: KSV-0011, says: ['*CPU*', '*memory*'], where: '*', why: it throttles}\n")
+    assert unexplained([FINDING], load(file)) == []
+    assert [each.says for each in stale(load(file), [FINDING])] == ["*memory*"]
+
+
 @pytest.mark.parametrize(
     "entry",
     [

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.judges import explanations
-from tests.judges.judges import JUDGES
+from tests.judges.judges import JUDGES, ON_THE_CLUSTER
 from tests.judges.scenarios import BAD
 from tests.judges.verdict import Verdicts
 
@@ -27,7 +27,10 @@ def test_nothing_is_found_without_an_explanation(judge: str, scenario: str, ask:
 
 @pytest.mark.parametrize("judge", JUDGES)
 def test_no_explanation_outlives_what_it_explains(judge: str, ask: Callable[[str], Verdicts]) -> None:
-    found = [finding for verdict in ask(judge).values() for finding in verdict.findings if verdict.scenario != BAD]
+    verdicts = [verdict for verdict in ask(judge).values() if verdict.scenario != BAD]
+    if not all(verdict.whole for verdict in verdicts):
+        return  # what it explains may be in the part that is not here
+    found = [finding for verdict in verdicts for finding in verdict.findings]
     assert not explanations.stale([each for each in KNOWN if each.judge == judge], found)
 
 
@@ -37,4 +40,4 @@ def test_what_is_bad_is_found(judge: str, ask: Callable[[str], Verdicts]) -> Non
 
 
 def test_every_explanation_names_a_judge() -> None:
-    assert {each.judge for each in KNOWN} <= JUDGES.keys()
+    assert {each.judge for each in KNOWN} <= JUDGES.keys() | ON_THE_CLUSTER

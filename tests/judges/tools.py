@@ -27,7 +27,8 @@ from tests.chart.helm import helm_program
 
 LOCK_FILE = Path(__file__).with_name("lock.yaml")
 REQUIREMENTS = ROOT / "requirements" / "judges.txt"
-TIMEOUT = 100  # seconds: less than a test may take
+PYTHON = {"bandit": "bandit", "checkov": "checkov.main"}  # the modules that are run
+TIMEOUT = 300  # seconds: on a machine that is busy with other things, too
 KUBERNETES = "k8s.io/kubernetes"
 
 
@@ -112,8 +113,8 @@ class Tools:
 
     def run(self, program: str, *arguments: str | Path, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a judge to its end, whatever it says. It knows nothing of this machine's clusters and settings."""
-        if program == "checkov":
-            argv: list[str | Path] = [self._venv() / "bin" / "python", "-m", "checkov.main"]
+        if program in PYTHON:
+            argv: list[str | Path] = [self._venv() / "bin" / "python", "-m", PYTHON[program]]
         elif program == "trivy":
             argv = [delivery.program("trivy", self.progress)]
         else:
@@ -140,20 +141,20 @@ class Tools:
                 archive(lock().modules[path])
 
     def _venv(self) -> Path:
-        """checkov's environment: its hundred dependencies must not mix with ours."""
+        """The environment of checkov and bandit: their hundred dependencies must not mix with ours."""
         version = ".".join(map(str, sys.version_info[:3]))
-        return cache() / "programs" / f"checkov-{digest(REQUIREMENTS.read_bytes(), version, sys.base_prefix)}"
+        return cache() / "programs" / f"judges-{digest(REQUIREMENTS.read_bytes(), version, sys.base_prefix)}"
 
     def _make_venv(self) -> None:
         folder = self._venv()
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (
-            self.progress.step("fetch checkov", 40),
+            self.progress.step("fetch checkov and bandit", 40),
             tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary,
         ):
             made = Path(temporary) / "venv"
-            run([sys.executable, "-m", "venv", made], log="judges-checkov")
-            install(REQUIREMENTS, made, log="judges-checkov")
+            run([sys.executable, "-m", "venv", made], log="judges-python")
+            install(REQUIREMENTS, made, log="judges-python")
             made.rename(folder)  # it is run by its Python alone, which finds itself
 
 

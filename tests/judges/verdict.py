@@ -26,11 +26,16 @@ class Finding:
 
 @dataclass
 class Verdict:
-    """How many checks passed, and what was found by the others."""
+    """How many checks passed, and what was found by the others.
+
+    `note` says what was looked at, where that may differ; `whole` is whether that was all there is.
+    """
 
     scenario: str
     passed: int = 0
     findings: list[Finding] = field(default_factory=list)
+    note: str = ""
+    whole: bool = True
 
 
 Verdicts = dict[str, Verdict]  # by scenario
