@@ -130,7 +130,10 @@ class Settings(BaseSettings):
     cache_seconds: float = Field(default=5, ge=0, le=3600)
     """How long a redirect may be answered from memory, and so how old it can be; 0 keeps nothing in memory."""
     cache_shared_seconds: Seconds = 60
-    """How long Valkey keeps a redirect."""
+    """How long Valkey answers with a redirect, and so how old it can be where a change could not be told to it."""
+    cache_stale_seconds: float = Field(default=86400, ge=0, le=604800)
+    """How long memory and Valkey keep a redirect after that, to answer with it while the database is unavailable; 0
+    for not at all. docs/caches.md says what that takes."""
     valkey_url: SecretStr | None = None
     """valkey://:password@host:6379/0, or valkeys:// for TLS; without it nothing is shared between processes.
     docs/caches.md says which servers it may lead to."""

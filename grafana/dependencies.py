@@ -129,21 +129,23 @@ CACHE = Section("Cache", [
              "Memory alone is emptied by a rollout; with Valkey too, look at that."),
         [
             Query(q.share(cache("local", "miss"), cache("local")), "memory"),
-            Query(q.share(cache("shared", "miss|changed|corrupt|unavailable"), cache("shared")), "Valkey"),
+            Query(q.share(cache("shared", "miss|stale|changed|corrupt|unavailable"), cache("shared")), "Valkey"),
             Query(q.share(cache("database"), cache("local")), "asked of the database"),
         ],
         "percentunit", most=1, colors={"^memory$": GREEN, "^Valkey$": PURPLE, "^asked": ORANGE},
     ),
     graph(
-        Text("Faults", "Answers per second that could not be had or used: Valkey silent or corrupt, a change not told.",
+        Text("Faults", "Answers per second that could not be had or used: Valkey silent or corrupt, a change not told. "
+             "Stale: redirects that a cache had past their time, while the database was unavailable.",
              "Any that lasts. Untold changes leave other pods with an old answer until it expires.",
-             "Look at the Valkey server and the network to it."),
+             "Look at the Valkey server and the network to it; where answers are stale, at the database."),
         [
             Query(q.per_second("cache_requests_total", f'{q.SERVICE}, result=~"corrupt|unavailable|error"'), "not had"),
             Query(q.per_second("cache_fills_total", f'{q.SERVICE}, result="unavailable"'), "not kept"),
             Query(q.per_second("cache_changes_total", f'{q.SERVICE}, result="untold"'), "change not told"),
+            Query(q.per_second("links_followed_stale_total"), "stale"),
         ],
-        "ops", colors={"^not had$": RED, "^not kept$": ORANGE, "^change": PURPLE},
+        "ops", colors={"^not had$": RED, "^not kept$": ORANGE, "^change": PURPLE, "^stale$": BLUE},
     ),
 ])  # fmt: skip
 

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 REQUESTS = {
     "local": ("hit", "miss", "wait"),  # wait: for what another request had already asked
-    "shared": ("hit", "miss", "changed", "corrupt", "unavailable"),
+    "shared": ("hit", "stale", "miss", "changed", "corrupt", "unavailable"),
     "database": ("hit", "miss", "error"),
 }
 FILLS = ("stored", "refused", "late", "unavailable")

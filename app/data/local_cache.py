@@ -12,15 +12,18 @@ V = TypeVar("V")
 
 @dataclass(slots=True)
 class Entry(Generic[V]):
+    """An answer that is fresh until `expires`. Until `ends` it may be given where no newer one can be had."""
+
     value: V | None
     expires: float
+    ends: float
 
 
 class LocalCache(Generic[V]):
     """Keeps answers for `seconds`, and "there is none" for `missing_seconds`; the least recently used leave first.
 
     The time counts from when the question was asked. Another process's change is seen when the answer kept here has
-    expired: that is how old an answer can be.
+    expired: that is how old an answer can be. For `stale_seconds` more, `last` still has it.
     """
 
     def __init__(
@@ -29,43 +32,62 @@ class LocalCache(Generic[V]):
         missing_seconds: float,
         max_entries: int,
         clock: Callable[[], float] = time.monotonic,
+        stale_seconds: float = 0,
     ) -> None:
         self.seconds = seconds
         self.missing_seconds = missing_seconds
         self.max_entries = max_entries
+        self.stale_seconds = stale_seconds
         self._clock = clock
         self._entries: OrderedDict[str, Entry[V]] = OrderedDict()
-        self._loading: dict[str, asyncio.Future[V | None]] = {}
+        self._loading: dict[str, asyncio.Future[Entry[V]]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def find(self, key: str) -> Entry[V] | None:
-        """What is kept of `key`, None if nothing is."""
+        """What is kept of `key` and fresh, None if nothing is."""
         entry = self._entries.get(key)
         if entry is None or entry.expires <= self._clock():
             return None
         self._entries.move_to_end(key)
         return entry
 
+    def last(self, key: str) -> Entry[V] | None:
+        """What is kept of `key`, fresh or not, None if nothing is that may still be given."""
+        entry = self._entries.get(key)
+        return None if entry is None or entry.ends <= self._clock() else entry
+
     def is_loading(self, key: str) -> bool:
         return key in self._loading
 
+    def entry(self, value: V | None, begun: float) -> Entry[V]:
+        """An answer to what was asked at `begun`: it may have been true then and no longer."""
+        if value is None:
+            expires = begun + self.missing_seconds
+            return Entry(value, expires, expires)
+        expires = begun + self.seconds
+        return Entry(value, expires, expires + self.stale_seconds)
+
     async def get(self, key: str, load: Callable[[str], Awaitable[V | None]]) -> V | None:
         """What is kept of `key`, or else what `load` answers."""
-        entry = self.find(key)
-        return entry.value if entry is not None else await self.load(key, load)
 
-    async def load(self, key: str, load: Callable[[str], Awaitable[V | None]]) -> V | None:
+        async def read(key: str) -> Entry[V]:
+            begun = self._clock()
+            return self.entry(await load(key), begun)
+
+        entry = self.find(key) or await self.load(key, read)
+        return entry.value
+
+    async def load(self, key: str, load: Callable[[str], Awaitable[Entry[V]]]) -> Entry[V]:
         """The answer for `key` from `load`, which is asked once however many wait.
 
         Whatever `load` raises, everyone who waits for it gets; it is not kept.
         """
         loading = self._loading.get(key)
         if loading is None:
-            begun = self._clock()
             loading = self._loading[key] = asyncio.ensure_future(load(key))
-            loading.add_done_callback(lambda done: self._loaded(key, done, begun))
+            loading.add_done_callback(lambda done: self._loaded(key, done))
         # One client that hangs up must not take the answer from the others.
         return await asyncio.shield(loading)
 
@@ -74,18 +96,16 @@ class LocalCache(Generic[V]):
         self._entries.pop(key, None)
         self._loading.pop(key, None)
 
-    def _loaded(self, key: str, done: "asyncio.Future[V | None]", begun: float) -> None:
+    def _loaded(self, key: str, done: "asyncio.Future[Entry[V]]") -> None:
         failed = done.cancelled() or done.exception() is not None  # this also marks the exception as seen
         if self._loading.get(key) is not done:
             return  # forgotten meanwhile: the answer may be from before the change
         del self._loading[key]
         if failed:
             return
-        value = done.result()
-        # From when it was asked: the answer may have been true then and no longer.
-        expires = begun + (self.missing_seconds if value is None else self.seconds)
-        if expires > self._clock():
-            self._entries[key] = Entry(value, expires)
+        entry = done.result()
+        if entry.ends > self._clock():
+            self._entries[key] = entry
             self._entries.move_to_end(key)
             while len(self._entries) > self.max_entries:
                 self._entries.popitem(last=False)

@@ -23,7 +23,7 @@ from app.links.urls import UrlPolicy
 from app.settings import Settings
 
 API = "/api/v1"
-PREFIX = "links:target:1"  # of keys in Valkey: another number when app.links.targets encodes otherwise
+PREFIX = "links:target:2"  # of keys in Valkey: another number when what is stored there is encoded otherwise
 
 
 class Domain:
@@ -32,8 +32,22 @@ class Domain:
     ) -> None:
         shared = None
         if valkey is not None:
-            shared = SharedCache(valkey, PREFIX, targets.encode, targets.decode, settings.cache_shared_seconds)
-        cache = Cache("targets", CacheMetrics(registry), shared, seconds=settings.cache_seconds)
+            shared = SharedCache(
+                valkey,
+                PREFIX,
+                targets.encode,
+                targets.decode,
+                settings.cache_shared_seconds,
+                stale_seconds=settings.cache_stale_seconds,
+            )
+        cache = Cache(
+            "targets",
+            CacheMetrics(registry),
+            shared,
+            seconds=settings.cache_seconds,
+            stale_seconds=settings.cache_stale_seconds,
+            as_stale=targets.as_stale,
+        )
         self.links = Links(
             LinkStore(database, cache, DeletedSlugs(database, settings.deleted_slug_days)),
             ClickCounter(database, registry, settings.click_flush_seconds),

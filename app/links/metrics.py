@@ -9,6 +9,11 @@ class LinkMetrics:
         self.changed = Counter("links_changed", "Links changed.", registry=registry)
         self.deleted = Counter("links_deleted", "Links deleted.", registry=registry)
         self.followed = Counter("links_followed", "Redirects answered.", registry=registry)
+        self.stale = Counter(
+            "links_followed_stale",
+            "Redirects answered, past their time in the caches, because the database was unavailable.",
+            registry=registry,
+        )
         missed = Counter("links_missed", "Redirects that led nowhere.", ["reason"], registry=registry)
         self.not_found = missed.labels("not_found")
         self.expired = missed.labels("expired")

@@ -44,6 +44,9 @@ class Redirects:
             self.metrics.expired.inc()
             raise Problem(410, "This link has expired.")
         self.metrics.followed.inc()
+        if target.stale:
+            self.metrics.stale.inc()
+            scope["state"]["stale"] = True
         if scope["method"] == "GET":
             self.clicks.count(slug)
         # Normalised when it was stored: ASCII, and nothing that a header could not hold.

@@ -37,7 +37,7 @@ class LinkStore:
         self._add = add.on_conflict_do_nothing().returning(LINKS.c.slug)
 
     async def target(self, slug: str) -> Target | None:
-        """Where `slug` leads, None if nowhere. May be as old as the cache allows."""
+        """Where `slug` leads, None if nowhere. May be as old as the cache allows, or stale without a database."""
         return await self._targets.get(slug, self._read_target)
 
     async def create(

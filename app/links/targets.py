@@ -1,7 +1,7 @@
 """What a redirect needs to know of a link, small enough to keep a lot of them in memory."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 
@@ -9,6 +9,7 @@ from typing import Protocol
 class Target:
     url: str
     expires_at: float | None = None  # seconds since the epoch
+    stale: bool = False  # older than a cache may be, and given because the database is unavailable
 
     def expired(self, now: float) -> bool:
         """At the time of the answer, since a target may be kept past its end."""
@@ -23,6 +24,11 @@ class Targets(Protocol):
 
     async def changed(self, key: str, /) -> None:
         """Forget what is kept for `key`; to be called after a change is committed."""
+
+
+def as_stale(target: Target) -> Target:
+    """The target, marked as stale."""
+    return replace(target, stale=True)
 
 
 def encode(target: Target) -> bytes:

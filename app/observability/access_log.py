@@ -113,6 +113,8 @@ def _request(state: dict[str, Any]) -> bytes:
             fields += b',"span.id":"%b"' % trace.span_id.encode()
     if principal := state.get("principal"):
         fields += b',"user.id":"%b"' % string(principal.subject)
+    if state.get("stale"):
+        fields += b',"labels.cache":"stale"'
     return fields
 
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from sqlalchemy.pool import NullPool
 from app.data import migrate
 from app.main import create_service
 from app.settings import Settings
+from tests.unit.conftest import Logs
 from tests.unit.proxy import Proxy, proxy
 from tests.unit.servers import PostgreSQL, Valkey
 
@@ -36,6 +38,7 @@ IMPATIENT = {  # for a database at fault; a sound one on a busy machine may take
     "database_statement_timeout_seconds": 0.3,
 }
 READ = 20  # links that are read again and again, however many are written
+FOLLOWED_STALE = "links_followed_stale_total"
 SHARED_HITS = 'cache_requests_total{cache="targets",layer="shared",result="hit"}'
 
 
@@ -129,19 +132,20 @@ async def between(postgresql: PostgreSQL) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-def database_timeouts() -> dict[str, float]:
+def own_settings() -> dict[str, float]:
+    """What a test sets besides QUICK."""
     return IMPATIENT
 
 
 @pytest.fixture
 async def world(
-    postgresql_settings: Settings, valkey: Valkey, between: Proxy, database_timeouts: dict[str, float]
+    postgresql_settings: Settings, valkey: Valkey, between: Proxy, own_settings: dict[str, float]
 ) -> AsyncIterator[World]:
     # A connect that asks for TLS, when a time-out cancels it, can leave an exception behind, which fails the test:
     # findings/asyncpg-cancelled-connect-leaves-an-exception.sh
     database = postgresql_settings.database.set(port=between.port).update_query_dict({"ssl": "disable"})
     url = database.render_as_string(hide_password=False)
-    chosen = QUICK | database_timeouts | {"database_url": url, "valkey_url": valkey.url}
+    chosen = QUICK | own_settings | {"database_url": url, "valkey_url": valkey.url}
     settings = Settings(**postgresql_settings.model_dump() | chosen)
     await migrate.migrate(postgresql_settings)
     service = create_service(settings)
@@ -197,6 +201,66 @@ async def test_the_database_is_gone_and_comes_back_under_load(
     await world.until_no_connection_is_in_use()
 
 
+@pytest.mark.parametrize("fault", ["stop", "silence", "stop with Valkey"])
+@pytest.mark.parametrize("own_settings", [IMPATIENT | {"cache_shared_seconds": 0.05}], ids=["short caches"])
+async def test_links_are_followed_while_the_database_is_away_for_longer_than_the_caches_keep_them(
+    world: World,
+    load: Load,
+    log_lines: Logs,
+    postgresql: PostgreSQL,
+    valkey: Valkey,
+    between: Proxy,
+    until: Until,
+    fault: str,
+) -> None:
+    load.start(readers=0, writers=2)
+    await until(lambda: len(load.slugs) >= READ)
+    await load.stop()
+    gone = load.slugs.pop()
+    expires_at = datetime.now(UTC) + timedelta(seconds=1)
+    soon = {"url": "https://example.com/", "slug": "soon", "expires_at": expires_at.isoformat()}
+    assert (await world.client.post("/api/v1/links", json=soon, headers=load.headers)).status_code == 201
+    valkey.execute("FLUSHALL")  # as when the marks of their creation are over
+    for slug in (*load.slugs, gone, "soon"):
+        assert (await world.client.get(f"/{slug}")).status_code == 307
+    assert (await world.client.delete(f"/api/v1/links/{gone}", headers=load.headers)).status_code == 204
+    assert await world.metric(FOLLOWED_STALE) == 0
+
+    if fault == "silence":
+        between.stall()
+    else:
+        await asyncio.to_thread(postgresql.stop)
+    if fault == "stop with Valkey":
+        await asyncio.to_thread(valkey.stop)
+    load.start(readers=8, writers=0)
+    read = load.read.total()
+    await until(lambda: load.read.total() >= read + 500)
+    await load.stop()
+    assert set(load.read) == {307}
+    assert load.slowest < 3
+    assert await world.metric(FOLLOWED_STALE) > 400  # the rest was fresh at first
+    assert {"stale"} == {line["labels.cache"] for line in log_lines() if "labels.cache" in line}
+    while (answer := await world.client.get("/soon")).status_code == 307:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert answer.status_code == 410
+    for path in (f"/{gone}", "/unknown"):
+        refused = await world.client.get(path)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+
+    if fault == "silence":
+        between.resume()
+    else:
+        await asyncio.to_thread(postgresql.start)
+    async with asyncio.timeout(20):
+        fresh = False
+        while not fresh:
+            stale = await world.metric(FOLLOWED_STALE)
+            assert (await world.client.get(f"/{load.slugs[0]}")).status_code == 307
+            fresh = await world.metric(FOLLOWED_STALE) == stale
+            await asyncio.sleep(0.01)  # an answer from memory never gives the loop away
+    assert (await world.client.get(f"/{gone}")).status_code == 404
+
+
 async def test_a_locked_table_is_not_waited_for_and_takes_no_connection_away(
     world: World, load: Load, until: Until
 ) -> None:
@@ -228,7 +292,7 @@ async def test_writers_that_wait_for_a_lock_do_not_hold_up_the_readers(world: Wo
 
 
 @pytest.mark.parametrize("fault", ["stop", "pause"])
-@pytest.mark.parametrize("database_timeouts", [{}], ids=["patient"])
+@pytest.mark.parametrize("own_settings", [{}], ids=["patient"])
 async def test_valkey_is_gone_and_comes_back_under_load(
     world: World, load: Load, valkey: Valkey, until: Until, fault: str
 ) -> None:

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from app.data.cache import Cache
 from app.data.cache_metrics import CacheMetrics
+from app.data.database import DatabaseUnavailableError
 from app.data.shared_cache import SharedCache
 from app.data.valkey import Valkey
 from tests.unit.clock import Clock
@@ -19,27 +20,47 @@ Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 class Database:
-    """Reads take effect at once and are answered when they are let."""
+    """Reads take effect at once and are answered when they are let, with an error while it is away."""
 
     def __init__(self) -> None:
         self.rows: dict[str, str] = {}
         self.asked: list[str] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+        self.away = False
 
     async def read(self, key: str) -> str | None:
         self.asked.append(key)
         value = self.rows.get(key)
         await self.may_answer.wait()
+        if self.away:
+            raise DatabaseUnavailableError
         return value
 
 
 class Process:
-    def __init__(self, database: Database, clock: Clock, valkey: Valkey | None, seconds: float = 5) -> None:
+    """Memory for 5 seconds, Valkey for 60, and both for `stale` seconds more, while the database is away."""
+
+    def __init__(
+        self, database: Database, clock: Clock, valkey: Valkey | None, seconds: float = 5, stale: float = 0
+    ) -> None:
         self.registry = CollectorRegistry()
         self.database = database
-        shared = SharedCache(valkey, "links:1", str.encode, bytes.decode, 60, 1, clock) if valkey else None
-        self.cache = Cache("links", CacheMetrics(self.registry), shared, seconds=seconds, max_entries=2, clock=clock)
+        shared = None
+        if valkey:
+            shared = SharedCache(
+                valkey, "links:1", str.encode, bytes.decode, 60, 1, clock, stale_seconds=stale, time_of_day=clock
+            )
+        self.cache: Cache[str] = Cache(
+            "links",
+            CacheMetrics(self.registry),
+            shared,
+            seconds=seconds,
+            stale_seconds=stale,
+            as_stale=lambda value: f"stale {value.removeprefix('stale ')}",
+            max_entries=2,
+            clock=clock,
+        )
 
     async def get(self, key: str = "a") -> str | None:
         return await self.cache.get(key, self.database.read)
@@ -230,3 +251,166 @@ async def test_whoever_made_a_change_and_hangs_up_still_sees_it(
     telling.cancel()
     await asyncio.gather(telling, return_exceptions=True)
     assert await one.get() == "new"
+
+
+class TestWithoutADatabase:
+    """Kept for a hundred seconds more than the caches' time."""
+
+    @pytest.fixture
+    def one(self, database: Database, clock: Clock, shared: Valkey) -> Process:
+        database.rows["a"] = "A"
+        return Process(database, clock, shared, stale=100)
+
+    @pytest.fixture
+    def other(self, database: Database, clock: Clock, shared: Valkey) -> Process:
+        return Process(database, clock, shared, stale=100)
+
+    @pytest.fixture
+    def alone(self, database: Database, clock: Clock) -> Process:
+        database.rows["a"] = "A"
+        return Process(database, clock, None, stale=100)
+
+    async def test_memory_has_a_stale_answer_until_its_time_is_over(
+        self, alone: Process, database: Database, clock: Clock
+    ) -> None:
+        begun = clock.now
+        await alone.get()
+        database.away = True
+        clock.now = begun + 104.9
+        assert await alone.get() == "stale A"
+        clock.now = begun + 105
+        with pytest.raises(DatabaseUnavailableError):
+            await alone.get()
+
+    async def test_valkey_has_one_too_until_its_time_is_over(
+        self, one: Process, other: Process, database: Database, clock: Clock
+    ) -> None:
+        begun = clock.now
+        await one.get()
+        database.away = True
+        clock.now = begun + 159.9
+        assert await other.get() == "stale A"
+        assert other.requests("shared", "stale") == 1
+        clock.now = begun + 160
+        with pytest.raises(DatabaseUnavailableError):
+            await other.get()
+
+    async def test_the_database_is_preferred_while_it_is_there(
+        self, one: Process, other: Process, database: Database, clock: Clock
+    ) -> None:
+        await one.get()
+        clock.now += 60
+        database.rows["a"] = "B"
+        assert await other.get() == "B"
+        assert other.count("fills", "stored") == 1
+        assert await one.get() == "B"
+        assert one.requests("shared", "hit") == 1
+
+    async def test_other_errors_are_not_covered_up(self, alone: Process, clock: Clock) -> None:
+        async def fail(_: str) -> str:
+            raise LookupError
+
+        await alone.get()
+        clock.now += 5
+        with pytest.raises(LookupError):
+            await alone.cache.get("a", fail)
+
+    async def test_zero_seconds_turn_it_off(self, database: Database, clock: Clock, shared: Valkey) -> None:
+        database.rows["a"] = "A"
+        process = Process(database, clock, shared, stale=0)
+        await process.get()
+        database.away = True
+        clock.now += 60
+        with pytest.raises(DatabaseUnavailableError):
+            await process.get()
+
+    async def test_without_memory_valkey_has_it(self, database: Database, clock: Clock, shared: Valkey) -> None:
+        database.rows["a"] = "A"
+        process = Process(database, clock, shared, seconds=0, stale=100)
+        await process.get()
+        assert process.registry.get_sample_value("cache_entries", {"cache": "links"}) == 0
+        database.away = True
+        clock.now += 60
+        assert await process.get() == "stale A"
+
+    async def test_there_is_none_is_never_stale(self, alone: Process, database: Database, clock: Clock) -> None:
+        assert await alone.get("none") is None
+        database.away = True
+        clock.now += 1
+        with pytest.raises(DatabaseUnavailableError):
+            await alone.get("none")
+
+    async def test_what_another_process_has_changed_is_not_given_from_memory(
+        self, one: Process, other: Process, database: Database, clock: Clock, valkey: Server
+    ) -> None:
+        await other.get()
+        del database.rows["a"]
+        await one.cache.changed("a")
+        database.away = True
+        clock.now += 5
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailableError):
+                await other.get()
+            valkey.execute("DEL", "links:1:a")  # as when the mark's time is over
+
+    async def test_nor_is_what_this_one_has_changed(self, alone: Process, database: Database) -> None:
+        await alone.get()
+        await alone.cache.changed("a")
+        database.away = True
+        with pytest.raises(DatabaseUnavailableError):
+            await alone.get()
+
+    async def test_without_valkey_too_memory_has_it(
+        self, one: Process, database: Database, clock: Clock, valkey: Server
+    ) -> None:
+        await one.get()
+        valkey.stop()
+        database.away = True
+        clock.now += 60
+        assert await one.get() == "stale A"
+
+    async def test_nobody_waits_for_a_database_that_is_known_to_be_silent(
+        self, one: Process, database: Database, clock: Clock, until: Until
+    ) -> None:
+        await one.get()
+        database.away = True
+        clock.now += 60
+        assert await one.get() == "stale A"
+        database.may_answer.clear()
+        database.asked.clear()
+        async with asyncio.timeout(10):
+            assert [await one.get() for _ in range(3)] == ["stale A"] * 3  # from memory, for a second
+            assert database.asked == []
+            clock.now += 1
+            assert [await one.get() for _ in range(3)] == ["stale A"] * 3
+            await until(lambda: database.asked)
+            clock.now += 1
+            assert await one.get() == "stale A"
+        await until(lambda: len(database.asked) == 2)  # once a second, however long it takes
+        assert one.requests("shared", "stale") == 3
+        database.may_answer.set()
+
+    async def test_its_return_is_noticed_within_two_seconds(
+        self, one: Process, database: Database, clock: Clock, until: Until
+    ) -> None:
+        await one.get()
+        database.away = True
+        clock.now += 60
+        assert await one.get() == "stale A"
+        database.away = False
+        database.rows["a"] = "B"
+        clock.now += 1
+        assert await one.get() == "stale A"  # and the database is asked
+        await until(lambda: one.count("fills", "stored") == 2)
+        clock.now += 1
+        assert await one.get() == "B"
+
+    async def test_one_that_failed_long_ago_is_waited_for(self, one: Process, database: Database, clock: Clock) -> None:
+        await one.get()
+        database.away = True
+        clock.now += 60
+        assert await one.get() == "stale A"
+        database.away = False
+        database.rows["a"] = "B"
+        clock.now += 10
+        assert await one.get() == "B"

@@ -45,6 +45,40 @@ async def test_an_answer_is_kept_for_its_time(cache: LocalCache[str], clock: Clo
     assert source.asked == ["a", "a"]
 
 
+async def test_what_has_expired_is_there_for_a_while(clock: Clock) -> None:
+    cache: LocalCache[str] = LocalCache(5, 1, 2, clock, stale_seconds=10)
+    source = Source(lambda key: key.upper() if key == "a" else None)
+    await cache.get("a", source)
+    await cache.get("none", source)
+    clock.now = 5.0
+    assert cache.find("a") is None
+    last = cache.last("a")
+    assert last
+    assert last.value == "A"
+    assert cache.last("none") is None
+    clock.now = 15.0
+    assert cache.last("a") is None
+
+
+async def test_an_answer_that_took_longer_than_it_is_fresh_is_there_too(clock: Clock) -> None:
+    cache: LocalCache[str] = LocalCache(5, 1, 2, clock, stale_seconds=10)
+
+    async def slow(key: str) -> str:
+        clock.now += 6
+        return key.upper()
+
+    await cache.get("a", slow)
+    assert cache.find("a") is None
+    assert cache.last("a")
+
+
+async def test_what_was_forgotten_is_not_even_stale(clock: Clock) -> None:
+    cache: LocalCache[str] = LocalCache(5, 1, 2, clock, stale_seconds=10)
+    await cache.get("a", Source())
+    cache.forget("a")
+    assert cache.last("a") is None
+
+
 async def test_that_there_is_none_is_kept_for_less(cache: LocalCache[str], clock: Clock) -> None:
     source = Source(lambda _: None)
     assert await cache.get("a", source) is None

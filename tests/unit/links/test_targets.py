@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.links.targets import Target, decode, encode
+from app.links.targets import Target, as_stale, decode, encode
 
 URL = "https://example.com/?q={a}"
 
@@ -32,3 +32,10 @@ def test_expires_at_its_moment() -> None:
     assert not Target(URL).expired(1e12)
     assert not Target(URL, 100.0).expired(99.9)
     assert Target(URL, 100.0).expired(100.0)
+
+
+def test_what_is_stale_expires_all_the_same() -> None:
+    stale = as_stale(Target(URL, 100.0))
+    assert (stale.stale, stale.url) == (True, URL)
+    assert stale.expired(100.0)
+    assert not Target(URL).stale
