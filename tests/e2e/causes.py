@@ -1,9 +1,11 @@
 """What goes wrong on a cluster, for real: each begins when its block does and is mended when it ends."""
 
+import base64
 import datetime as dt
 import json
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -140,15 +142,117 @@ def certificate(world: World, host: str, days: float) -> Iterator[list[str]]:
 
 
 @contextmanager
-def stopped(world: World, namespace: str, workload: str) -> Iterator[None]:
+def stopped(stack: up.Stack, namespace: str, workload: str) -> Iterator[None]:
     """A server that is not there."""
-    kubectl = [*world.stack.cluster.kubectl, "--namespace", namespace]
+    kubectl = [*stack.cluster.kubectl, "--namespace", namespace]
+    replicas = output([*kubectl, "get", workload, "--output=jsonpath={.spec.replicas}"])
     run([*kubectl, "scale", workload, "--replicas=0"], log=LOG)
     try:
         yield
     finally:
-        run([*kubectl, "scale", workload, "--replicas=1"], log=LOG)
+        run([*kubectl, "scale", workload, f"--replicas={replicas}"], log=LOG)
         run([*kubectl, "rollout", "status", workload, "--timeout=120s"], log=LOG)
+
+
+@contextmanager
+def cut_off(pod: client.V1Pod, port: int) -> Iterator[None]:
+    """Whatever a pod sends to a port is dropped, in the pod's own network, also on connections that are open."""
+    (status,) = pod.status.container_statuses
+    identity = status.container_id.rpartition("/")[2]
+    process = f"$(grep -ls {identity} /proc/[0-9]*/cgroup | head -n 1 | cut -d/ -f3)"
+
+    def rule(action: str) -> None:
+        script = f"nsenter --target {process} --net iptables --{action} OUTPUT -p tcp --dport {port} -j DROP"
+        run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log=LOG)
+
+    rule("insert")
+    try:
+        yield
+    finally:
+        rule("delete")
+
+
+@contextmanager
+def key_set(stack: up.Stack, text: str | None) -> Iterator[None]:
+    """Another key set in the Secret that the pods mount, or none; seen by all pods when the block begins."""
+    kubectl = [*stack.cluster.kubectl, "--namespace", NAMESPACE]
+    before = output([*kubectl, "get", "secret", "links-secrets", "--output=jsonpath={.data['jwks\\.json']}"])
+
+    def put(encoded: str | None) -> None:
+        patch = json.dumps({"data": {"jwks.json": encoded}})
+        run([*kubectl, "patch", "secret", "links-secrets", "--type=merge", "--patch", patch], log=LOG)
+        # A kubelet brings what a pod mounts up to date at once when the pod changes, and else once a minute.
+        looked = f"shipshape.test/looked={time.time()}"
+        run([*kubectl, "annotate", "pods", "--selector", PODS, "--overwrite", looked], log=LOG)
+        wanted = base64.b64decode(encoded).decode() if encoded else ""
+        wait_for("the key set in every pod", lambda: _mounted(kubectl, "jwks.json") == {wanted}, every=0.2)
+
+    put(None if text is None else base64.b64encode(text.encode()).decode())
+    try:
+        yield
+    finally:
+        put(before)
+
+
+def _mounted(kubectl: list[str], name: str) -> set[str]:
+    """What the pods' nodes have mounted for them under this name; empty where there is nothing."""
+    found = json.loads(output([*kubectl, "get", "pods", "--selector", PODS, "--output=json"]))["items"]
+    contents = set()
+    for pod in found:
+        file = f"/var/lib/kubelet/pods/{pod['metadata']['uid']}/volumes/*/*/{name}"
+        look = ["docker", "exec", pod["spec"]["nodeName"], "sh", "-c", f"cat {file} 2>/dev/null || true"]
+        contents.add(output(look))
+    return contents
+
+
+class Failover:
+    """A second database server beside the first, and a name that leads to one of them."""
+
+    NAME = "postgresql-next"
+    COPY = """
+        export PGPASSWORD=$(cat /run/secrets/postgresql/password)
+        pg_dump --host=postgresql.data.svc --username=links --no-owner --file=/tmp/links.sql links
+        psql --quiet --set=ON_ERROR_STOP=1 --host=/var/run/postgresql --username=links --file=/tmp/links.sql links
+    """
+
+    def __init__(self, stack: up.Stack) -> None:
+        self.stack = stack
+        self.kubectl = [*stack.cluster.kubectl, "--namespace", "data"]
+
+    def start(self) -> None:
+        """Start the second, empty."""
+        first = json.loads(output([*self.kubectl, "get", "statefulset", "postgresql", "--output=json"]))
+        spec = first["spec"]["template"]["spec"]
+        spec["volumes"].append({"name": "data", "emptyDir": {}})
+        metadata = {"name": self.NAME, "labels": {"app.kubernetes.io/name": self.NAME}}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "namespace": "data"}, "spec": spec}
+        self.stack.cluster.apply(json.dumps(pod), LOG)
+        run([*self.kubectl, "wait", f"pod/{self.NAME}", "--for=condition=Ready", "--timeout=60s"], log=LOG)
+
+    def demote(self) -> None:
+        """Have the first take no more writes; its connections stay open."""
+        self.sql("statefulset/postgresql", "ALTER SYSTEM SET default_transaction_read_only = on")
+        self.sql("statefulset/postgresql", "SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """Give the second all data, and the name."""
+        run([*self.kubectl, "exec", self.NAME, "--", "sh", "-euc", self.COPY], log=LOG)
+        self._lead_to(self.NAME)
+
+    def end(self) -> None:
+        """As before. What was written to the second is gone."""
+        self.sql("statefulset/postgresql", "ALTER SYSTEM RESET default_transaction_read_only")
+        self.sql("statefulset/postgresql", "SELECT pg_reload_conf()")
+        self._lead_to("postgresql")
+        run([*self.kubectl, "delete", "pod", self.NAME, "--ignore-not-found", "--grace-period=10"], log=LOG)
+
+    def sql(self, server: str, statement: str) -> str:
+        psql = ["psql", "--host=/var/run/postgresql", "--username=links", "--no-align", "--tuples-only"]
+        return output([*self.kubectl, "exec", server, "--", *psql, "--command", statement, "links"]).strip()
+
+    def _lead_to(self, name: str) -> None:
+        patch = json.dumps({"spec": {"selector": {"app.kubernetes.io/name": name}}})
+        run([*self.kubectl, "patch", "service", "postgresql", "--type=merge", "--patch", patch], log=LOG)
 
 
 @contextmanager

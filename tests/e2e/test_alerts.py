@@ -101,7 +101,7 @@ def nobody_there(world: World) -> Iterator[None]:
     with (
         causes.certificate(world, "expired.localhost", days=-1) as served,
         world.values(*served, "--set-string", keys),
-        causes.stopped(world, "data", "deployment/valkey"),
+        causes.stopped(world.stack, "data", "deployment/valkey"),
     ):
         yield
 
@@ -109,7 +109,7 @@ def nobody_there(world: World) -> Iterator[None]:
 @contextmanager
 def no_database(world: World) -> Iterator[None]:
     """Pods that are ready stay so without a database; those that begin now do not get ready."""
-    with causes.stopped(world, "data", "statefulset/postgresql"):
+    with causes.stopped(world.stack, "data", "statefulset/postgresql"):
         world.do("delete", "pods", "--selector", PODS, "--wait=false")
         yield
     world.settle()

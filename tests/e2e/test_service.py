@@ -49,9 +49,10 @@ def generation(core: client.CoreV1Api) -> set[tuple[str, int]]:
 
 
 def management(core: client.CoreV1Api, pod: str, path: str) -> str:
-    """What a pod's management port answers, through the API server."""
-    answer: str = core.connect_get_namespaced_pod_proxy_with_path(f"{pod}:9000", "links", path)
-    return answer
+    """What a pod's management port answers, through the API server; as it is, of which the client would make a dict."""
+    answer = core.connect_get_namespaced_pod_proxy_with_path(f"{pod}:9000", "links", path, _preload_content=False)
+    text: str = answer.data.decode()
+    return text
 
 
 @pytest.fixture
