@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from kubernetes import client
 from k8s import up
 from k8s.__main__ import REGISTRY_PORT
 from k8s.kind.progress import Progress
+from k8s.service import NAMESPACE
+from tests.e2e.cluster import wait_for
+from tests.e2e.test_zero_downtime import FEWEST, deployment_is_settled
 
 IDLE_CORES = 1.0
 
@@ -30,8 +34,17 @@ def generations() -> dict[str, Any]:
     return found
 
 
+def ready(apps: client.AppsV1Api) -> int:
+    return apps.read_namespaced_deployment("links", NAMESPACE).status.ready_replicas or 0
+
+
 @pytest.mark.timeout(300)
-def test_second_run_replaces_nothing(stack: up.Stack, report: Callable[..., None]) -> None:
+def test_second_run_replaces_nothing(
+    stack: up.Stack, apps: client.AppsV1Api, core: client.CoreV1Api, report: Callable[..., None]
+) -> None:
+    # A release begins with one pod, and the autoscaler makes three of it.
+    at_rest = partial(deployment_is_settled, apps, core)
+    wait_for("the first pods", lambda: at_rest() and ready(apps) == FEWEST, seconds=120)
     before, started = generations(), time.monotonic()
     with up.alone(), Progress() as progress:
         up.up(
