@@ -57,9 +57,11 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
  && python3.13 -m venv --without-pip /check \
  && PYTHONPATH=/site python3.13 -m pip --python=/check/bin/python check \
  && find /site -name '*.so' -exec strip --strip-unneeded {} + \
- # What is for compilers and type checkers, tests of the dependencies, and their command-line wrappers.
+ # What is for compilers and type checkers, tests of the dependencies, databases that the app knows nothing of, and
+ # command-line wrappers.
  && find /site \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyi' -o -name '*.proto' \) -delete \
- && find /site -depth -type d \( -name tests -o -path "*/sqlalchemy/testing" -o -path "*/alembic/testing" \) -exec rm -rf {} + \
+ && find /site -depth -type d \( -name tests -o -path "*/sqlalchemy/testing" -o -path "*/alembic/testing" \
+    -o -path "*/sqlalchemy/dialects/mssql" -o -path "*/sqlalchemy/dialects/mysql" -o -path "*/sqlalchemy/dialects/oracle" \) -exec rm -rf {} + \
  && rm -rf /site/bin
 COPY app /srv/app
 COPY --from=rootfs /stdlib /stdlib
