@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> None:
         step("Attempts of a stranger at the service", [*PYTEST, "tests/attack"])
         step("Tests of the cluster's tools", [*PYTEST, "tests/unit/kind"])
         wait_for(others)
-    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 50 minutes")
+    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 40 minutes")
     step_last = [sys.executable, "-m", "pytest", "--verbose", *LANES, "tests/e2e"]
     # In place of this process: what pytest prints last is what `make test` prints last.
     sys.stdout.flush()
