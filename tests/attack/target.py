@@ -152,6 +152,8 @@ def read_key(file: Path) -> ECKey:
     """The private key in a file of `python -m app token --key FILE`. Raises UnfitTargetError."""
     try:
         keys = dev_token.parse_dev_key(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UnfitTargetError(f"KEY={file} is not there: `make up` makes the local cluster's.") from None
     except (OSError, ValueError) as error:
         raise UnfitTargetError(f"KEY={file} cannot be read: {error}") from error
     key = keys.keys[0]

@@ -14,7 +14,7 @@ from tests.attack import __main__ as command
 from tests.attack import groups, paths, tokens
 from tests.attack.attempts import Group, Tally, run, table
 from tests.attack.own import AUDIENCE, ISSUER, NAME, Own
-from tests.attack.target import Target, UnfitTargetError
+from tests.attack.target import Target, UnfitTargetError, read_key
 from tests.attack.wire import Address
 
 
@@ -102,6 +102,11 @@ def test_over_tls_the_certificate_is_verified(tmp_path: Path) -> None:
     assert found.trust.verify_mode == ssl.CERT_REQUIRED
     with pytest.raises(UnfitTargetError, match="cannot be read"):
         command.address("https://links.localhost:8443", tmp_path / "none.crt")
+
+
+def test_a_cluster_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(UnfitTargetError, match="is not there: `make up` makes"):
+        read_key(tmp_path / "none.json")
 
 
 def test_the_command_says_what_it_leaves_out(

@@ -1,4 +1,4 @@
-"""What users meet while what the service needs is away. These spend its error budget: they run late (conftest.py)."""
+"""What users meet while what the service needs is away. These spend its error budget: they run late (lanes.py)."""
 
 import ssl
 import sys
