@@ -63,6 +63,7 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
  && find /site -depth -type d \( -name tests -o -path "*/sqlalchemy/testing" -o -path "*/alembic/testing" \
     -o -path "*/sqlalchemy/dialects/mssql" -o -path "*/sqlalchemy/dialects/mysql" -o -path "*/sqlalchemy/dialects/oracle" \) -exec rm -rf {} + \
  && rm -rf /site/bin
+COPY kit/keel /srv/keel
 COPY app /srv/app
 COPY --from=rootfs /stdlib /stdlib
 # Compiled here, as a read-only file system keeps no cache; by hash, so that the result does not depend on dates.

@@ -10,7 +10,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Tests print what they do as they do it.
 PYTEST := $(RUN) -m pytest
-PATHS := app bench delivery grafana k8s requirements tests charts
+PATHS := app kit bench delivery grafana k8s requirements tests charts
 
 .PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal
 
@@ -179,8 +179,8 @@ format: $(VENV) ## Let ruff mend what it can
 
 lock: $(VENV) ## Resolve the dependencies anew, with hashes
 	for name in app dev bench; do \
-	  extra=$$([ $$name = app ] || echo "--extra $$name"); \
-	  $(VENV)/bin/uv pip compile --quiet pyproject.toml $$extra --universal --python-version 3.11 --generate-hashes \
+	  own=$$([ $$name = app ] || echo "pyproject.toml --extra $$name"); \
+	  $(VENV)/bin/uv pip compile --quiet kit/pyproject.toml $$own --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/$$name.txt; \
 	done
 	$(VENV)/bin/uv pip compile --quiet --group judges --universal --python-version 3.11 --generate-hashes \
@@ -201,4 +201,5 @@ $(VENV)/.made: requirements/dev.txt
 	@echo "Installing the locked dependencies in $(VENV) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PYTHON) -m requirements.install $< $(VENV)
+	@for site in $(VENV)/lib/python3.*/site-packages; do echo ../../../../kit > $$site/keel.pth; done # the kit, from here
 	@touch $@

@@ -22,12 +22,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app import __version__
-from app.main import Service, create_service
-from app.observability import logs
-from app.security import dev_token
-from app.server import Server, settle
-from app.settings import Settings
+from app.main import SERVICE
 from bench.apps.answers import add_routes
+from keel.observability import logs
+from keel.security import dev_token
+from keel.server import Server, freeze_gc
+from keel.service import Apps
+from keel.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / "build/report/profile.json"
@@ -39,7 +40,7 @@ WHOLE, QUIET, NONE, BARE = "ours", "ours without the access log", "ours without 
 IMPORTS = (
     *("fastapi", "uvicorn.protocols.http.httptools_impl", "structlog", "orjson", "prometheus_client"),
     *("pydantic_settings", "cryptography.hazmat.primitives.asymmetric.ed25519", "joserfc.jwt", "sqlalchemy"),
-    *("app.data.async_engine", "asyncpg", "valkey.asyncio", "app.main", "sqlalchemy.orm"),
+    *("keel.data.async_engine", "asyncpg", "valkey.asyncio", "app.main", "sqlalchemy.orm"),
 )
 
 
@@ -77,8 +78,8 @@ class Connection:
                 await asyncio.sleep(0)
 
 
-def ours(settings: Settings, leave_out: str = "") -> tuple[Service, Connection]:
-    service = create_service(settings)
+def ours(settings: Settings, leave_out: str = "") -> tuple[Apps, Connection]:
+    service = SERVICE.build(settings)
     service.health.started = True
     app = service.public
     kept = [] if leave_out == NONE else [each for each in app.user_middleware if _name(each) != leave_out]
@@ -108,7 +109,7 @@ async def times(settings: Settings) -> dict[str, float]:
         variants[name] = ours(settings, name)[1]
     best = dict.fromkeys(variants, float("inf"))
     await whole.answer(1)
-    settle()
+    freeze_gc()
     for _ in range(TURNS):
         for name, connection in variants.items():
             logs.set_level("error" if name == QUIET else "info")

@@ -11,13 +11,14 @@ from pathlib import Path
 from pydantic import SecretStr
 from sqlalchemy import insert
 
-from app.data import migrate
-from app.data.database import Database
 from app.links.models import LINKS, Link
-from app.security import dev_token
-from app.settings import Settings
+from app.main import SERVICE
 from bench.candidates import MANAGEMENT_PORT, PORT, Candidate, library_stack
 from delivery import valkey_programs
+from keel.data import migrate
+from keel.data.database import Database
+from keel.security import dev_token
+from keel.settings import Settings
 from tests.unit.servers import PostgreSQL, Valkey
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "shipshape"
@@ -58,7 +59,7 @@ def services(directory: Path) -> Iterator[tuple[Candidate, Candidate, str]]:
                 "APP_RATE_LIMIT_TOKEN_PER_MINUTE": "1000000000",
                 "APP_DRAIN_DELAY_SECONDS": "0",
             }
-            settings = Settings.model_validate(_fields(variables))
+            settings = SERVICE.settings.model_validate(_fields(variables))
             other = SecretStr(postgresql.url("stored").replace("postgresql:", "postgresql+asyncpg:", 1))
             for each in (settings, settings.model_copy(update={"database_url": other})):
                 asyncio.run(_prepare(each))

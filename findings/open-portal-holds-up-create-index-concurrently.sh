@@ -9,7 +9,7 @@
 #            its last statement stays open, with its snapshot, until the next statement or the end of the transaction
 #            (https://www.postgresql.org/docs/18/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY). After any simple query, such
 #            as SET, it is closed, and the index is built at once. With psql, which sends simple queries, there is no wait.
-# Here:      app/data/migrate.py holds its lock by a transaction, and sends such a query after taking it.
+# Here:      kit/keel/data/migrate.py holds its lock by a transaction, and sends such a query after taking it.
 #
 # Needs Python 3.11 to 3.13 (PYTHON=python3.12 names one), a package index, and a user who is not root, or setpriv.
 set -euo pipefail

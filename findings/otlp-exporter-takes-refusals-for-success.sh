@@ -8,7 +8,7 @@
 #            the protocol has rejected_spans and error_message so that somebody learns of it.
 # Seen:      SpanExportResult.SUCCESS for both, one request each, and no line in the log. The exporter has redirects not
 #            followed, takes each status below 400 for success, and does not read the body. 400 is a failure, and logged.
-# Here:      app/observability/span_losses.py reads the answers, logs and counts.
+# Here:      kit/keel/observability/span_losses.py reads the answers, logs and counts.
 #
 # Needs Python 3.11 to 3.13 (PYTHON=python3.12 names one) and a package index.
 set -euo pipefail

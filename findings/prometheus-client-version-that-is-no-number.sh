@@ -6,7 +6,7 @@
 # Expected:  the oldest format, as for a media type that it does not know, and as for a version below 1.0.0.
 # Seen:      TypeError: '>=' not supported between instances of 'str' and 'int'. What cannot be parsed comes back as the text it
 #            was, and is compared with (1, 0, 0) a part at a time. An application that calls it answers 500.
-# Here:      app/management.py takes the oldest format then.
+# Here:      kit/keel/management.py takes the oldest format then.
 #
 # Needs Python 3.10 or later (PYTHON=python3.12 names one) and a package index.
 set -euo pipefail

@@ -8,7 +8,7 @@
 #            While a round answers a request on each open connection, the connections that wait get a place at the rate of
 #            one a round. Under a full load requests on them ran into time-outs of ten seconds, beside others that were
 #            answered in half a second.
-# Here:      app/http/acceptor.py accepts by itself all that wait.
+# Here:      kit/keel/http/acceptor.py accepts by itself all that wait.
 #
 # Needs Python 3.11 to 3.13 (PYTHON=python3.12 names one) and a package index.
 set -euo pipefail

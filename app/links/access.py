@@ -5,14 +5,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 
-from app.errors.problems import Problem
 from app.links.clicks import ClickCounter
-from app.links.idempotency import IdempotencyKeys
 from app.links.metrics import LinkMetrics
 from app.links.models import Link
 from app.links.store import LinkStore
 from app.links.urls import UrlPolicy
-from app.security.auth import Principal, authenticate
+from keel.errors.problems import Problem
+from keel.idempotency import IdempotencyKeys
+from keel.security.auth import Principal, authenticate
 
 READ, WRITE, ADMIN = "links:read", "links:write", "links:admin"
 

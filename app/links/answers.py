@@ -6,11 +6,11 @@ from datetime import timedelta
 from fastapi import Response
 from pydantic import BaseModel
 
-from app.http import etags
 from app.links.access import Links
-from app.links.cursors import EPOCH
 from app.links.models import Link
 from app.links.schemas import LinkOut
+from keel.http import etags
+from keel.http.cursors import EPOCH
 
 JSON = "application/json"
 

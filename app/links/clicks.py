@@ -8,8 +8,8 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy import text
 
-from app.data.database import Database
-from app.links.periodic import every
+from keel.data.database import Database
+from keel.data.periodic import every
 
 log = structlog.get_logger("app.links")
 

@@ -8,26 +8,28 @@ from fastapi import Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 from starlette.datastructures import QueryParams
 
-from app.data.async_engine import AsyncConnection
-from app.errors.problems import FieldError, Problem
-from app.links import answers, cursors, routing
+from app.links import answers, slugs
 from app.links.access import ADMIN, Links, Reader, Service, Writer
-from app.links.idempotency import AlreadyAnsweredError, KeyedRequest, KeyReusedError
-from app.links.models import MAX_KEY_CHARACTERS, Link
-from app.links.openapi import CREATED, KEY_DESCRIPTION, NEXT, problems
+from app.links.models import Link
+from app.links.openapi import CREATED, NEXT
 from app.links.schemas import LinkOut, LinkPage, ListedLink, NewLink
 from app.links.store import SlugTakenError
-from app.links.validation import accept, invalid
-from app.security.auth import MAX_SUBJECT_CHARACTERS
+from app.links.validation import accept
+from keel.data.async_engine import AsyncConnection
+from keel.errors.problems import FieldError, Problem, invalid
+from keel.http import cursors, routing
+from keel.http.openapi import KEY_DESCRIPTION, problems
+from keel.idempotency import MAX_KEY_CHARACTERS, AlreadyAnsweredError, KeyedRequest, KeyReusedError
+from keel.security.auth import MAX_SUBJECT_CHARACTERS
 
 MAX_PAGE = 100
 
-router = routing.api_router()
+router = routing.api_router("/links", "links")
 
 
 def _subject(text: str) -> str:
-    if not text.isprintable():  # as in app.security.auth; PostgreSQL would choke on some of the others
-        raise ValueError("This is no one's name.")
+    if not text.isprintable():  # as in keel.security.auth; PostgreSQL would choke on some of the others
+        raise ValueError("The subject has characters that cannot be printed.")
     return text
 
 
@@ -143,6 +145,6 @@ def _check_once(query: QueryParams) -> None:
 
 def _position(cursor: str | None) -> cursors.Position | None:
     try:
-        return None if cursor is None else cursors.decode(cursor)
+        return None if cursor is None else cursors.decode(cursor, slugs.is_valid)
     except ValueError as error:
         raise invalid(FieldError(detail=str(error), parameter="cursor")) from error

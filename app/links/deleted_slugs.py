@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, select
 
-from app.data.async_engine import AsyncConnection
-from app.data.database import Database
-from app.links import purge
 from app.links.models import DELETED, Link
-from app.links.periodic import every
-from app.links.upsert import insert
+from keel.data import purge
+from keel.data.async_engine import AsyncConnection
+from keel.data.database import Database
+from keel.data.periodic import every
+from keel.data.upsert import insert
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 # Finds `slug` if it is kept for somebody else than `owner`; later than `since`, of which the class below says when.

@@ -5,20 +5,21 @@ from typing import Annotated, TypeVar
 
 from fastapi import Body, Request, Response
 
-from app.errors.problems import Problem
-from app.http import etags
-from app.links import answers, routing, slugs
+from app.links import answers, slugs
 from app.links.access import Links, Reader, Service, Writer, check_owner
 from app.links.models import Link
-from app.links.openapi import ETAG, IF_MATCH, IF_NONE_MATCH, MERGE_PATCH, NOT_MODIFIED, Slug, problems
+from app.links.openapi import ETAG, IF_MATCH, IF_NONE_MATCH, MERGE_PATCH, NOT_MODIFIED, Slug
 from app.links.schemas import ClicksOut, LinkOut, LinkPatch
 from app.links.validation import accept
-from app.security.auth import Principal
+from keel.errors.problems import Problem
+from keel.http import etags, routing
+from keel.http.openapi import problems
+from keel.security.auth import Principal
 
 ATTEMPTS = 10  # each fails only because another change succeeded
 T = TypeVar("T")
 
-router = routing.api_router()
+router = routing.api_router("/links", "links")
 
 
 @routing.get(
@@ -73,7 +74,7 @@ async def change_link(
             links.metrics.changed.inc()
         return changed
 
-    return answers.one(await _settle(slug, writer, links, request, change), links)
+    return answers.one(await _retry_on_conflict(slug, writer, links, request, change), links)
 
 
 @router.delete(
@@ -88,7 +89,7 @@ async def delete_link(slug: Slug, writer: Writer, links: Service, request: Reque
     async def delete(link: Link) -> bool | None:
         return await links.store.delete(link) or None
 
-    await _settle(slug, writer, links, request, delete)
+    await _retry_on_conflict(slug, writer, links, request, delete)
     links.metrics.deleted.inc()
 
 
@@ -105,17 +106,17 @@ def _is_known(request: Request, link: Link) -> bool:
     tag = answers.etag(link)
     failed = etags.failed_precondition(request.method, request.headers, tag)
     if failed == 412:
-        detail = "The link is not as your precondition says. Read it again, and decide anew."
+        detail = "The link is not as your precondition says. Fetch it again and retry."
         raise Problem(412, detail, {"ETag": tag})
     return failed is not None
 
 
-async def _settle(
+async def _retry_on_conflict(
     slug: str, principal: Principal, links: Links, request: Request, write: Callable[[Link], Awaitable[T | None]]
 ) -> T:
-    """Let `write` change the link; when it says (None) that the link has changed since it was read, all is asked anew.
+    """Optimistic concurrency: read, check the preconditions, write.
 
-    So no change is lost, and none is made to what its author would not have changed.
+    If the link has changed since it was read (`write` returns None), start again, at most ATTEMPTS times.
     """
     for _ in range(ATTEMPTS):
         link = await _find(slug, principal, links)
@@ -123,4 +124,4 @@ async def _settle(
         written = await write(link)
         if written is not None:
             return written
-    raise Problem(409, "Others are changing this link at this moment. Try again.")
+    raise Problem(409, "The link is being changed concurrently. Retry.")

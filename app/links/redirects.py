@@ -7,12 +7,13 @@ from fastapi.responses import RedirectResponse
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from app.errors.problems import Problem
 from app.links import slugs
 from app.links.clicks import ClickCounter
 from app.links.metrics import LinkMetrics
-from app.links.openapi import TARGET, Slug, problems
+from app.links.openapi import TARGET, Slug
 from app.links.store import LinkStore
+from keel.errors.problems import Problem
+from keel.http.openapi import problems
 
 PATH = "/{slug}"
 EMPTY = {"type": "http.response.body", "body": b""}

@@ -7,14 +7,15 @@ from typing import Any
 
 from sqlalchemy import Executable, Row, and_, bindparam, delete, desc, func, literal, select, tuple_, update
 
-from app.data.async_engine import AsyncConnection
-from app.data.database import Database, Values
-from app.links.cursors import Position
 from app.links.deleted_slugs import OF_OTHERS, DeletedSlugs
-from app.links.models import CLICKS, LINKS, Link, Timestamp
+from app.links.models import CLICKS, LINKS, Link
 from app.links.slugs import random_slug
 from app.links.targets import Target, Targets
-from app.links.upsert import insert
+from keel.data.async_engine import AsyncConnection
+from keel.data.database import Database, Values
+from keel.data.timestamp import Timestamp
+from keel.data.upsert import insert
+from keel.http.cursors import Position
 
 ATTEMPTS = 5
 
@@ -88,7 +89,7 @@ class LinkStore:
             .limit(limit)
         )
         if after is not None:
-            place = tuple_(literal(after.created_at, Timestamp), literal(after.slug))
+            place = tuple_(literal(after.created_at, Timestamp), literal(after.key))
             statement = statement.where(tuple_(LINKS.c.created_at, LINKS.c.slug) < place)
         async with self.database.reading() as connection:
             rows = (await connection.execute(statement)).all()

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.errors.problems import FieldError, Problem
 from app.links.schemas import LinkPatch, NewLink
 from app.links.urls import UrlPolicy
+from keel.errors.problems import FieldError, invalid
 
 LONGEST_LIFE = timedelta(days=3653)  # ten years
 
@@ -44,7 +44,3 @@ def check_expiry(expires_at: datetime | None) -> datetime | None:
     if not now < expires_at <= now + LONGEST_LIFE:
         raise ValueError("Choose a time in the future, and within ten years.")
     return expires_at.astimezone(UTC)
-
-
-def invalid(*errors: FieldError) -> Problem:
-    return Problem(422, "The request is not valid: see errors.", errors=list(errors))

@@ -33,7 +33,7 @@ def add_routes(app: FastAPI) -> None:
 
 
 def serve(app: FastAPI) -> None:
-    """With the settings app/server.py gives uvicorn."""
+    """With the settings kit/keel/server.py gives uvicorn."""
     uvicorn.run(
         app,
         port=int(sys.argv[1]),

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from bench.apps.answers import add_routes, serve
 
 if sys.argv[3:] == ["imports"]:
-    import app.cli
-    import app.server  # noqa: F401
+    import keel.cli
+    import keel.server  # noqa: F401
 
 application = FastAPI()
 add_routes(application)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.security import dev_token
 from delivery import valkey_programs
 from delivery.servers import PostgreSQL, Valkey
 from k8s.kind.process import Failure
+from keel.security import dev_token
 from tests.attack.target import Target
 from tests.attack.wire import Address
 from tests.unit.processes import ROOT, App, until

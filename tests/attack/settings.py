@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from subprocess import CompletedProcess
 
-from app.security import dev_token
-from app.settings import DEVELOPMENT_ISSUER
+from app.main import PRODUCT
+from keel.security import dev_token
+from keel.settings.settings import DEVELOPMENT_ISSUER
 from tests.attack.attempts import Tally
 from tests.attack.own import Own, ended
 from tests.attack.target import LINKS, Target, sign
@@ -23,7 +24,7 @@ AT_A_TIME = 2
 OPEN: list[tuple[str, str, dict[str, str | None]]] = [
     ("a development token", "token", {}),
     ("no issuer", "config", {"APP_JWT_ISSUER": None}),
-    ("the development issuer", "config", {"APP_JWT_ISSUER": DEVELOPMENT_ISSUER}),
+    ("the development issuer", "config", {"APP_JWT_ISSUER": DEVELOPMENT_ISSUER.format(name=PRODUCT.name)}),
     ("no keys", "config", {"APP_JWKS_FILE": None}),
     ("keys over plain HTTP", "config", {"APP_JWKS_FILE": None, "APP_JWKS_URL": "http://issuer.example.com/jwks"}),
     ("SQLite", "config", {"APP_DATABASE_URL": "sqlite:///links.db"}),

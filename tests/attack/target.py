@@ -12,7 +12,7 @@ from typing import Any
 from joserfc.jwk import ECKey
 from joserfc.jws import JWSRegistry
 
-from app.security import dev_token
+from keel.security import dev_token
 from tests.attack.wire import Address, Answer, head
 
 LINKS = "/api/v1/links"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.observability.metrics import SECONDS
+from keel.observability.metrics import SECONDS
 
 from .helm import ROOT, helm_program, refusal, render
 

@@ -79,7 +79,7 @@ class World:
             self.upgrade()
 
     def fault(self, pod: client.V1Pod, fault: dict[str, float]) -> None:
-        """Have a pod do wrong on demand, as the management port offers it (app/http/faults.py)."""
+        """Have a pod do wrong on demand, as the management port offers it (kit/keel/http/faults.py)."""
         self.do("replace", "--raw", _faults(pod), "--filename=-", stdin=json.dumps(fault))
 
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from kubernetes import client
 
-from app.data.shared_cache import MARK_SECONDS
 from k8s import up
 from k8s.kind.process import CommandFailed, output
 from k8s.service import NAMESPACE
+from keel.data.shared_cache import MARK_SECONDS
 from tests.e2e import causes
 from tests.e2e.cluster import wait_for
 from tests.e2e.conftest import Loopback

@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.security import dev_token
-from app.settings import Settings
 from grafana import queries
 from grafana.dashboards import FOLDER
 from grafana.queries import Json, Query
 from k8s.kind.paths import BUILD
+from keel.security import dev_token
+from keel.settings import Settings
 from tests.grafana.prometheus import Prometheus, wrong
 from tests.grafana.served import Served
 from tests.rules.rendered import groups

@@ -11,12 +11,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from app.main import create_service
-from app.settings import Settings
 from tests.chart.helm import CHART, ENVIRONMENTS, render
 from tests.rules.causes import CAUSES
 from tests.rules.programs import run
 from tests.rules.rendered import EVERY_ALERT, SHRUNK, Rule, alerts_of, groups, rules_of, write
+from tests.unit.product import SERVICE, Settings
 
 ROOT = Path(__file__).parents[2]
 ALL = groups(EVERY_ALERT)
@@ -114,7 +113,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         jwt_issuer="https://issuer.example.com",
         jwt_audience="links",
     )
-    service = create_service(settings)
+    service = SERVICE.build(settings)
 
     async def ask(application: Any, path: str) -> str:
         transport = httpx.ASGITransport(application)

@@ -23,14 +23,14 @@ from joserfc.jwk import ECKey, KeySet
 from joserfc.jws import JWSRegistry
 from pydantic import SecretStr
 
-from app.data import migrate
-from app.main import Service, create_service
-from app.observability import logs
-from app.server import Server, listen
-from app.settings import Settings
 from delivery import valkey_programs
+from keel.data import migrate
+from keel.observability import logs
+from keel.server import Server, listen
+from keel.service import Apps
 from tests.unit.clock import Clock
 from tests.unit.processes import App
+from tests.unit.product import SERVICE, Settings
 from tests.unit.servers import PostgreSQL, Valkey, ValkeyNode
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "links"
@@ -141,18 +141,18 @@ def log_lines(settings: Settings) -> Logs:
 
 
 @pytest.fixture
-async def service(settings: Settings, log_lines: Logs) -> AsyncIterator[Service]:
+async def service(settings: Settings, log_lines: Logs) -> AsyncIterator[Apps]:
     """The application, migrated and started, on SQLite."""
     del log_lines
     await migrate.migrate(settings)
-    service = create_service(settings)
+    service = SERVICE.build(settings)
     async with service.public.router.lifespan_context(service.public):
         service.health.started = True
         yield service
 
 
 @pytest.fixture
-async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+async def client(service: Apps) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the public port, to which errors are answered as a server would."""
     transport = httpx.ASGITransport(service.public, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="https://links.example.com") as client:
@@ -167,7 +167,7 @@ async def writer(client: httpx.AsyncClient, mint: Callable[..., str]) -> httpx.A
 
 
 @pytest.fixture
-async def management(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+async def management(service: Apps) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(service.management)
     async with httpx.AsyncClient(transport=transport, base_url="http://management") as client:
         yield client
@@ -182,7 +182,7 @@ async def address(settings: Settings, log_lines: Logs) -> AsyncIterator[str]:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         unlimited = {"rate_limit_address_per_minute": 0, "rate_limit_token_per_minute": 0}
         chosen = settings.model_copy(update={"public_url": url, **unlimited})
-        service = create_service(chosen)
+        service = SERVICE.build(chosen)
         server = Server(service.public, chosen, service.limits)
         serving = asyncio.create_task(server.run_on(listener))
         await server.listening.wait()

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import app as package
-from app.security import dev_token
-from app.settings import Settings
+from keel.security import dev_token
+from tests.unit.product import Settings
 
 ROOT = Path(package.__file__).parent.parent
 BODY = b'{"url": "https://example.com", "slug": "page"}'

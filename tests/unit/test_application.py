@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from app.application import SUPERFLUOUS, Application
-from app.errors.problems import ErrorMiddleware
-from app.main import Service
+from keel.application import SUPERFLUOUS, Application
+from keel.errors.problems import ErrorMiddleware
+from keel.service import Apps
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ async def test_only_what_is_superfluous_is_left_out() -> None:
     assert ours == ["ErrorMiddleware", *(name for name in theirs if name not in SUPERFLUOUS)]
 
 
-async def test_what_nobody_handles_is_answered_all_the_same(service: Service, client: httpx.AsyncClient) -> None:
+async def test_what_nobody_handles_is_answered_all_the_same(service: Apps, client: httpx.AsyncClient) -> None:
     @service.public.get("/api/v1/fault")
     async def fault() -> None:
         raise RuntimeError("secret")
@@ -42,7 +42,7 @@ async def test_what_nobody_handles_is_answered_all_the_same(service: Service, cl
     assert "secret" not in answer.text
 
 
-async def test_each_middleware_lets_through_what_is_not_http(service: Service) -> None:
+async def test_each_middleware_lets_through_what_is_not_http(service: Apps) -> None:
     called: list[Scope] = []
 
     async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -60,9 +60,7 @@ async def test_each_middleware_lets_through_what_is_not_http(service: Service) -
     assert called == [{"type": "lifespan"}] * len(layers)
 
 
-async def test_handlers_by_status_and_plain_functions_are_asked_too(
-    service: Service, client: httpx.AsyncClient
-) -> None:
+async def test_handlers_by_status_and_plain_functions_are_asked_too(service: Apps, client: httpx.AsyncClient) -> None:
     def gone(_request: Request, _error: Exception) -> PlainTextResponse:
         return PlainTextResponse("no such thing", 404)
 

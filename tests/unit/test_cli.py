@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 import app as package
-from app import __version__, cli, server
-from app.data import migrate, schema
-from app.security.dev_token import parse_dev_key
-from app.security.keys import KeyFile
-from app.security.tokens import TokenVerifier
-from app.settings import Settings
+from app import __version__
+from keel import cli, server
+from keel.data import migrate, schema
+from keel.security.dev_token import parse_dev_key
+from keel.security.keys import KeyFile
+from keel.security.tokens import TokenVerifier
 from tests.unit.processes import App
+from tests.unit.product import MIGRATIONS, SERVICE, Settings
 
 ROOT = Path(package.__file__).parent.parent
 
@@ -42,7 +43,7 @@ def test_the_version_is_the_packages() -> None:
 def test_mistakes_are_listed_on_stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("APP_PORT", "x")
     monkeypatch.setenv("APP_LOG_LEVEL", "loud")
-    assert cli.main([]) == 2
+    assert cli.main(SERVICE, []) == 2
     said = capsys.readouterr()
     assert said.out == ""
     first, *rest = said.err.splitlines()
@@ -53,35 +54,35 @@ def test_mistakes_are_listed_on_stderr(monkeypatch: pytest.MonkeyPatch, capsys: 
 @pytest.mark.parametrize("arguments", [["--help"], ["token", "--help"]])
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
-        cli.main(arguments)
+        cli.main(SERVICE, arguments)
     assert exited.value.code == 0
     assert "usage: python -m app" in capsys.readouterr().out
 
 
 def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
-        cli.main(["sevre"])
+        cli.main(SERVICE, ["sevre"])
     assert exited.value.code == 2
     assert "invalid choice: 'sevre'" in capsys.readouterr().err
 
 
 def test_config(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("APP_DATABASE_URL", "postgresql://links:hunter2@db/links")
-    assert cli.main(["config"]) == 0
+    assert cli.main(SERVICE, ["config"]) == 0
     shown = capsys.readouterr().out
     assert "hunter2" not in shown
     assert json.loads(shown)["APP_DATABASE_URL"] == "postgresql+asyncpg://links:***@db/links"
 
 
 def test_the_reference_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["config", "--reference"]) == 0
+    assert cli.main(SERVICE, ["config", "--reference"]) == 0
     shown = capsys.readouterr().out
     assert all(f"| `APP_{name.upper()}` |" in shown for name in Settings.model_fields)
     assert "| `APP_SECRETS_DIR` | `/run/secrets/app` | Directory of secret files; may be absent. |" in shown
 
 
 def test_openapi(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["openapi"]) == 0
+    assert cli.main(SERVICE, ["openapi"]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert {"/", "/api/v1/links", "/{slug}"} <= set(schema["paths"])
     assert schema["info"]["version"] == __version__
@@ -101,8 +102,8 @@ def test_whoever_has_read_enough_is_no_error() -> None:
 
 
 def test_migrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["migrate"]) == 0
-    assert cli.main(["migrate"]) == 0
+    assert cli.main(SERVICE, ["migrate"]) == 0
+    assert cli.main(SERVICE, ["migrate"]) == 0
     assert (tmp_path / "shipshape.db").exists()
     assert capsys.readouterr().out.count("the database is up to date") == 2
 
@@ -113,7 +114,7 @@ def test_migrate_a_file_that_is_no_database(
     file = tmp_path / "letter.txt"
     file.write_text("Dear reader, " * 100)
     monkeypatch.setenv("APP_DATABASE_URL", f"sqlite:///{file}")
-    assert cli.main(["migrate"]) == 1
+    assert cli.main(SERVICE, ["migrate"]) == 1
     assert "letter.txt is something else than a database: file is not a database. Name" in capsys.readouterr().err
     assert file.read_text() == "Dear reader, " * 100
 
@@ -123,12 +124,12 @@ def test_migrate_from_several_revisions(
 ) -> None:
     file = tmp_path / "links.db"
     monkeypatch.setenv("APP_DATABASE_URL", f"sqlite:///{file}")
-    assert cli.main(["migrate"]) == 0
+    assert cli.main(SERVICE, ["migrate"]) == 0
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("INSERT INTO alembic_version VALUES ('0001')")
         connection.commit()
-    assert cli.main(["migrate"]) == 1
-    newest = schema.known_revisions()[-1]
+    assert cli.main(SERVICE, ["migrate"]) == 1
+    newest = schema.known_revisions(MIGRATIONS)[-1]
     assert f"The database is at several revisions (0001, {newest}): restore it" in capsys.readouterr().err
 
 
@@ -137,13 +138,13 @@ def test_migrate_when_it_cannot(
 ) -> None:
     monkeypatch.setenv("APP_DATABASE_URL", f"postgresql://u:p@127.0.0.1:{unused_port}/links")
     monkeypatch.setenv("APP_MIGRATE_WAIT_SECONDS", "0")
-    assert cli.main(["migrate"]) == 1
+    assert cli.main(SERVICE, ["migrate"]) == 1
     assert "APP_DATABASE_URL: cannot connect to postgresql+asyncpg://u:***@" in capsys.readouterr().err
 
 
 class TestToken:
     def test_one_that_a_local_service_accepts(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert cli.main(["token", "--scope", "links:write links:read", "--subject", "me"]) == 0
+        assert cli.main(SERVICE, ["token", "--scope", "links:write links:read", "--subject", "me"]) == 0
         settings = Settings()
         keys = KeyFile(settings.dev_key_file, parse_dev_key)
         verifier = TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience, leeway=0)
@@ -161,7 +162,7 @@ class TestToken:
     def test_one_that_the_service_would_refuse(
         self, option: str, value: str, reason: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert cli.main(["token", option, value]) == 1
+        assert cli.main(SERVICE, ["token", option, value]) == 1
         said = capsys.readouterr()
         assert said.out == ""
         assert "The service would refuse this token: " in said.err
@@ -169,7 +170,7 @@ class TestToken:
 
     def test_its_public_keys(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         key = tmp_path / "key.json"
-        assert cli.main(["token", "--jwks", "--key", str(key)]) == 0
+        assert cli.main(SERVICE, ["token", "--jwks", "--key", str(key)]) == 0
         (public,) = json.loads(capsys.readouterr().out)["keys"]
         private = json.loads(key.read_text())
         assert public["x"] == private["x"]
@@ -186,7 +187,7 @@ class TestToken:
             "APP_JWKS_FILE": str(tmp_path / "jwks.json"),
         }.items():
             monkeypatch.setenv(name, value)
-        assert cli.main(["token"]) == 2
+        assert cli.main(SERVICE, ["token"]) == 2
         said = capsys.readouterr()
         assert said.out == ""
         assert "APP_ENVIRONMENT: is production" in said.err
@@ -194,7 +195,7 @@ class TestToken:
 
     def test_a_key_that_cannot_be_used(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "key.json").write_text("{}")
-        assert cli.main(["token", "--key", str(tmp_path / "key.json")]) == 1
+        assert cli.main(SERVICE, ["token", "--key", str(tmp_path / "key.json")]) == 1
         assert "holds no usable keys" in capsys.readouterr().err
 
 
@@ -202,12 +203,12 @@ class TestServe:
     def test_is_the_default_and_returns_the_exit_code(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        async def drained(_settings: Settings) -> int:
+        async def drained(*_: object) -> int:
             return 7
 
         monkeypatch.setattr(server, "serve", drained)
         monkeypatch.setenv("APP_JWT_ISUER", "https://issuer.example.com")
-        assert cli.main([]) == 7
+        assert cli.main(SERVICE, []) == 7
         warning = json.loads(capsys.readouterr().out)
         assert (warning["labels.name"], warning["labels.meant"]) == ("APP_JWT_ISUER", "APP_JWT_ISSUER")
 
@@ -217,7 +218,7 @@ class TestServe:
         for name in ("APP_PORT", "APP_MANAGEMENT_PORT"):
             monkeypatch.setenv(name, "0")
         monkeypatch.setenv("APP_JWKS_FILE", str(tmp_path / "none.json"))
-        assert cli.main(["serve"]) == 2
+        assert cli.main(SERVICE, ["serve"]) == 2
         assert "APP_JWKS_FILE: cannot read" in capsys.readouterr().err
 
     def test_with_a_database_file_that_cannot_be_opened(
@@ -226,7 +227,7 @@ class TestServe:
         for name in ("APP_PORT", "APP_MANAGEMENT_PORT"):
             monkeypatch.setenv(name, "0")
         monkeypatch.setenv("APP_DATABASE_URL", "sqlite:////no/such/directory/links.db")
-        assert cli.main(["serve"]) == 1
+        assert cli.main(SERVICE, ["serve"]) == 1
         assert "unable to open database file" in capsys.readouterr().err
 
 
@@ -254,14 +255,14 @@ def test_a_signal_ends_any_command(monkeypatch: pytest.MonkeyPatch, number: sign
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
         with pytest.raises(SystemExit) as exited:
-            sys.exit(cli.main(["migrate"]))
+            sys.exit(cli.main(SERVICE, ["migrate"]))
     finally:
         signal.signal(signal.SIGINT, before)
     assert exited.value.code == 128 + number
 
 
 def test_every_metric_is_described(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["metrics"]) == 0
+    assert cli.main(SERVICE, ["metrics"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "| `rate_limited` | counter | `kind` | Requests refused for being too many, by kind. |" in lines
     rows = [line for line in lines if line.startswith("| `")]

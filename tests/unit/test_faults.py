@@ -14,10 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.data import migrate
-from app.main import create_service
-from app.settings import Settings
+from keel.data import migrate
 from tests.unit.conftest import Logs
+from tests.unit.product import SERVICE, Settings
 from tests.unit.proxy import Proxy, proxy
 from tests.unit.servers import PostgreSQL, Valkey
 
@@ -148,7 +147,7 @@ async def world(
     chosen = QUICK | own_settings | {"database_url": url, "valkey_url": valkey.url}
     settings = Settings(**postgresql_settings.model_dump() | chosen)
     await migrate.migrate(postgresql_settings)
-    service = create_service(settings)
+    service = SERVICE.build(settings)
     service.health.started = True
     public = httpx.ASGITransport(service.public, raise_app_exceptions=False)
     async with (

@@ -19,14 +19,15 @@ from joserfc.jwk import ECKey, KeySet
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
-from app import cli, happy_eyeballs, server
-from app.data import migrate, valkey
-from app.data.database import Database
-from app.happy_eyeballs import EventLoop, connect, connect_blocking
-from app.observability import tracing
-from app.security.jwks import KeyUrl
-from app.settings import Settings
 from k8s import certificates
+from keel import cli, happy_eyeballs, server
+from keel.data import migrate, valkey
+from keel.data.database import Database
+from keel.happy_eyeballs import EventLoop, connect, connect_blocking
+from keel.observability import tracing
+from keel.security.jwks import KeyUrl
+from keel.service import Configuration
+from tests.unit.product import SERVICE, Settings
 from tests.unit.servers import PostgreSQL
 from tests.unit.servers import Valkey as Server
 
@@ -289,7 +290,8 @@ def test_the_service_and_its_migrations_connect_so(settings: Settings, monkeypat
 
     monkeypatch.setattr(server, "serve", note)
     monkeypatch.setattr(migrate, "migrate", note)
-    assert cli._serve(settings, Namespace()) == cli._migrate(settings, Namespace()) == 0
+    call = cli.Call(SERVICE, Configuration(settings), Namespace(new=None))
+    assert cli._serve(call) == cli._migrate(call) == 0
     assert loops == [EventLoop, EventLoop]
 
 

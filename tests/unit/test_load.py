@@ -14,16 +14,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.security import dev_token
-from app.settings import Settings
 from k8s.__main__ import main
 from k8s.certificates import ensure_authority
 from k8s.load import command
 from k8s.load.open_loop import MAX_RATE, OpenLoop, require_loopback, session
 from k8s.load.tally import Tally, rows
 from k8s.load.traffic import API, EXPIRED, POPULAR, RefusedError, Traffic
+from keel.security import dev_token
 from tests.e2e.load import Load
 from tests.unit.processes import ROOT, App, until
+from tests.unit.product import Settings
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 Facts = Callable[..., Path]

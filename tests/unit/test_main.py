@@ -9,10 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from app import __version__
-from app.data import migrate
-from app.main import create_service, trusted_keys
-from app.security import dev_token
-from app.settings import ConfigurationError, Settings
+from keel.data import migrate
+from keel.security import dev_token
+from keel.service import trusted_keys
+from keel.settings import ConfigurationError
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +39,7 @@ async def test_what_is_not_there(client: httpx.AsyncClient, path: str) -> None:
 
 async def test_without_a_database_a_request_is_a_problem(settings: Settings, unused_port: int) -> None:
     url = f"postgresql://links@127.0.0.1:{unused_port}/links"
-    service = create_service(Settings(**settings.model_dump() | {"database_url": url}))
+    service = SERVICE.build(Settings(**settings.model_dump() | {"database_url": url}))
     transport = httpx.ASGITransport(service.public)
     async with (
         service.public.router.lifespan_context(service.public),
@@ -53,7 +54,7 @@ async def test_without_a_database_a_request_is_a_problem(settings: Settings, unu
 async def test_on_postgresql(postgresql_settings: Settings, mint: object) -> None:
     assert callable(mint)
     await migrate.migrate(postgresql_settings)
-    service = create_service(postgresql_settings)
+    service = SERVICE.build(postgresql_settings)
     transport = httpx.ASGITransport(service.public)
     async with (
         service.public.router.lifespan_context(service.public),
@@ -84,14 +85,14 @@ def test_a_key_set_must_be_there(settings: Settings) -> None:
     assert settings.jwks_file
     settings.jwks_file.write_text('{"keys": []}')
     with pytest.raises(ConfigurationError, match=r"APP_JWKS_FILE: .* holds no usable keys"):
-        create_service(settings)
+        SERVICE.build(settings)
 
 
 async def test_the_database_goes_away_and_comes_back(
     postgresql: PostgreSQL, postgresql_settings: Settings, until: Until
 ) -> None:
     await migrate.migrate(postgresql_settings)
-    service = create_service(postgresql_settings.model_copy(update={"check_interval_seconds": 0.05}))
+    service = SERVICE.build(postgresql_settings.model_copy(update={"check_interval_seconds": 0.05}))
     service.health.started = True
     transport = httpx.ASGITransport(service.public)
     async with (
@@ -116,7 +117,7 @@ async def test_a_dead_identity_provider_does_not_keep_it_from_serving(
     del log_lines
     await migrate.migrate(settings)
     url = f"http://127.0.0.1:{unused_port}/jwks.json"
-    service = create_service(Settings(**settings.model_dump() | {"jwks_file": None, "jwks_url": url}))
+    service = SERVICE.build(Settings(**settings.model_dump() | {"jwks_file": None, "jwks_url": url}))
     transport = httpx.ASGITransport(service.public)
     async with (
         service.public.router.lifespan_context(service.public),
@@ -132,7 +133,7 @@ async def test_a_dead_identity_provider_does_not_keep_it_from_serving(
 async def test_too_many_requests_are_refused_logged_and_counted(
     settings: Settings, log_lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    service = create_service(settings.model_copy(update={"rate_limit_address_per_minute": 2}))
+    service = SERVICE.build(settings.model_copy(update={"rate_limit_address_per_minute": 2}))
     public, management = httpx.ASGITransport(service.public), httpx.ASGITransport(service.management)
     async with (
         service.public.router.lifespan_context(service.public),

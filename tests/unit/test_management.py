@@ -8,8 +8,8 @@ import pytest
 import structlog
 from starlette.types import Message
 
-from app.main import Service, create_service
-from app.settings import Settings
+from keel.service import Apps
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.anyio
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
-def checked(service: Service) -> bool:
+def checked(service: Apps) -> bool:
     return service.health.readiness()["database"] != "not checked yet"
 
 
-async def test_a_healthy_service(service: Service, management: httpx.AsyncClient, until: Until) -> None:
+async def test_a_healthy_service(service: Apps, management: httpx.AsyncClient, until: Until) -> None:
     await until(lambda: checked(service))
     answer = await management.get("/readyz")
     assert answer.status_code == 200
@@ -31,7 +31,7 @@ async def test_a_healthy_service(service: Service, management: httpx.AsyncClient
         assert (answer.status_code, answer.json()["status"]) == (200, "ok")
 
 
-async def test_starting(service: Service, management: httpx.AsyncClient) -> None:
+async def test_starting(service: Apps, management: httpx.AsyncClient) -> None:
     service.health.started = False
     for path in ("/startupz", "/readyz"):
         answer = await management.get(path)
@@ -40,7 +40,7 @@ async def test_starting(service: Service, management: httpx.AsyncClient) -> None
     assert (await management.get("/livez")).status_code == 200
 
 
-async def test_draining(service: Service, management: httpx.AsyncClient, until: Until) -> None:
+async def test_draining(service: Apps, management: httpx.AsyncClient, until: Until) -> None:
     await until(lambda: checked(service))
     service.health.draining = True
     answer = await management.get("/readyz")
@@ -82,7 +82,7 @@ async def test_the_log_level_can_be_asked_for_and_changed(
     assert (await management.get("/log-level")).json() == {"level": "debug"}
     await management.put("/log-level", json={"level": "error"})
     log.warning("unheard")
-    told = [line["message"] for line in log_lines() if line["log.logger"] in ("app.x", "other", "app.management")]
+    told = [line["message"] for line in log_lines() if line["log.logger"] in ("app.x", "other", "keel.management")]
     assert told == ["log level changed", "heard", "heard too", "log level changed"]
 
 
@@ -123,8 +123,8 @@ async def test_no_redirects_to_where_a_client_says(management: httpx.AsyncClient
 
 
 async def test_a_body_that_never_comes_is_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.management.SECONDS", 0.05)
-    app = create_service(settings).management
+    monkeypatch.setattr("keel.management.SECONDS", 0.05)
+    app = SERVICE.build(settings).management
     sent: list[Message] = []
 
     async def receive() -> Message:

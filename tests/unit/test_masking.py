@@ -1,6 +1,6 @@
 import pytest
 
-from app.masking import MAX_SHOWN, mask_url, shown
+from keel.settings.masking import MAX_SHOWN, mask_url, shown
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from app.main import create_service
-from app.settings import PREFIX, ConfigurationError, Settings
+from keel.settings import PREFIX, ConfigurationError
+from tests.unit.product import SERVICE, Settings
 
 # Of settings whose default is none, or says too little.
 SAMPLES = {
@@ -68,7 +68,7 @@ def said() -> list[str]:
     """The sentences of the mistakes; without any, what is shown of each setting."""
     try:
         settings = Settings.load()
-        create_service(settings)
+        SERVICE.build(settings)
     except ConfigurationError as error:
         return list(error.problems)
     return [f"{name}: {json.dumps(value)}" for name, value in settings.effective().items()]

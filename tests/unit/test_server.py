@@ -16,13 +16,12 @@ from typing import Any
 import pytest
 import uvloop
 
-from app.cli import main
-from app.data import migrate
-from app.main import create_service
-from app.observability.probes import Health
-from app.server import Lifecycle, ServeError, address, listen
-from app.settings import Settings
+from keel.cli import main
+from keel.data import migrate
+from keel.observability.probes import Health
+from keel.server import Lifecycle, ServeError, address, listen
 from tests.unit.processes import BODY, App, until
+from tests.unit.product import SERVICE, Settings
 
 Logs = Callable[[], list[dict[str, Any]]]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
@@ -33,7 +32,7 @@ def test_serves_alone_and_says_where(start: Callable[..., App]) -> None:
     assert app.get("/").status == 200
     assert "Server" not in app.get("/").headers
     until(lambda: app.get("/readyz").status == 200)
-    assert app.logged("to make links, mint a token: python -m app token")
+    assert app.logged("to use the API, mint a token: python -m app token")
     app.process.terminate()
     assert app.end() == (0, "")
     assert app.log[-1]["message"] == "stopped"
@@ -183,7 +182,7 @@ def test_a_taken_port_is_told_with_its_variable(
         port = taken.getsockname()[1]
         for name in ("APP_PORT", "APP_MANAGEMENT_PORT"):
             monkeypatch.setenv(name, str(port) if name == variable else "0")
-        assert main(["serve"]) == 1
+        assert main(SERVICE, ["serve"]) == 1
     expected = f"{variable}: cannot listen on 127.0.0.1 port {port}: Address already in use. Stop"
     assert capsys.readouterr().err.startswith(expected)
 
@@ -237,7 +236,7 @@ def test_more_connections_than_there_may_be_wait_and_probes_do_not(start: Callab
 def test_open_files_are_allowed_for_and_fewer_connections_where_they_are_not() -> None:
     """In a process of its own: a hard limit that was lowered is not raised again."""
     code = (
-        "import resource; from app.server import allow_connections; file = resource.RLIMIT_NOFILE\n"
+        "import resource; from keel.server import allow_connections; file = resource.RLIMIT_NOFILE\n"
         "resource.setrlimit(file, (300, 1000))\n"
         "print([(allow_connections(wanted), resource.getrlimit(file)[0]) for wanted in (50, 500, 2000)])"
     )
@@ -262,7 +261,7 @@ class TestInProcess:
             async def run() -> int:
                 chosen = settings.model_copy(update={"drain_delay_seconds": 60} | changes)
                 await migrate.migrate(chosen)
-                lifecycle = Lifecycle(chosen, create_service(chosen))
+                lifecycle = Lifecycle(chosen, SERVICE.build(chosen))
                 with listen("127.0.0.1", 0, "APP") as public, listen("127.0.0.1", 0, "APP") as management:
                     running = asyncio.create_task(lifecycle.run(public, management))
                     await asyncio.sleep(0)

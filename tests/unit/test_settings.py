@@ -4,8 +4,9 @@ from typing import ClassVar
 
 import pytest
 
-from app.settings import ConfigurationError, Settings, unknown_variables
-from app.settings_reference import reference
+from keel.settings import ConfigurationError
+from keel.settings.reference import reference
+from tests.unit.product import SERVICE, Settings
 
 
 def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
@@ -77,7 +78,7 @@ def test_sslmode_is_translated_for_asyncpg(monkeypatch: pytest.MonkeyPatch) -> N
         ("APP_PUBLIC_URL", "https://example.com/l", "APP_PUBLIC_URL: must be only scheme, host and port"),
         ("APP_PUBLIC_URL", "https://me@example.com", "APP_PUBLIC_URL: must be only scheme, host and port"),
         ("APP_PUBLIC_URL", "https://bücher.example", "ASCII, as clients send it: xn--bcher-kva.example"),
-        ("APP_TRUSTED_HOSTS", "10.0.0.256", "APP_TRUSTED_HOSTS: must name hosts such as links.example.com"),
+        ("APP_TRUSTED_HOSTS", "10.0.0.256", "APP_TRUSTED_HOSTS: must name hosts such as api.example.com"),
         ("APP_OTLP_ENDPOINT", "collector:4318", "APP_OTLP_ENDPOINT: must be a URL such as http://collector:4318"),
         ("APP_DATABASE_URL", "links", "APP_DATABASE_URL: must be a URL such as"),
         (
@@ -182,8 +183,8 @@ def test_repr_hides_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_variables_with_what_they_resemble() -> None:
-    environ = {"APP_JWT_ISUER": "x", "APP_QUUX": "x", "APP_PORT": "1", "HOME": "/"}
-    assert unknown_variables(environ) == {"APP_JWT_ISUER": "APP_JWT_ISSUER", "APP_QUUX": None}
+    environ = {"APP_JWT_ISUER": "x", "APP_QUUX": "x", "APP_PORT": "1", "LINKS_X": "x", "HOME": "/"}
+    assert SERVICE.unknown_variables(environ) == {"APP_JWT_ISUER": "APP_JWT_ISSUER", "APP_QUUX": None, "LINKS_X": None}
 
 
 def test_the_development_key_is_in_the_users_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +201,7 @@ def test_a_user_without_a_home_needs_none(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_every_field_is_described() -> None:
-    reference()  # raises KeyError for one that is not
+    reference(SERVICE.settings_classes)  # raises KeyError for one that is not
 
 
 class TestLists:

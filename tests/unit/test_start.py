@@ -14,7 +14,7 @@ ROOT = Path(package.__file__).parent.parent
 # The same imports, and FastAPI alone behind them.
 BARE = """
 import sys
-import app.cli, app.server
+import keel.cli, keel.server
 import uvicorn
 from fastapi import FastAPI
 

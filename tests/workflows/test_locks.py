@@ -221,7 +221,8 @@ def test_what_a_runner_is_given_is_found_with_its_version() -> None:
 def test_every_pin_of_the_project_is_locked_with_hashes() -> None:
     """So that what the bot changes in pyproject.toml is in a lock, too; what an extra is added to is in its lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    app, extras = project["project"]["dependencies"], project["project"]["optional-dependencies"]
+    kit = tomllib.loads((ROOT / "kit" / "pyproject.toml").read_text(encoding="utf-8"))
+    app, extras = kit["project"]["dependencies"], project["project"]["optional-dependencies"]
     pins = {"app": app, **{name: app + extra for name, extra in extras.items()}, **project["dependency-groups"]}
     assert {f"{name}.txt" for name in pins} == {path.name for path in (ROOT / "requirements").glob("*.txt")}
     for name, wanted in pins.items():

@@ -3,8 +3,8 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.data.valkey import Valkey, from_settings
-from app.settings import Settings
+from keel.data.valkey import Valkey, from_settings
+from tests.unit.product import Settings
 from tests.unit.servers import Valkey as Server
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.data.breaker import Breaker
+from keel.data.breaker import Breaker
 from tests.unit.clock import Clock
 
 

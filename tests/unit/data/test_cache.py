@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.data.cache import Cache
-from app.data.cache_metrics import CacheMetrics
-from app.data.database import DatabaseUnavailableError
-from app.data.shared_cache import SharedCache
-from app.data.valkey import Valkey
+from keel.data.cache import Cache
+from keel.data.cache_metrics import CacheMetrics
+from keel.data.database import DatabaseUnavailableError
+from keel.data.shared_cache import SharedCache
+from keel.data.valkey import Valkey
 from tests.unit.clock import Clock
 from tests.unit.servers import Valkey as Server
 

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from app.data.connection_urls import demands_tls, parse_database_url, parse_valkey_url
-from app.settings import ConfigurationError, Settings
+from keel.settings import ConfigurationError
+from keel.settings.connection_urls import demands_tls, parse_database_url, parse_valkey_url
+from tests.unit.product import Settings
 
 
 @pytest.mark.parametrize(

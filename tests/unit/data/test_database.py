@@ -10,11 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.data import migrate
-from app.data.database import Database, DatabaseUnavailableError, is_unavailable, unavailable_reason
-from app.observability.probes import NotFitError
-from app.settings import Settings
 from k8s import certificates
+from keel.data import migrate
+from keel.data.database import Database, DatabaseUnavailableError, is_unavailable, unavailable_reason
+from keel.observability.probes import NotFitError
+from tests.unit.product import Settings
 from tests.unit.servers import PostgreSQL
 
 pytestmark = pytest.mark.anyio

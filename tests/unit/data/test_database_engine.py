@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.data import migrate
-from app.data.database import Database, DatabaseUnavailableError
-from app.settings import Settings
+from keel.data import migrate
+from keel.data.database import Database, DatabaseUnavailableError
+from tests.unit.product import Settings
 from tests.unit.proxy import Proxy, proxy
 from tests.unit.servers import PostgreSQL
 

@@ -5,8 +5,8 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from app.data.database import Database, DatabaseUnavailableError
-from app.settings import Settings
+from keel.data.database import Database, DatabaseUnavailableError
+from tests.unit.product import Settings
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event, text
 
-from app.data import database_pool
-from app.data.database import Database, DatabaseUnavailableError
-from app.settings import Settings
+from keel.data import database_pool
+from keel.data.database import Database, DatabaseUnavailableError
+from tests.unit.product import Settings
 from tests.unit.servers import PostgreSQL
 
 pytestmark = pytest.mark.anyio

@@ -9,10 +9,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from app.data import database_tracing
-from app.data.database import Database
-from app.data.database_tracing import summary
-from app.settings import Settings
+from keel.data import database_tracing
+from keel.data.database import Database
+from keel.data.database_tracing import summary
+from tests.unit.product import Settings
 
 pytestmark = pytest.mark.anyio
 

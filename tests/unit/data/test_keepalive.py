@@ -1,6 +1,6 @@
 import socket
 
-from app.data import keepalive
+from keel.data import keepalive
 
 
 def test_a_dead_peer_is_found_out_within_twenty_seconds() -> None:

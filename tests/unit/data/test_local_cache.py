@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.data.local_cache import LocalCache
+from keel.data.local_cache import LocalCache
 from tests.unit.clock import Clock
 
 pytestmark = pytest.mark.anyio

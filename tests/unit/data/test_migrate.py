@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from app.data import migrate
-from app.data.database import METADATA
-from app.data.database_engine import create_engine
-from app.data.migrate import LOCK, MigrationError
 from app.links.models import LINKS
-from app.settings import Settings
+from keel.data import migrate
+from keel.data.database import METADATA
+from keel.data.database_engine import create_engine
+from keel.data.migrate import LOCK, MigrationError
+from tests.unit.product import MIGRATIONS, PRODUCT, Settings
 
 pytestmark = pytest.mark.anyio
 
-ROOT = migrate.SCRIPTS.parent.parent
-REVISIONS = len(list(migrate.SCRIPTS.glob("versions/*.py")))
+ROOT = MIGRATIONS.parent.parent
+REVISIONS = len(list(MIGRATIONS.glob("*.py")))
 
 Logs = Callable[[], list[dict[str, Any]]]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
@@ -66,7 +67,7 @@ async def test_there_is_a_way_back(either: Settings) -> None:
     await migrate.migrate(either)
 
     def down(sync: Connection) -> list[str]:
-        command.downgrade(migrate.alembic_config(sync), "base")
+        command.downgrade(migrate.alembic_config(sync, PRODUCT), "base")
         return inspect(sync).get_table_names()
 
     assert await on(either, down) == ["alembic_version"]
@@ -74,7 +75,7 @@ async def test_there_is_a_way_back(either: Settings) -> None:
 
 def test_each_migration_says_whose_code_works_with_it() -> None:
     """From the one on that made it possible. The release before has to (CONTRIBUTING.md)."""
-    scripts = ScriptDirectory(str(migrate.SCRIPTS))
+    scripts = ScriptDirectory(str(migrate.ENVIRONMENT), version_locations=[str(MIGRATIONS)])
     order = [script.revision for script in reversed(list(scripts.walk_revisions()))]
     for script in scripts.walk_revisions():
         if script.revision > "0002":
@@ -84,17 +85,17 @@ def test_each_migration_says_whose_code_works_with_it() -> None:
 @pytest.fixture
 def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[None]]:
     """Migrates a database as a later version does, whose migrations follow on ours."""
-    head = ScriptDirectory(str(migrate.SCRIPTS)).get_current_head()
+    head = ScriptDirectory(str(migrate.ENVIRONMENT), version_locations=[str(MIGRATIONS)]).get_current_head()
 
     async def migrate_further(settings: Settings, **works_from: str) -> None:
-        shutil.copytree(migrate.SCRIPTS, tmp_path / "migrations")
+        shutil.copytree(MIGRATIONS, tmp_path / "migrations")
         before = head
         for revision, oldest in works_from.items():
             text = f'revision, down_revision, works_from = "{revision}", "{before}", "{oldest}"\ndef upgrade(): pass\n'
-            (tmp_path / "migrations" / "versions" / f"{revision}.py").write_text(text)
+            (tmp_path / "migrations" / f"{revision}.py").write_text(text)
             before = revision
         with monkeypatch.context() as patch:
-            patch.setattr(migrate, "SCRIPTS", tmp_path / "migrations")
+            patch.setattr(type(settings), "product", replace(PRODUCT, migrations=tmp_path / "migrations"))
             await migrate.migrate(settings)
 
     return migrate_further
@@ -198,7 +199,8 @@ async def test_a_long_migration_is_not_cut_by_the_statement_timeout(postgresql_s
     """The service's own connections have one; those of a migration must not."""
     seen = []
 
-    async def look(engine: Any) -> None:
+    async def look(engine: Any, product: object) -> None:
+        del product
         async with engine.connect() as connection:
             seen.append(await connection.scalar(text("SHOW statement_timeout")))
 
@@ -212,6 +214,6 @@ async def test_a_long_migration_is_not_cut_by_the_statement_timeout(postgresql_s
 
 def test_a_server_loads_neither_alembic_nor_what_it_is_not_configured_for() -> None:
     heavy = {"alembic", "asyncpg", "sqlalchemy.orm", "sqlite3", "valkey", "opentelemetry.sdk"}
-    code = f"import sys, app.server; sys.exit(', '.join(sorted({heavy} & set(sys.modules))))"
+    code = f"import sys, keel.server; sys.exit(', '.join(sorted({heavy} & set(sys.modules))))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stderr.strip() == ""

@@ -10,12 +10,11 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.data import migrate
-from app.data.database import Database, DatabaseUnavailableError
-from app.main import create_service
-from app.settings import Settings
 from k8s.kind import lock
 from k8s.kind.unpacked import Unpacked
+from keel.data import migrate
+from keel.data.database import Database, DatabaseUnavailableError
+from tests.unit.product import SERVICE, Settings
 from tests.unit.servers import PgBouncer, PostgreSQL
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +55,7 @@ async def test_migrations_exclude_each_other_and_leave_nothing_behind(
 async def test_many_at_once(through: Settings, mint: Callable[..., str]) -> None:
     """Of PgBouncer 1.24 without prepared statements 177 of 240 answers were 500."""
     await migrate.migrate(through)
-    service = create_service(through)
+    service = SERVICE.build(through)
     transport = httpx.ASGITransport(service.public, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {mint(scope='links:read links:write')}"}
     async with (

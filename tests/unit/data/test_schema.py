@@ -6,18 +6,17 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.data import migrate, schema
-from app.main import create_service
-from app.observability.probes import NotFitError
-from app.settings import Settings
+from keel.data import migrate, schema
+from keel.observability.probes import NotFitError
+from tests.unit.product import MIGRATIONS, SERVICE, Settings
 
 KNOWN = ["0001", "0002", "0003"]
 
 
 def test_the_revisions_are_those_of_the_migrations() -> None:
-    scripts = ScriptDirectory(str(migrate.SCRIPTS))
-    assert schema.known_revisions() == [each.revision for each in scripts.walk_revisions()][::-1]
-    assert scripts.get_current_head() == schema.known_revisions()[-1]
+    scripts = ScriptDirectory(str(migrate.ENVIRONMENT), version_locations=[str(MIGRATIONS)])
+    assert schema.known_revisions(MIGRATIONS) == [each.revision for each in scripts.walk_revisions()][::-1]
+    assert scripts.get_current_head() == schema.known_revisions(MIGRATIONS)[-1]
 
 
 @pytest.mark.parametrize(
@@ -32,12 +31,12 @@ def test_the_revisions_are_those_of_the_migrations() -> None:
 )
 def test_what_does_not_fit(found: list[str], works_from: str | None, sentence: str) -> None:
     with pytest.raises(NotFitError, match=sentence):
-        schema.judge(found, works_from, KNOWN)
+        schema.judge(found, works_from, KNOWN, "python -m app migrate")
 
 
 @pytest.mark.parametrize(("found", "works_from"), [(["0003"], None), (["0003"], "0001"), (["0009"], "0002")])
 def test_what_fits(found: list[str], works_from: str | None) -> None:
-    schema.judge(found, works_from, KNOWN)
+    schema.judge(found, works_from, KNOWN, "python -m app migrate")
 
 
 @pytest.mark.anyio
@@ -46,7 +45,7 @@ async def test_a_pod_is_ready_once_the_schema_is_there(kind: str, request: pytes
     """And says so when it changes later, but stays ready: all pods would leave at once."""
     settings: Settings = request.getfixturevalue(kind)
     settings = settings.model_copy(update={"check_interval_seconds": 0.05})
-    service = create_service(settings)
+    service = SERVICE.build(settings)
     service.health.started = True
     management = httpx.AsyncClient(transport=httpx.ASGITransport(service.management), base_url="http://management")
 
@@ -63,7 +62,7 @@ async def test_a_pod_is_ready_once_the_schema_is_there(kind: str, request: pytes
         await says(503, "it has no schema, and this version needs revision")
         await migrate.migrate(settings)
         await says(200, "ok")
-        head = schema.known_revisions()[-1]
+        head = schema.known_revisions(MIGRATIONS)[-1]
         assert f'\nschema_revision{{revision="{head}"}} 1.0' in (await management.get("/metrics")).text
         engine = create_async_engine(settings.database)
         async with engine.begin() as connection:

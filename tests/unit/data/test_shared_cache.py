@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from app.data.shared_cache import FILL_SECONDS, MARK_SECONDS, Found, SharedCache
-from app.data.valkey import Valkey
+from keel.data.shared_cache import FILL_SECONDS, MARK_SECONDS, Found, SharedCache
+from keel.data.valkey import Valkey
 from tests.unit.clock import Clock
 from tests.unit.servers import Valkey as Server
 

@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CollectorRegistry
 
-from app.data import valkey as valkey_module
-from app.data.valkey import Valkey, ValkeyUnavailableError, from_settings
-from app.settings import Settings
 from k8s import certificates
+from keel.data import valkey as valkey_module
+from keel.data.valkey import Valkey, ValkeyUnavailableError, from_settings
+from tests.unit.product import Settings
 from tests.unit.proxy import proxy
 from tests.unit.servers import SLOTS, ValkeyNode, free_port
 from tests.unit.servers import Valkey as Server

@@ -10,8 +10,8 @@ from fastapi import HTTPException, Query
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 
-from app.errors.problems import Problem
-from app.main import Service
+from keel.errors.problems import Problem
+from keel.service import Apps
 from tests.unit.answers import check_problem
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +57,7 @@ async def test_no_body_at_all(writer: httpx.AsyncClient) -> None:
     ]
 
 
-async def test_parameters_are_named(service: Service, client: httpx.AsyncClient) -> None:
+async def test_parameters_are_named(service: Apps, client: httpx.AsyncClient) -> None:
     async def read(item: int, page: int = Query()) -> int:
         return item + page
 
@@ -68,7 +68,7 @@ async def test_parameters_are_named(service: Service, client: httpx.AsyncClient)
     assert "pointer" not in errors[0]
 
 
-async def test_pointers_are_escaped(service: Service, client: httpx.AsyncClient) -> None:
+async def test_pointers_are_escaped(service: Apps, client: httpx.AsyncClient) -> None:
     async def write(body: dict[str, dict[str, int]]) -> None:
         del body
 
@@ -78,7 +78,7 @@ async def test_pointers_are_escaped(service: Service, client: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize("status", [410, 418])
-async def test_exceptions_of_the_framework(service: Service, client: httpx.AsyncClient, status: int) -> None:
+async def test_exceptions_of_the_framework(service: Apps, client: httpx.AsyncClient, status: int) -> None:
     async def fail() -> None:
         raise HTTPException(status, "Gone for good.", {"X-Reason": "because"})
 
@@ -93,7 +93,7 @@ async def test_a_body_is_asked_for(writer: httpx.AsyncClient) -> None:
     assert check_problem(answer, 422, "Unprocessable Content")["detail"] == "The request needs a body, in JSON."
 
 
-async def test_allow_names_every_method_of_a_path(service: Service, client: httpx.AsyncClient) -> None:
+async def test_allow_names_every_method_of_a_path(service: Apps, client: httpx.AsyncClient) -> None:
     async def nothing() -> None: ...
 
     for method in ("PUT", "DELETE"):
@@ -147,7 +147,7 @@ SQL = IntegrityError("INSERT INTO links VALUES ($1)", {"url": "hunter2"}, Runtim
     ],
 )
 async def test_nothing_of_ours_reaches_a_client(
-    service: Service, client: httpx.AsyncClient, log_lines: Logs, fail: Callable[[], object]
+    service: Apps, client: httpx.AsyncClient, log_lines: Logs, fail: Callable[[], object]
 ) -> None:
     async def route() -> None:
         fail()
@@ -164,7 +164,7 @@ async def test_nothing_of_ours_reaches_a_client(
     assert line["error.stack_trace"]
 
 
-async def test_an_answer_that_does_not_fit_its_model(service: Service, client: httpx.AsyncClient) -> None:
+async def test_an_answer_that_does_not_fit_its_model(service: Apps, client: httpx.AsyncClient) -> None:
     async def route() -> Any:
         return {"number": "hunter2"}
 
@@ -176,7 +176,7 @@ async def test_an_answer_that_does_not_fit_its_model(service: Service, client: h
 
 
 async def test_faults_of_ours_are_logged_with_their_cause(
-    service: Service, client: httpx.AsyncClient, log_lines: Logs
+    service: Apps, client: httpx.AsyncClient, log_lines: Logs
 ) -> None:
     async def ours() -> None:
         raise with_cause(503, LookupError("the cause"))
@@ -195,7 +195,7 @@ async def test_faults_of_ours_are_logged_with_their_cause(
 
 
 async def test_mistakes_of_clients_are_not_logged_as_ours(
-    service: Service, client: httpx.AsyncClient, log_lines: Logs
+    service: Apps, client: httpx.AsyncClient, log_lines: Logs
 ) -> None:
     async def theirs() -> None:
         raise with_cause(409, LookupError("the cause"))
@@ -206,7 +206,7 @@ async def test_mistakes_of_clients_are_not_logged_as_ours(
 
 
 @pytest.mark.parametrize("detail", [{"a": 1}, None])
-async def test_details_that_are_no_sentence(service: Service, client: httpx.AsyncClient, detail: Any) -> None:
+async def test_details_that_are_no_sentence(service: Apps, client: httpx.AsyncClient, detail: Any) -> None:
     async def route() -> None:
         raise HTTPException(418, detail)
 
@@ -214,7 +214,7 @@ async def test_details_that_are_no_sentence(service: Service, client: httpx.Asyn
     assert isinstance((await client.get("/fail/now")).json()["detail"], str)
 
 
-async def test_a_status_nobody_knows(service: Service, client: httpx.AsyncClient) -> None:
+async def test_a_status_nobody_knows(service: Apps, client: httpx.AsyncClient) -> None:
     async def route() -> None:
         raise HTTPException(499, "Odd.")
 
@@ -222,7 +222,7 @@ async def test_a_status_nobody_knows(service: Service, client: httpx.AsyncClient
     check_problem(await client.get("/fail/now"), 499, "Error")
 
 
-async def test_head_gets_the_same_headers(service: Service, client: httpx.AsyncClient) -> None:
+async def test_head_gets_the_same_headers(service: Apps, client: httpx.AsyncClient) -> None:
     for path in ("/no/such/path", "/unknown", "/api/v1/links"):
         get, head = await client.get(path), await client.head(path)
         assert head.headers["content-type"] == get.headers["content-type"] == "application/problem+json"

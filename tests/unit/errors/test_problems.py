@@ -6,11 +6,11 @@ import pytest
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.data import migrate
-from app.errors.problems import ErrorMiddleware, Problem
-from app.main import Service, create_service
-from app.settings import Settings
+from keel.data import migrate
+from keel.errors.problems import ErrorMiddleware, Problem
+from keel.service import Apps
 from tests.unit.answers import check_problem
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +18,7 @@ Logs = Callable[[], list[dict[str, Any]]]
 
 
 async def test_an_error_of_ours_tells_nothing_and_is_logged(
-    service: Service, client: httpx.AsyncClient, log_lines: Logs
+    service: Apps, client: httpx.AsyncClient, log_lines: Logs
 ) -> None:
     async def fail() -> None:
         raise RuntimeError("password=hunter2")
@@ -45,7 +45,7 @@ class Broken:
 
 async def broken_at(place: int, settings: Settings) -> httpx.Response:
     await migrate.migrate(settings)
-    app = create_service(settings).public
+    app = SERVICE.build(settings).public
     app.user_middleware.insert(place, Middleware(Broken))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -55,7 +55,7 @@ async def broken_at(place: int, settings: Settings) -> httpx.Response:
 async def test_errors_in_inner_middleware(settings: Settings, log_lines: Logs) -> None:
     del log_lines
     check_problem(
-        await broken_at(len(create_service(settings).public.user_middleware), settings),
+        await broken_at(len(SERVICE.build(settings).public.user_middleware), settings),
         500,
         "Internal Server Error",
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from app.http.acceptor import Acceptor
+from keel.http.acceptor import Acceptor
 
 Logs = Callable[[], list[dict[str, Any]]]
 WAITING = 100

@@ -3,8 +3,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from app.main import create_service
-from app.settings import Settings
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +15,7 @@ PREFLIGHT = ORIGIN | {"Access-Control-Request-Method": "POST"}
 async def page(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a service that lets https://app.example.com in."""
     chosen = settings.model_copy(update={"cors_origins": "https://app.example.com"})
-    transport = httpx.ASGITransport(create_service(chosen).public)
+    transport = httpx.ASGITransport(SERVICE.build(chosen).public)
     async with httpx.AsyncClient(transport=transport, base_url="https://links.example.com") as client:
         yield client
 
@@ -56,7 +55,7 @@ async def test_headers_of_libraries_are_let_in_by_name(settings: Settings) -> No
     """As Sentry's SDK and jQuery send them."""
     wish = PREFLIGHT | {"Access-Control-Request-Headers": "sentry-trace, x-requested-with"}
     headers = {"cors_origins": "https://app.example.com", "cors_headers": "sentry-trace, X-Requested-With"}
-    transport = httpx.ASGITransport(create_service(settings.model_copy(update=headers)).public)
+    transport = httpx.ASGITransport(SERVICE.build(settings.model_copy(update=headers)).public)
     async with httpx.AsyncClient(transport=transport, base_url="https://links.example.com") as client:
         assert (await client.options("/api/v1/links", headers=wish)).status_code == 200
 
@@ -86,7 +85,7 @@ async def test_another_origin_gets_no_leave(page: httpx.AsyncClient) -> None:
 async def test_preflights_and_foreign_hosts_count_too(settings: Settings) -> None:
     """Nothing is exempt from the limit of an address (docs/decisions/0005-rate-limits.md)."""
     chosen = settings.model_copy(update={"cors_origins": ORIGIN["Origin"], "rate_limit_address_per_minute": 4})
-    transport = httpx.ASGITransport(create_service(chosen).public)
+    transport = httpx.ASGITransport(SERVICE.build(chosen).public)
     async with httpx.AsyncClient(transport=transport, base_url="https://links.example.com") as client:
         answers = [await client.options("/api/v1/links", headers=PREFLIGHT) for _ in range(2)]
         answers += [await client.get("/", headers={"Host": "evil.example"}) for _ in range(3)]

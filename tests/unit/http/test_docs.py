@@ -9,11 +9,10 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from app.http import docs
-from app.http.docs import MEDIA_TYPES
-from app.main import create_service
-from app.settings import Settings
 from grafana.draw import browser as system
+from keel.http import docs
+from keel.http.docs import MEDIA_TYPES
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +28,7 @@ SCREENSHOT = Path(docs.__file__).parent.parent.parent / "build" / "report" / "do
 )
 async def test_where_it_is(settings: Settings, environment: str, chosen: str, there: bool) -> None:
     changes = {"environment": environment, "docs": chosen, "database_url": settings.database_url}
-    transport = httpx.ASGITransport(create_service(settings.model_copy(update=changes)).public)
+    transport = httpx.ASGITransport(SERVICE.build(settings.model_copy(update=changes)).public)
     async with httpx.AsyncClient(transport=transport, base_url="https://links.example.com") as client:
         for path in ("/docs", "/docs/start.js", "/api/openapi.json"):
             if path == "/docs" and not there:  # else it is a slug like others, which takes a database

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from app.http import etags
+from keel.http import etags
 
 NOW = etags.strong("5-1")
 

@@ -8,12 +8,12 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from app.http import faults
-from app.http.faults import InjectedError
-from app.main import Service, create_service
-from app.settings import Settings
+from keel.http import faults
+from keel.http.faults import InjectedError
+from keel.service import Apps
 from tests.unit.answers import check_problem
 from tests.unit.observability.test_metrics import COUNT, series
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -213,23 +213,21 @@ class TestOn:
         allowed = (await management.post("/faults")).headers["allow"]
         assert set(allowed.split(", ")) == {"GET", "HEAD", "PUT", "DELETE"}
 
-    async def test_nothing_of_it_is_public(
-        self, client: httpx.AsyncClient, settings: Settings, service: Service
-    ) -> None:
+    async def test_nothing_of_it_is_public(self, client: httpx.AsyncClient, settings: Settings, service: Apps) -> None:
         assert (await client.put("/faults", json={"error_ratio": 1})).status_code == 405  # as a slug
-        without = create_service(settings.model_copy(update={"faults_enabled": False}))
+        without = SERVICE.build(settings.model_copy(update={"faults_enabled": False}))
         assert service.public.openapi() == without.public.openapi()
 
 
 class TestOff:
-    async def test_nothing_is_in_the_path_of_a_request(self, service: Service, settings: Settings) -> None:
+    async def test_nothing_is_in_the_path_of_a_request(self, service: Apps, settings: Settings) -> None:
         """Nor is there with it on, but within the routes: the middleware is the same."""
         public = service.public
         assert public.router.dependencies == []
         plain = [route for route in public.router.routes if type(route).__name__ == "RedirectRoute"]
         assert len(plain) == 2
         assert all(isinstance(route, Route) and route.app is route.endpoint for route in plain)
-        enabled = create_service(settings.model_copy(update={"faults_enabled": True})).public
+        enabled = SERVICE.build(settings.model_copy(update={"faults_enabled": True})).public
         assert [each.cls for each in public.user_middleware] == [each.cls for each in enabled.user_middleware]
         assert len(enabled.router.dependencies) == 1
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http.json_body import JsonBodyMiddleware, is_json
+from keel.http.json_body import JsonBodyMiddleware, is_json
 
 pytestmark = pytest.mark.anyio
 

@@ -2,16 +2,15 @@ from typing import Any
 
 import pytest
 
-from app.http.openapi import complete
-from app.main import create_service
-from app.settings import Settings
+from keel.http.openapi import complete
+from tests.unit.product import SERVICE, Settings
 
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
 
 
 @pytest.fixture
 def document(settings: Settings) -> dict[str, Any]:
-    return create_service(settings).public.openapi()
+    return SERVICE.build(settings).public.openapi()
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -87,11 +86,11 @@ def test_where_it_is_served(document: dict[str, Any]) -> None:
 
 
 def test_it_is_made_once(settings: Settings) -> None:
-    app = create_service(settings).public
+    app = SERVICE.build(settings).public
     assert app.openapi() is app.openapi()
 
 
 def test_a_service_without_problems_of_its_own() -> None:
     document: dict[str, Any] = {"paths": {"/": {"get": {"responses": {"200": {}}}}}}
-    complete(document)
+    complete(document, {})
     assert {"ProblemDetails", "FieldError"} <= set(document["components"]["schemas"])

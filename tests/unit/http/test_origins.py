@@ -1,7 +1,8 @@
 import pytest
 
-from app.http.origins import parse_hosts, parse_origins
-from app.settings import ConfigurationError, Settings
+from keel.settings import ConfigurationError
+from keel.settings.origins import parse_hosts, parse_origins
+from tests.unit.product import Settings
 
 
 def test_hosts() -> None:

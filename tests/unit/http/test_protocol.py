@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.lifespan.off import LifespanOff
 from uvicorn.protocols.utils import get_remote_addr
 
-from app.http import protocol as http_protocol
-from app.http.protocol import MAX_TARGET_BYTES, ConnectionLimits, check_times
-from app.server import Server, listen
-from app.settings import Settings
+from keel.http import protocol as http_protocol
+from keel.http.protocol import MAX_TARGET_BYTES, ConnectionLimits, check_times
+from keel.server import Server, listen
+from tests.unit.product import Settings
 
 pytestmark = pytest.mark.anyio
 

@@ -4,9 +4,8 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from app.http import request_id
-from app.http.request_id import RequestIdMiddleware
-from app.observability import tracing
+from keel.observability import request_id, tracing
+from keel.observability.request_id import RequestIdMiddleware
 
 pytestmark = pytest.mark.anyio
 

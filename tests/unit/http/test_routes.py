@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import Message, Scope
 
-from app.http import routes
+from keel.observability import route_template
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ class Noting:
             pass
 
         await self.app(scope, receive, send)
-        return routes.template(scope)
+        return route_template.template(scope)
 
 
 async def ok(_request: Request) -> Response:
@@ -57,7 +57,7 @@ def app() -> Noting:
         # FastAPI includes routers lazily, and its scope["route"] then lacks their prefixes.
         *(("/api/v1/inner/7", "/api/v1/inner/{item}"), ("/api/v1/inner/twice/7", "/api/v1/inner/twice/{item}")),
         *(("/again/inner/7", "/again/inner/{item}"), ("/plain", "/plain")),
-        *(("/nowhere/at/all", routes.UNMATCHED), ("/openapi.json", "/openapi.json")),
+        *(("/nowhere/at/all", route_template.UNMATCHED), ("/openapi.json", "/openapi.json")),
     ],
 )
 async def test_the_whole_template_however_routers_are_nested(app: Noting, path: str, template: str) -> None:
@@ -73,5 +73,5 @@ async def test_in_a_mounted_application_it_is_the_template_there(app: Noting) ->
 
 
 def test_of_something_that_has_no_path() -> None:
-    assert routes.template({"type": "http", "route": object()}) == routes.UNMATCHED
-    assert routes.template({"type": "http"}) == routes.UNMATCHED
+    assert route_template.template({"type": "http", "route": object()}) == route_template.UNMATCHED
+    assert route_template.template({"type": "http"}) == route_template.UNMATCHED

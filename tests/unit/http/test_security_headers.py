@@ -5,14 +5,13 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.http.security_headers import SecurityHeadersMiddleware
-from app.main import create_service
-from app.settings import Settings
+from keel.http.security_headers import SecurityHeadersMiddleware
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
 # https://owasp.org/www-project-secure-headers/ (its headers_add.json of 2024), but for the headers
-# that app/http/security_headers.py gives reasons to leave out; a tuple names what must be in the value.
+# that kit/keel/http/security_headers.py gives reasons to leave out; a tuple names what must be in the value.
 OWASP: dict[str, tuple[str, ...]] = {
     "cache-control": ("no-store",),
     "content-security-policy": ("default-src 'none'", "form-action 'none'", "frame-ancestors 'none'"),
@@ -39,7 +38,7 @@ async def test_every_answer_has_them(client: httpx.AsyncClient, path: str) -> No
 
 async def test_no_hsts_over_http(settings: Settings) -> None:
     plain = settings.model_copy(update={"public_url": "http://links.example.com"})
-    transport = httpx.ASGITransport(create_service(plain).public)
+    transport = httpx.ASGITransport(SERVICE.build(plain).public)
     async with httpx.AsyncClient(transport=transport, base_url="http://links.example.com") as client:
         assert "strict-transport-security" not in (await client.get("/")).headers
 

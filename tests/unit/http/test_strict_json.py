@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from app.http import strict_json
+from keel import strict_json
 
 
 @pytest.mark.parametrize("text", [b'{"a": [1, 2.5, null, {"a": "\xc3\xa9"}], "b": true}', b"[]", b'"x"', b" 1 "])

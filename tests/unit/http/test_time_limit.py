@@ -7,10 +7,9 @@ import pytest
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors.problems import ErrorMiddleware, Problem
-from app.http.time_limit import AwaitedBodies, TimeLimitMiddleware
-from app.main import create_service
-from app.settings import Settings
+from keel.errors.problems import ErrorMiddleware, Problem
+from keel.http.time_limit import AwaitedBodies, TimeLimitMiddleware
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -301,7 +300,7 @@ async def test_an_answer_that_has_begun_is_broken_off() -> None:
 
 
 async def test_as_part_of_the_service(settings: Settings) -> None:
-    app = create_service(settings.model_copy(update={"request_timeout_seconds": 0.02})).public
+    app = SERVICE.build(settings.model_copy(update={"request_timeout_seconds": 0.02})).public
 
     async def slow() -> None:
         await asyncio.Event().wait()

@@ -5,9 +5,9 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.http.trusted_hosts import MAX_KNOWN, TrustedHostMiddleware
-from app.main import Service
-from app.settings import Settings
+from keel.http.trusted_hosts import MAX_KNOWN, TrustedHostMiddleware
+from keel.service import Apps
+from tests.unit.product import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -94,7 +94,7 @@ async def test_what_is_remembered_is_bounded(settings: Settings) -> None:
     assert len(app._known) == MAX_KNOWN
 
 
-async def test_other_scopes_pass(service: Service, client: httpx.AsyncClient) -> None:
+async def test_other_scopes_pass(service: Apps, client: httpx.AsyncClient) -> None:
     """As the lifespan, without which there would be no service."""
     assert service.health.started
     answer = await client.get("/", headers={"Host": "evil.example"})

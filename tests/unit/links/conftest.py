@@ -8,14 +8,14 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.data import migrate
-from app.data.database import Database
-from app.data.local_cache import LocalCache
 from app.links.deleted_slugs import DeletedSlugs
 from app.links.store import LinkStore
 from app.links.targets import Target
-from app.main import Service, create_service
-from app.settings import Settings
+from keel.data import migrate
+from keel.data.database import Database
+from keel.data.local_cache import LocalCache
+from keel.service import Apps
+from tests.unit.product import SERVICE, Settings
 
 Client = Callable[..., httpx.AsyncClient]
 
@@ -85,19 +85,19 @@ def cached(database: Database, deleted: DeletedSlugs) -> LinkStore:
 @pytest.fixture
 async def service(
     request: pytest.FixtureRequest, settings: Settings, log_lines: Any, migrated: list[bytes]
-) -> AsyncIterator[Service]:
+) -> AsyncIterator[Apps]:
     """The application, migrated and started: on SQLite, or on what a test of both databases is at."""
     del log_lines
     chosen: Settings = request.getfixturevalue("either") if "either" in request.fixturenames else settings
     await prepare(chosen, migrated)
-    service = create_service(chosen)
+    service = SERVICE.build(chosen)
     async with service.public.router.lifespan_context(service.public):
         service.health.started = True
         yield service
 
 
 @pytest.fixture
-async def as_user(service: Service, mint: Callable[..., str]) -> AsyncIterator[Client]:
+async def as_user(service: Apps, mint: Callable[..., str]) -> AsyncIterator[Client]:
     """Makes clients of the public port: by default alice's, who may read and write links."""
     clients = []
 

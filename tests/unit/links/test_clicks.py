@@ -9,11 +9,11 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import select, text
 from sqlalchemy.exc import ProgrammingError
 
-from app.data.database import Database, DatabaseUnavailableError
 from app.links import clicks as clicks_module
 from app.links.clicks import ClickCounter
 from app.links.models import CLICKS
 from app.links.store import LinkStore
+from keel.data.database import Database, DatabaseUnavailableError
 
 pytestmark = pytest.mark.anyio
 

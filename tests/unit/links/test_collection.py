@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.links import validation
-from app.main import Service
+from keel.service import Apps
 
 pytestmark = pytest.mark.anyio
 
@@ -234,7 +234,7 @@ class TestIdempotency:
         assert len((await alice.get(LINKS)).json()["items"]) == 1
 
     async def test_a_key_that_runs_out_at_this_moment(
-        self, service: Service, alice: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+        self, service: Apps, alice: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         headers = {"Idempotency-Key": "a"}
         await alice.post(LINKS, json={"url": URL}, headers=headers)

@@ -8,16 +8,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, event, func, select, update
 
-from app.data import migrate
-from app.data.database import Database
-from app.links import purge
 from app.links import store as store_module
 from app.links.deleted_slugs import DeletedSlugs
 from app.links.models import DELETED, LINKS
 from app.links.store import LinkStore, SlugTakenError
 from app.links.targets import Target
-from app.settings import Settings
+from keel.data import migrate, purge
+from keel.data.database import Database
 from tests.unit.links.test_domain import running
+from tests.unit.product import Settings
 
 pytestmark = pytest.mark.anyio
 

@@ -9,11 +9,11 @@ import httpx
 import pytest
 from sqlalchemy import delete, insert
 
-from app.data import migrate
 from app.links import models
 from app.links.models import Link
-from app.main import Service, create_service
-from app.settings import Settings
+from keel.data import migrate
+from keel.service import Apps
+from tests.unit.product import SERVICE, Settings
 from tests.unit.servers import Valkey
 
 pytestmark = pytest.mark.anyio
@@ -23,8 +23,8 @@ URL, OTHER = "https://example.com/page", "https://example.org/"
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, token: str) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
-    service = create_service(settings)
+async def running(settings: Settings, token: str) -> AsyncIterator[tuple[Apps, httpx.AsyncClient]]:
+    service = SERVICE.build(settings)
     transport = httpx.ASGITransport(service.public)
     headers = {"Authorization": f"Bearer {token}"}
     async with (

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from app.data.database import Database
-from app.links import purge
-from app.links.idempotency import AlreadyAnsweredError, IdempotencyKeys, KeyedRequest, KeyReusedError
-from app.links.models import KEYS, LINKS, Link
+from app.links.models import LINKS, Link
 from app.links.store import LinkStore, SlugTakenError
+from keel.data import purge
+from keel.data.database import Database
+from keel.idempotency import KEYS, AlreadyAnsweredError, IdempotencyKeys, KeyedRequest, KeyReusedError
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from app.links import item
-from app.main import Service
-from app.settings import Settings
+from keel.service import Apps
+from tests.unit.product import Settings
 from tests.unit.servers import PostgreSQL
 
 pytestmark = pytest.mark.anyio
@@ -132,9 +132,7 @@ class TestReading:
 
 
 class TestClicks:
-    async def test_are_apart_from_the_link(
-        self, alice: httpx.AsyncClient, page: httpx.Response, service: Service
-    ) -> None:
+    async def test_are_apart_from_the_link(self, alice: httpx.AsyncClient, page: httpx.Response, service: Apps) -> None:
         assert (await alice.get(f"{PAGE}/clicks")).json() == {"slug": "page", "clicks": 0}
         for _ in range(3):
             await alice.get("/page")
@@ -292,7 +290,7 @@ class TestAtOnce:
 
     @pytest.mark.usefixtures("page")
     async def test_a_change_that_others_are_always_faster_than(
-        self, service: Service, alice: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+        self, service: Apps, alice: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store = service.public.state.links.store
         real = store.update
@@ -305,7 +303,7 @@ class TestAtOnce:
         answer = await alice.patch(PAGE, json={"expires_at": None})
         assert (answer.status_code, answer.json()["detail"]) == (
             409,
-            "Others are changing this link at this moment. Try again.",
+            "The link is being changed concurrently. Retry.",
         )
 
 

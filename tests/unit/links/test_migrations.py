@@ -6,11 +6,11 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from app.data import migrate
-from app.data.database import Database
 from app.links.store import LinkStore
 from app.links.targets import Target
-from app.settings import Settings
+from keel.data import migrate
+from keel.data.database import Database
+from tests.unit.product import PRODUCT, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +45,7 @@ async def test_there_and_back_and_there_again_with_links_in_it(
 ) -> None:
     await store.create(URL, "alice", "new", datetime(2036, 1, 1, tzinfo=UTC))
     async with database.engine.connect() as connection:
-        await connection.run_sync(lambda sync: command.downgrade(migrate.alembic_config(sync), "0001"))
+        await connection.run_sync(lambda sync: command.downgrade(migrate.alembic_config(sync, PRODUCT), "0001"))
         await connection.commit()
     await database.engine.dispose()  # whose statements are prepared for the table as it was
     await old_insert(database, "old")
@@ -63,7 +63,7 @@ async def test_an_index_that_was_left_unfinished_is_built_anew(postgresql_settin
     index = "ix_links_owner_created_at_slug"
     valid = text(f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{index}'::regclass")  # noqa: S608
     async with database.engine.connect() as connection:
-        await connection.run_sync(lambda sync: command.downgrade(migrate.alembic_config(sync), "0001"))
+        await connection.run_sync(lambda sync: command.downgrade(migrate.alembic_config(sync, PRODUCT), "0001"))
         await connection.execute(text(f"CREATE INDEX {index} ON links (owner)"))
         await connection.execute(
             text(f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{index}'::regclass")  # noqa: S608

@@ -5,8 +5,7 @@ import pytest
 from app.links.schemas import LinkPatch, NewLink
 from app.links.urls import UrlPolicy
 from app.links.validation import accept
-from app.main import create_service
-from app.settings import Settings
+from tests.unit.product import SERVICE, Settings
 
 ANYWHERE = {"400", "408", "413", "414", "421", "429", "431", "500", "501", "503", "505"}
 BODY = {"415", "422"}
@@ -14,7 +13,7 @@ BODY = {"415", "422"}
 
 @pytest.fixture
 def document(settings: Settings) -> dict[str, Any]:
-    return create_service(settings).public.openapi()
+    return SERVICE.build(settings).public.openapi()
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.data.database import DatabaseUnavailableError
-from app.links.periodic import every
+from keel.data.database import DatabaseUnavailableError
+from keel.data.periodic import every
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ from sqlalchemy import insert
 from app.links import models, redirects, slugs
 from app.links.models import Link
 from app.links.store import LinkStore
-from app.main import Service, create_service
-from app.settings import Settings
+from keel.service import Apps
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -80,7 +80,7 @@ async def test_an_expired_link_is_gone_even_if_cached(
 
 @pytest.mark.usefixtures("page")
 async def test_links_are_counted(
-    service: Service, alice: httpx.AsyncClient, management: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    service: Apps, alice: httpx.AsyncClient, management: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expires_at = datetime.now(UTC) + timedelta(hours=1)
     await alice.post(LINKS, json={"url": URL, "slug": "soon", "expires_at": expires_at.isoformat()})
@@ -103,7 +103,7 @@ async def test_is_measured_by_its_template(visitor: httpx.AsyncClient, managemen
     assert 'method="GET",route="/{slug}",status="307"' in (await management.get("/metrics")).text
 
 
-async def test_an_answer_from_memory_waits_for_nothing(service: Service, page: None) -> None:
+async def test_an_answer_from_memory_waits_for_nothing(service: Apps, page: None) -> None:
     """It never gives the loop away, so however many wait, nothing else delays it."""
     del page
     links = service.public.state.links
@@ -123,13 +123,11 @@ async def test_an_answer_from_memory_waits_for_nothing(service: Service, page: N
     assert [message.get("status") for message in sent] == [307, None, 307, None]
 
 
-async def test_not_one_click_is_lost_when_it_stops(
-    either: Settings, service: Service, alice: httpx.AsyncClient
-) -> None:
+async def test_not_one_click_is_lost_when_it_stops(either: Settings, service: Apps, alice: httpx.AsyncClient) -> None:
     del service
     for slug in ("page-a", "page-b", "page-c"):
         await alice.post(LINKS, json={"url": URL, "slug": slug})
-    busy = create_service(either.model_copy(update={"click_flush_seconds": 0.01}))
+    busy = SERVICE.build(either.model_copy(update={"click_flush_seconds": 0.01}))
     followed: Counter[str] = Counter()
     async with busy.public.router.lifespan_context(busy.public):
         transport = httpx.ASGITransport(busy.public)
@@ -147,7 +145,7 @@ async def test_not_one_click_is_lost_when_it_stops(
         assert (await alice.get(f"{LINKS}/{slug}/clicks")).json()["clicks"] == clicks
 
 
-async def test_a_link_of_a_slug_reserved_since_still_works(service: Service, visitor: httpx.AsyncClient) -> None:
+async def test_a_link_of_a_slug_reserved_since_still_works(service: Apps, visitor: httpx.AsyncClient) -> None:
     store: LinkStore = service.public.state.links.store
     async with store.database.transaction() as connection:
         await connection.execute(insert(models.LINKS), asdict(Link("dashboard", URL, "alice", datetime.now(UTC))))
@@ -157,7 +155,7 @@ async def test_a_link_of_a_slug_reserved_since_still_works(service: Service, vis
 
 async def test_pages_come_before_links(settings: Settings) -> None:
     """A page whose name could be a slug must be reserved, or a redirect would answer in its place."""
-    app = create_service(settings).public
+    app = SERVICE.build(settings).public
     paths = {str(context.path) for context in iter_route_contexts(app.routes)}
     pages = {path for path in paths if path.count("/") == 1 and slugs.is_valid(path[1:])}
     assert "/docs" in pages

@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import Executable, delete, event, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from app.data.async_engine import AsyncConnection
-from app.data.database import Database, Values
 from app.links import store as store_module
-from app.links.cursors import Position
 from app.links.models import LINKS, Link
 from app.links.store import LinkStore, SlugTakenError
 from app.links.targets import Target
+from keel.data.async_engine import AsyncConnection
+from keel.data.database import Database, Values
+from keel.http.cursors import Position
 
 pytestmark = pytest.mark.anyio
 

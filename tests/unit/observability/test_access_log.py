@@ -12,10 +12,10 @@ import pytest
 import structlog
 from fastapi import Request
 
-from app.main import Service, create_service
-from app.observability import access_log, logs
-from app.server import Server, address, listen
-from app.settings import Settings
+from keel.observability import access_log, logs
+from keel.server import Server, address, listen
+from keel.service import Apps
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -96,9 +96,7 @@ async def test_what_was_sent_is_counted(writer: httpx.AsyncClient, requests: Log
     assert requests()[0]["http.request.body.bytes"] == len(body)
 
 
-async def test_who_asked_is_told_if_a_token_said_so(
-    service: Service, client: httpx.AsyncClient, requests: Logs
-) -> None:
+async def test_who_asked_is_told_if_a_token_said_so(service: Apps, client: httpx.AsyncClient, requests: Logs) -> None:
     class Principal:
         subject = "alice"
 
@@ -119,7 +117,7 @@ async def test_who_was_refused_is_told(client: httpx.AsyncClient, mint: Callable
     assert told == [(403, "alice", "127.0.0.1"), (401, None, "127.0.0.1"), (401, None, "127.0.0.1")]
 
 
-async def test_errors_of_ours_are_errors(service: Service, client: httpx.AsyncClient, requests: Logs) -> None:
+async def test_errors_of_ours_are_errors(service: Apps, client: httpx.AsyncClient, requests: Logs) -> None:
     async def fail() -> None:
         raise RuntimeError
 
@@ -130,7 +128,7 @@ async def test_errors_of_ours_are_errors(service: Service, client: httpx.AsyncCl
     assert told == [("error", "failure", 500), ("info", "success", 404)]
 
 
-async def test_a_higher_level_leaves_errors_only(service: Service, client: httpx.AsyncClient, requests: Logs) -> None:
+async def test_a_higher_level_leaves_errors_only(service: Apps, client: httpx.AsyncClient, requests: Logs) -> None:
     async def fail() -> None:
         raise RuntimeError
 
@@ -175,7 +173,7 @@ async def test_probes_are_quiet(management: httpx.AsyncClient, requests: Logs) -
 
 
 async def test_a_line_comes_after_the_lines_of_its_request(
-    service: Service, client: httpx.AsyncClient, log_lines: Logs, requests: Logs
+    service: Apps, client: httpx.AsyncClient, log_lines: Logs, requests: Logs
 ) -> None:
     async def tell() -> None:
         structlog.get_logger("app.x").info("inside")
@@ -213,7 +211,7 @@ async def test_unconfigured_logs_are_no_obstacle(client: httpx.AsyncClient, monk
 @asynccontextmanager
 async def listening(settings: Settings) -> AsyncIterator[str]:
     """A real server, as it stands behind a proxy."""
-    service = create_service(settings)
+    service = SERVICE.build(settings)
     server = Server(service.public, settings, service.limits)
     with listen("127.0.0.1", 0, "APP") as listener:
         task = asyncio.create_task(server.run_on(listener))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.observability import ecs
+from keel.observability import ecs
 
 encoder = ecs.EcsEncoder({"service.name": "links"})
 NOW = datetime(2026, 2, 3, 4, 5, 6, 789012, UTC)

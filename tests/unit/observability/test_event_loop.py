@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.observability.event_loop import EventLoopLag
+from keel.observability.event_loop import EventLoopLag
 
 pytestmark = pytest.mark.anyio
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from app.observability import log_fields
-from app.observability.redact import REDACTED
+from keel.observability import log_fields
+from keel.observability.redact import REDACTED
 
 
 class Unspeakable:

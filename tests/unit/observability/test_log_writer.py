@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from app.observability.log_writer import LogWriter
+from keel.observability.log_writer import LogWriter
 
 
 class Stream(io.StringIO):
@@ -133,8 +133,8 @@ def test_a_closed_stream_is_no_one_s_trouble() -> None:
 
 CRASH = """
 import asyncio, sys
-from app.observability import logs
-from app.settings import Settings
+from keel.observability import logs
+from tests.unit.product import Settings
 
 logs.configure(Settings(log_format="json"))
 

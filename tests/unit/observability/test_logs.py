@@ -11,9 +11,8 @@ import pytest
 import structlog
 
 from app import __version__
-from app.http import request_id
-from app.observability import ecs, log_fields, logs, tracing
-from app.settings import Settings
+from keel.observability import ecs, log_fields, logs, request_id, tracing
+from tests.unit.product import Settings
 
 
 class Terminal(io.StringIO):

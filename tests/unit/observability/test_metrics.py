@@ -8,10 +8,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from starlette.types import Message, Receive, Scope, Send
 
 from app import __version__
-from app.http.exchange import ExchangeMiddleware
-from app.main import Service
-from app.observability.metrics import METHODS, SECONDS, RequestMetrics
-from app.observability.tracing import TraceIds
+from keel.http.request_recording import RequestRecordMiddleware
+from keel.observability.metrics import METHODS, SECONDS, RequestMetrics
+from keel.observability.tracing import TraceIds
+from keel.service import Apps
 
 pytestmark = pytest.mark.anyio
 
@@ -64,7 +64,7 @@ async def test_each_error_of_a_route_is_there_before_it_has_been(management: htt
     assert text.count(f"{COUNT}{{") == 2 * sum(len(methods.split()) for methods in routes.values())
 
 
-async def test_no_client_can_make_series_without_end(service: Service, management: httpx.AsyncClient) -> None:
+async def test_no_client_can_make_series_without_end(service: Apps, management: httpx.AsyncClient) -> None:
     """10,000 requests, each with a method, a path, a host and headers that no one sent before."""
     before = len((await management.get("/metrics")).text.splitlines())
 
@@ -102,7 +102,7 @@ async def test_no_client_can_make_series_without_end(service: Service, managemen
     assert after - before < 40 * (len(SECONDS) + 3) + 40
 
 
-async def test_requests_in_flight(service: Service, client: httpx.AsyncClient, management: httpx.AsyncClient) -> None:
+async def test_requests_in_flight(service: Apps, client: httpx.AsyncClient, management: httpx.AsyncClient) -> None:
     seen = []
 
     async def observe() -> None:
@@ -115,7 +115,7 @@ async def test_requests_in_flight(service: Service, client: httpx.AsyncClient, m
 
 
 async def test_a_failure_is_counted_as_500(
-    service: Service, client: httpx.AsyncClient, management: httpx.AsyncClient
+    service: Apps, client: httpx.AsyncClient, management: httpx.AsyncClient
 ) -> None:
     async def fail() -> None:
         raise RuntimeError
@@ -155,7 +155,7 @@ async def test_an_exemplar_leads_to_a_trace_that_was_recorded(trace: TraceIds | 
         pass
 
     scope: Scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": None}
-    await ExchangeMiddleware(app, RequestMetrics(registry))(scope, receive, send)
+    await RequestRecordMiddleware(app, RequestMetrics(registry))(scope, receive, send)
     text = openmetrics(registry).decode()  # type: ignore[no-untyped-call]
     found = re.findall(r'_bucket\{.*\} 1\.0 # \{trace_id="(.*?)"\} \S+ \S+', text)
     assert found == (["4bf92f3577b34da6a3ce929d0e0e4736"] if exemplar else [])

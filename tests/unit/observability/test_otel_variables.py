@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.observability import otel_variables
+from keel.observability import otel_variables
 from tests.unit.processes import App
 
 

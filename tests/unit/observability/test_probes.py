@@ -6,8 +6,8 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.management import create_management
-from app.observability.probes import OK, Health
+from keel.management import create_management
+from keel.observability.probes import OK, Health
 
 pytestmark = pytest.mark.anyio
 

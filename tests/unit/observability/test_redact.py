@@ -2,8 +2,8 @@ import time
 
 import pytest
 
-from app.observability import redact
-from app.observability.redact import REDACTED
+from keel.observability import redact
+from keel.observability.redact import REDACTED
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
 

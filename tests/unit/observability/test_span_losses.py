@@ -11,9 +11,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from prometheus_client import CollectorRegistry
 
-from app.observability import tracing
-from app.settings import Settings
+from keel.observability import tracing
 from tests.unit.collector import Collector
+from tests.unit.product import Settings
 
 Logs = Callable[[], list[dict[str, Any]]]
 Send = Callable[[int], None]

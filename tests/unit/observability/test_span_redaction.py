@@ -7,8 +7,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, Tracer
 
-from app.observability.redact import REDACTED
-from app.observability.span_redaction import RedactingExporter
+from keel.observability.redact import REDACTED
+from keel.observability.span_redaction import RedactingExporter
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
 

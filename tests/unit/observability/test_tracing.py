@@ -22,11 +22,11 @@ from opentelemetry.util._once import Once
 from prometheus_client import CollectorRegistry
 
 from app import __version__
-from app.data import migrate
-from app.main import Service, create_service
-from app.observability import tracing
-from app.settings import Settings
+from keel.data import migrate
+from keel.observability import tracing
+from keel.service import Apps
 from tests.unit.collector import Collector, attributes
+from tests.unit.product import SERVICE, Settings
 
 Logs = Callable[[], list[dict[str, Any]]]
 
@@ -49,8 +49,8 @@ def own_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
-    service = create_service(settings)
+async def running(settings: Settings) -> AsyncIterator[tuple[Apps, httpx.AsyncClient]]:
+    service = SERVICE.build(settings)
     transport = httpx.ASGITransport(service.public, raise_app_exceptions=False)
     async with (
         service.public.router.lifespan_context(service.public),
@@ -333,7 +333,7 @@ async def test_a_collector_that_hangs_holds_up_the_exit_but_for_a_time(
         with provider.get_tracer("test").start_as_current_span("span"):
             pass
         await tracing.shut_down(provider)
-        (line,) = (line for line in log_lines() if line["log.logger"] == "app.observability.tracing")
+        (line,) = (line for line in log_lines() if line["log.logger"] == "keel.observability.tracing")
         assert line["log.level"] == "warning"
     for thread in threading.enumerate():
         if thread.name == "tracing-shutdown":

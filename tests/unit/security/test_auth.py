@@ -14,10 +14,10 @@ from joserfc.jwk import ECKey, KeySet
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
-from app.errors import handlers as error_handlers
-from app.security.auth import OUTCOMES, AuthenticationMiddleware, Authenticator, authenticate
-from app.security.keys import KeyFile, KeySource, KeysUnavailableError, parse_jwks
-from app.security.tokens import Principal, TokenVerifier
+from keel.http import handlers as error_handlers
+from keel.security.auth import OUTCOMES, AuthenticationMiddleware, Authenticator, authenticate
+from keel.security.keys import KeyFile, KeySource, KeysUnavailableError, parse_jwks
+from keel.security.tokens import Principal, TokenVerifier
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,9 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def authenticator(jwks_file: Path, registry: CollectorRegistry) -> Authenticator:
-    return Authenticator(TokenVerifier(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=30), registry)
+    return Authenticator(
+        TokenVerifier(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=30), registry, "shipshape"
+    )
 
 
 @pytest.fixture

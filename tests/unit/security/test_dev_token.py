@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import ECKey
 
-from app.security import dev_token
-from app.security.keys import KeyFile, KeyFileError, parse_jwks
-from app.security.tokens import TokenVerifier
+from keel.security import dev_token
+from keel.security.keys import KeyFile, KeyFileError, parse_jwks
+from keel.security.tokens import TokenVerifier
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 from joserfc.jwk import ECKey
 from prometheus_client import CollectorRegistry
 
-from app.security.issuer_urls import metadata_urls
-from app.security.jwks import MAX_BYTES, DiscoveredKeys
-from app.security.keys import KeysUnavailableError
+from keel.security.jwks import MAX_BYTES, DiscoveredKeys
+from keel.security.keys import KeysUnavailableError
+from keel.settings.issuer_urls import metadata_urls
 from tests.unit.clock import Clock
 from tests.unit.issuer import Issuer
 

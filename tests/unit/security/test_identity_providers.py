@@ -23,12 +23,11 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from app.data import migrate
-from app.main import create_service
-from app.security.auth import Authenticator
-from app.security.keys import KeysUnavailableError
-from app.settings import Settings
+from keel.data import migrate
+from keel.security.auth import Authenticator
+from keel.security.keys import KeysUnavailableError
 from tests.unit.issuer import Issuer
+from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -316,7 +315,7 @@ async def running(
         monkeypatch.setenv(variable, value)
     settings = Settings.load()
     await migrate.migrate(settings)
-    service = create_service(settings)
+    service = SERVICE.build(settings)
     transport = httpx.ASGITransport(service.public)
     async with (
         service.public.router.lifespan_context(service.public),

@@ -18,10 +18,10 @@ from joserfc.jwk import ECKey, KeySet, OctKey
 from opentelemetry import context, trace
 from prometheus_client import CollectorRegistry
 
-from app.security.auth import Authenticator
-from app.security.jwks import MAX_BYTES, OUTCOMES, KeyUrl
-from app.security.keys import KeysUnavailableError
-from app.security.tokens import Principal, TokenVerifier, UnknownKeyError
+from keel.security.auth import Authenticator
+from keel.security.jwks import MAX_BYTES, OUTCOMES, KeyUrl
+from keel.security.keys import KeysUnavailableError
+from keel.security.tokens import Principal, TokenVerifier, UnknownKeyError
 from tests.unit.clock import Clock
 from tests.unit.issuer import Issuer
 
@@ -62,7 +62,8 @@ def clock() -> Clock:
 @pytest.fixture
 def at(registry: CollectorRegistry) -> Callable[..., KeyUrl]:
     def at(url: str, refresh: float = 3600, cooldown: float = 3600, timeout: float = 10, **others: Any) -> KeyUrl:
-        return KeyUrl(url, refresh=refresh, cooldown=cooldown, timeout=timeout, registry=registry, **others)
+        pace: dict[str, Any] = {"refresh": refresh, "cooldown": cooldown, "timeout": timeout}
+        return KeyUrl(url, **pace, registry=registry, user_agent="test/1", **others)
 
     return at
 
@@ -116,7 +117,7 @@ async def test_fetched_in_the_background(
     (path, headers) = issuer.requests[0]
     assert path == "/jwks.json?p=x"
     assert "application/jwk-set+json" in headers["accept"]
-    assert headers["user-agent"].startswith("shipshape/")
+    assert headers["user-agent"] == "test/1"
     assert headers["accept-encoding"] == "identity"
     assert fetches(registry) == {"ok": 1, "unreachable": 0, "unusable": 0}
 
@@ -281,7 +282,7 @@ async def test_one_fetch_however_many_ask(issuer: Issuer, at: Callable[..., KeyU
 async def test_a_flood_of_unknown_keys_does_not_reach_the_issuer(
     issuer: Issuer, fetcher: Fetcher, registry: CollectorRegistry, mint: Mint
 ) -> None:
-    authenticator = Authenticator(TokenVerifier(fetcher.keys, ISSUER, AUDIENCE, leeway=0), registry)
+    authenticator = Authenticator(TokenVerifier(fetcher.keys, ISSUER, AUDIENCE, leeway=0), registry, "shipshape")
     head, payload, signature = mint(key=key("two"), header={"kid": "two"}).split(".")
     tokens = [f"{forged(head, number)}.{payload}.{signature}".encode() for number in range(10_000)]
     fetcher.clock.now += 3600
@@ -307,7 +308,7 @@ def forged(head: str, number: int) -> str:
 async def test_a_token_of_a_new_key_brings_it(
     issuer: Issuer, fetcher: Fetcher, registry: CollectorRegistry, mint: Mint
 ) -> None:
-    authenticator = Authenticator(TokenVerifier(fetcher.keys, ISSUER, AUDIENCE, leeway=0), registry)
+    authenticator = Authenticator(TokenVerifier(fetcher.keys, ISSUER, AUDIENCE, leeway=0), registry, "shipshape")
     two = key("two")
     issuer.body = jwks(two)
     token = mint(key=two, header={"kid": "two"}).encode()

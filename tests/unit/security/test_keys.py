@@ -9,7 +9,7 @@ import pytest
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
-from app.security.keys import KeyFile, KeyFileError, parse_jwks
+from keel.security.keys import KeyFile, KeyFileError, parse_jwks
 
 Logs = Callable[[], list[dict[str, Any]]]
 

@@ -11,13 +11,13 @@ from joserfc.jwk import ECKey
 from prometheus_client import CollectorRegistry
 from starlette.types import Message, Scope
 
-from app.errors import handlers as error_handlers
-from app.security.auth import AuthenticationMiddleware, Authenticator, authenticate
-from app.security.keys import KeyFile, parse_jwks
-from app.security.rate_limit import MAX_CLIENTS, RateLimiter, RateLimitMiddleware
-from app.security.sliding_window import WINDOW
-from app.security.tokens import TokenVerifier
-from app.settings import Settings
+from keel.http import handlers as error_handlers
+from keel.security.auth import AuthenticationMiddleware, Authenticator, authenticate
+from keel.security.keys import KeyFile, parse_jwks
+from keel.security.rate_limit import MAX_CLIENTS, RateLimiter, RateLimitMiddleware
+from keel.security.sliding_window import WINDOW
+from keel.security.tokens import TokenVerifier
+from tests.unit.product import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +58,8 @@ def ask(
             verifications.append(token)
             return super().verify(token)
 
-    authenticator = Authenticator(Noting(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=0), registry)
+    verifier = Noting(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=0)
+    authenticator = Authenticator(verifier, registry, "test")
     app = FastAPI()
     error_handlers.install(app)
     app.state.authenticator = authenticator

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.security.scopes import Scopes, parse_claims, parse_meanings
+from keel.security.scopes import Scopes
+from keel.settings.claims import parse_claims, parse_meanings
 
 KEYCLOAK: dict[str, Any] = {
     "scope": "email profile",

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.data.valkey import from_settings
-from app.security.shared_counts import KEPT_SECONDS, MAX_COUNTERS, SharedCounts, _name
-from app.security.sliding_window import WINDOW, SlidingWindow
-from app.settings import Settings
+from keel.data.valkey import from_settings
+from keel.security.shared_counts import KEPT_SECONDS, MAX_COUNTERS, SharedCounts, _name
+from keel.security.sliding_window import WINDOW, SlidingWindow
 from tests.unit.clock import Clock
+from tests.unit.product import Settings
 from tests.unit.servers import Valkey
 
 pytestmark = pytest.mark.anyio

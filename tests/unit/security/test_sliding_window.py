@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.security.sliding_window import WINDOW, SlidingWindow
+from keel.security.sliding_window import WINDOW, SlidingWindow
 from tests.unit.clock import Clock
 
 START = 1_000_000 * WINDOW

@@ -1,6 +1,6 @@
 import pytest
 
-from app.security.token_cache import TokenCache
+from keel.security.token_cache import TokenCache
 from tests.unit.clock import Clock
 
 

@@ -18,9 +18,9 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from app.security.keys import KeyFile, KeySource, parse_jwks
-from app.security.tokens import InvalidTokenError, Principal, TokenExpiredError, TokenVerifier
-from app.security.tokens import UnknownKeyError as UnknownKey
+from keel.security.keys import KeyFile, KeySource, parse_jwks
+from keel.security.tokens import InvalidTokenError, Principal, TokenExpiredError, TokenVerifier
+from keel.security.tokens import UnknownKeyError as UnknownKey
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "links"
 NOT_VALID = "The token is not valid."

@@ -1,0 +1,28 @@
+"""FastAPI without those parts of its middleware that ours stand in for."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from keel.errors.problems import ErrorMiddleware
+
+# By name, as FastAPI keeps some to itself: Starlette's two answers to errors (keel.errors.problems), the limit
+# on bodies (keel.http.body_limit), and the telemetry of exceptions, of which keel.errors.problems leaves none to see.
+SUPERFLUOUS = {"ServerErrorMiddleware", "ExceptionMiddleware", "ExceptionTelemetryMiddleware", "AppBodyLimitMiddleware"}
+
+
+class Application(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        outermost = ErrorMiddleware(super().build_middleware_stack())
+        layer: Any = outermost
+        while layer is not self.router:
+            layer.app = _without_superfluous(layer.app)
+            layer = layer.app
+        return outermost
+
+
+def _without_superfluous(layer: Any) -> Any:
+    while type(layer).__name__ in SUPERFLUOUS:
+        layer = layer.app
+    return layer

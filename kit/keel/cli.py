@@ -1,0 +1,174 @@
+"""Command line of a service: python -m app [serve|migrate|config|metrics|openapi|token]."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from keel import happy_eyeballs, metrics_reference, server
+from keel.data import migrate
+from keel.observability import logs, otel_variables
+from keel.security import dev_token
+from keel.security.keys import KeyFile, KeyFileError
+from keel.security.tokens import InvalidTokenError
+from keel.service import Configuration, Service, token_verifier
+from keel.settings import ConfigurationError, Settings
+from keel.settings.connection_urls import demands_tls
+from keel.settings.reference import reference
+
+FAILED, MISCONFIGURED = 1, 2
+
+log = structlog.get_logger("keel.cli")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command as it was called."""
+
+    service: Service
+    configuration: Configuration
+    options: argparse.Namespace
+
+    @property
+    def settings(self) -> Settings:
+        return self.configuration.settings
+
+
+def main(service: Service, arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 1 if it failed, 2 if the configuration is wrong."""
+    options = _parser(service).parse_args(arguments)
+    # The first process of a container has no default handlers: without one, SIGTERM is ignored.
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code: int = options.run(Call(service, service.load(), options))
+        return code
+    except ConfigurationError as error:
+        print("The configuration is not valid:", *error.problems, sep="\n  ", file=sys.stderr)  # noqa: T201
+        return MISCONFIGURED
+    except (server.ServeError, migrate.MigrationError, KeyFileError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return FAILED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser(service: Service) -> argparse.ArgumentParser:
+    product = service.product
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {product.package}",
+        description=f"{product.title}. {product.summary} Configured by environment variables: see `config`.",
+    )
+    parser.add_argument("--version", action="version", version=product.version)
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(metavar="command")
+
+    def command(name: str, run: Callable[[Call], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    command("serve", _serve, "Serve the public and the management port until SIGTERM (the default).")
+    if product.has_database:
+        migration = command("migrate", _migrate, "Bring the database's schema to the newest revision.")
+        migration.add_argument(
+            "--new", metavar="TEXT", help="write a migration to what the tables have become instead, and name it so"
+        )
+    config = command("config", _config, "Print the settings in force as JSON, secrets masked.")
+    config.add_argument("--reference", action="store_true", help="print what every variable means instead, as Markdown")
+    command("metrics", _metrics, "Print what every metric means, as Markdown.")
+    command("openapi", _openapi, "Print the OpenAPI schema of the public port.")
+    if product.tokens:
+        token = command("token", _token, "Print a token for development, signed with this machine's own key.")
+        scopes = service.development_scopes
+        token.add_argument("--scope", default=scopes, help=f'scopes, space separated (default: "{scopes}")')
+        token.add_argument("--subject", default="dev", help="the sub claim (default: dev)")
+        token.add_argument("--expires-in", type=int, default=3600, metavar="SECONDS", help="(default: 3600)")
+        token.add_argument("--key", type=Path, metavar="FILE", help="private key (default: APP_DEV_KEY_FILE)")
+        token.add_argument("--jwks", action="store_true", help="print the public keys instead, for APP_JWKS_FILE")
+    return parser
+
+
+def _serve(call: Call) -> int:
+    settings = call.settings
+    logs.configure(settings)
+    for name, meant in call.service.unknown_variables(os.environ).items():
+        log.warning("unknown variable", name=name, meant=meant)
+    for name, reason in otel_variables.without_effect(os.environ).items():
+        log.warning("variable without effect", name=name, reason=reason)
+    if call.service.product.has_database and settings.environment != "local" and not demands_tls(settings.database):
+        log.warning("the database may be asked without TLS", remedy="add ?sslmode=verify-full to APP_DATABASE_URL")
+    return happy_eyeballs.run(server.serve(call.service, call.configuration))
+
+
+def _migrate(call: Call) -> int:
+    logs.configure(call.settings)
+    if call.options.new is not None:
+        return _print(str(happy_eyeballs.run(migrate.new(call.settings, call.options.new))))
+    happy_eyeballs.run(migrate.migrate(call.settings))
+    log.info("the database is up to date")
+    return 0
+
+
+def _config(call: Call) -> int:
+    if call.options.reference:
+        return _print(reference(call.service.settings_classes))
+    return _print(json.dumps(call.configuration.effective(), indent=2))
+
+
+def _metrics(call: Call) -> int:
+    everything = call.service.settings(**metrics_reference.EVERYTHING)
+    return _print(metrics_reference.reference(call.service.build(everything).registry))
+
+
+def _openapi(call: Call) -> int:
+    apps = call.service.build(call.settings, call.configuration.own)
+    return _print(json.dumps(apps.public.openapi(), indent=2))
+
+
+def _token(call: Call) -> int:
+    settings, options = call.settings, call.options
+    if settings.environment == "production":
+        raise ConfigurationError(
+            "APP_ENVIRONMENT: is production, where development tokens are not to be had. "
+            "Ask your identity provider for a token."
+        )
+    file = options.key or settings.dev_key_file
+    key = dev_token.obtain_key(file)
+    if options.jwks:
+        return _print(dev_token.public_jwks(key))
+    token = dev_token.mint(
+        key,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        subject=options.subject,
+        scope=options.scope,
+        expires_in=options.expires_in,
+    )
+    keys = KeyFile(file, dev_token.parse_dev_key)
+    keys.load()
+    try:
+        token_verifier(settings, keys).verify(token.encode())
+    except InvalidTokenError as error:
+        print(f"The service would refuse this token: {error.__cause__ or error}", file=sys.stderr)  # noqa: T201
+        return FAILED
+    return _print(token)
+
+
+def _print(text: str) -> int:
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:  # whoever reads it has read enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at its end
+        return 128 + signal.SIGPIPE
+    return 0
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -1,0 +1,53 @@
+"""Which versions of the code work with the database's schema, so that an older one can be deployed after a migration.
+
+Each migration says in `works_from` the oldest revision whose code works with what it changes. What that comes to for
+all of them is kept in the database, as code that is older than a migration cannot ask it.
+"""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Column, Connection, String, Table, delete, insert, inspect, select
+
+from keel.data.database import METADATA
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
+
+TABLE = Table("schema_compatibility", METADATA, Column("works_from", String(32), nullable=False))
+
+
+class AheadError(Exception):
+    """The database is at a revision that this version does not know, and does not work with. A sentence says so."""
+
+
+def record(connection: Connection, scripts: "ScriptDirectory", heads: Collection[str]) -> None:
+    """Note what the schema works with, after a migration and in its transaction."""
+    if not inspect(connection).has_table(TABLE.name):
+        return
+    applied = [script for head in heads for script in scripts.iterate_revisions(head, "base")]
+    order = [script.revision for script in reversed(applied)]
+    floors = [script.module.works_from for script in applied if hasattr(script.module, "works_from")]
+    connection.execute(delete(TABLE))
+    connection.execute(insert(TABLE).values(works_from=max(floors, key=order.index)))
+
+
+def ahead(connection: Connection, scripts: "ScriptDirectory", heads: Collection[str]) -> str | None:
+    """The revision of a database that is newer than this version, which works with it; None if it is not newer.
+
+    Raises:
+        AheadError: this version does not work with it.
+    """
+    known = {script.revision for script in scripts.walk_revisions()}
+    stranger = next((head for head in heads if head not in known), None)
+    if stranger is None:
+        return None
+    there = inspect(connection).has_table(TABLE.name)
+    works_from = connection.scalar(select(TABLE.c.works_from)) if there else None
+    if works_from in known:
+        return stranger
+    needed = f"code of revision {works_from} or later" if works_from else "the code that has made it"
+    raise AheadError(
+        f"The database is at revision {stranger}, which this version does not know, and which needs {needed}. "
+        "Deploy a newer version."
+    )

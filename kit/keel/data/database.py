@@ -1,0 +1,271 @@
+"""The database: transactions to change it, connections to read it, and what it means that it cannot be reached."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from time import perf_counter
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+from sqlalchemy import CursorResult, Executable, MetaData, Row, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from keel.data.async_engine import AsyncConnection, AsyncEngine
+from keel.data.database_engine import create_engine, time_outs
+from keel.data.database_metrics import DatabaseMetrics
+from keel.data.database_pool import TOO_MANY, ServerFullError
+from keel.data.database_tracing import trace_statements
+from keel.data.schema import Schema
+from keel.errors.problems import Problem
+from keel.observability import tracing
+from keel.observability.probes import NotFitError
+from keel.settings import Settings
+
+log = structlog.get_logger("keel.data.database")
+
+# SQLSTATE classes that say the server cannot serve now, not that we asked wrongly: 08 connection, 0A000 a plan from
+# before a migration (the driver then forgets its plans), 25006 read only (a former primary), 25P03 idle too long,
+# 26000 and 42P05 a pooler that mixes up prepared statements, 28 password (it is being changed), 40 deadlock,
+# 42P01 and 42703 no such table or column yet, 53 resources, 55P03 lock, 57 shutdown or time-out, 58 the server's disk.
+UNAVAILABLE = (
+    *("08", "0A000", "25006", "25P03", "26000", "28", "40"),
+    *("42703", "42P01", "42P05", "53", "55P03", "57", "58"),
+)
+REASONS = {
+    "57014": "statement_timeout",
+    "25006": "read_only",
+    "42P01": "schema",
+    "42703": "schema",
+    TOO_MANY: "exhausted",
+}
+STALE_PLAN = "0A000"
+NO_SUCH = ("no such table", "no such column")  # SQLite's words, which has no codes for them
+
+Values = Mapping[str, Any] | None
+
+
+# Of every table. Names are given by convention, so that migrations can address them.
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class DatabaseUnavailableError(Problem):
+    """`reason` is one of keel.data.database_metrics.REASONS."""
+
+    def __init__(self, reason: str = "unreachable") -> None:
+        detail = {
+            "read_only": "The database takes no changes at this moment.",
+            "schema": "The database is not yet what this version needs.",
+            "exhausted": "The database has no connection left.",
+        }.get(reason, "The database cannot be reached.")
+        super().__init__(503, f"{detail} Try again soon.", {"Retry-After": "2"})
+
+
+class Reading:
+    """A connection to read with."""
+
+    def __init__(self, connection: AsyncConnection, *, again: bool) -> None:
+        self._connection = connection
+        self._again = again
+
+    async def execute(self, statement: Executable, values: Values = None) -> CursorResult[Any]:
+        """Execute `statement`; once more if its plan is from before a migration, as it has read nothing yet.
+
+        By then the driver has forgotten its plans. Within a transaction, which the error ends, that would be in vain.
+        """
+        try:
+            return await self._connection.execute(statement, values)
+        except DBAPIError as error:
+            if not self._again or _sqlstate(error) != STALE_PLAN:
+                raise
+        return await self._connection.execute(statement, values)
+
+    async def scalar(self, statement: Executable, values: Values = None) -> Any:
+        """The first column of the first row, None if there is none."""
+        return (await self.execute(statement, values)).scalar()
+
+
+class Database:
+    """Connections are replaced as they fail; whoever used one that failed gets DatabaseUnavailableError, once."""
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self.engine = create_engine(settings)
+        self.dialect = self.engine.dialect.name
+        """postgresql or sqlite."""
+        self._metrics = DatabaseMetrics(self.engine, registry)
+        if tracing.is_on(settings):
+            trace_statements(self.engine)
+        pooled = settings.database_pooler == "transaction"
+        # PostgreSQL makes a transaction of each statement by itself. SQLite could as well, but to change the mode of a
+        # connection is a way to its thread and back. Through a pooler a transaction is what keeps a statement's parts,
+        # and its time-outs, together.
+        together = settings.is_sqlite or pooled
+        self._together = together
+        self._single = self.engine if together else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._time_outs = text(set_time_outs(settings)) if pooled else None
+        # Writers that wait for a lock must not take the last connection from the readers.
+        size, overflow = settings.database_pool_size, settings.database_pool_overflow
+        self._writers = asyncio.Semaphore(max(1, min(size, size + overflow - 1)))
+        self._patience = settings.database_pool_timeout_seconds
+        self._schema = Schema(settings.product, registry)
+        # A pool of its own: requests that use up the other one must not make the pod unready.
+        self._check_engine = create_engine(settings, pool_size=1, max_overflow=0)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction, which is rolled back at the end unless it was committed.
+
+        Raises:
+            DatabaseUnavailableError: the server cannot be reached or cannot serve now. If a commit was under way,
+                it may have happened.
+        """
+        async with self._writing(self.engine) as connection:
+            yield connection
+
+    async def write(self, statement: Executable, values: Values = None) -> Row[Any] | None:
+        """Execute one statement, which is a transaction by itself; returns the row that it returns, if it does.
+
+        Raises:
+            DatabaseUnavailableError: likewise. The statement may then have been executed.
+        """
+        async with self._writing(self._single) as connection:
+            result = await connection.execute(statement, values)
+            row = result.one_or_none() if result.returns_rows else None
+            await connection.commit()  # which says nothing to a server that has done so
+        return row
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reading]:
+        """A connection to read with: each statement is a transaction of its own, and one round trip.
+
+        Raises:
+            DatabaseUnavailableError: the server cannot be reached or cannot serve now.
+        """
+        with self._translating_errors():
+            started = perf_counter()
+            async with self._single.connect() as connection:
+                self._metrics.wait.observe(perf_counter() - started)
+                if self._time_outs is not None:
+                    await connection.execute(self._time_outs)
+                yield Reading(connection, again=not self._together)
+
+    async def check(self) -> None:
+        """Raises: an error if it cannot be reached, and NotFitError if it takes no writes or has another schema."""
+        async with self._check_engine.connect() as connection:
+            if self.dialect == "postgresql" and await _is_read_only(connection):
+                await connection.invalidate()  # the next one is to where the name leads by then
+                raise NotFitError("it takes no writes: is this a former primary?")
+            await self._schema.check(connection)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        await self._check_engine.dispose()
+
+    @asynccontextmanager
+    async def _writing(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        with self._translating_errors():
+            started = perf_counter()
+            await self._wait_to_write()
+            try:
+                async with engine.connect() as connection:
+                    await self._begin(connection)
+                    self._metrics.wait.observe(perf_counter() - started)
+                    yield connection
+            finally:
+                self._writers.release()
+
+    async def _begin(self, connection: AsyncConnection) -> None:
+        """Try the connection, and begin a transaction if it is to have one; once more if the server has just closed it.
+
+        The driver does not know of that before it is used. Nothing has been done yet, so nothing is done twice.
+        """
+        first = text("SELECT 1") if self._time_outs is None else self._time_outs
+        try:
+            await connection.execute(first)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            await connection.rollback()
+            await connection.execute(first)
+
+    async def _wait_to_write(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._writers.acquire()
+        except TimeoutError:
+            raise PoolTimeoutError(f"too many write for {self._patience:g} s") from None
+
+    @contextmanager
+    def _translating_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, PoolTimeoutError, DBAPIError) as error:
+            if not is_unavailable(error):
+                raise
+            reason = unavailable_reason(error)
+            self._metrics.unavailable.labels(reason).inc()
+            log.warning(
+                "database unavailable",
+                reason=reason,
+                cause=repr(getattr(error, "orig", None) or error),
+                **advice(error, reason),
+            )
+            raise DatabaseUnavailableError(reason) from error
+
+
+def advice(error: BaseException, reason: str) -> dict[str, str]:
+    """What to do, for the log, where that is known."""
+    if reason == "schema":
+        return {"advice": "run: python -m app migrate"}
+    if reason == "exhausted":
+        return {"advice": "lower APP_DATABASE_POOL_SIZE and APP_DATABASE_POOL_OVERFLOW, or raise max_connections"}
+    if "unsupported startup parameter" in str(error):
+        return {"advice": "behind a pooler set APP_DATABASE_POOLER=transaction"}
+    return {}
+
+
+def set_time_outs(settings: Settings) -> str:
+    """A statement that gives the transaction it is in the time-outs that a connection would have."""
+    wanted = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in time_outs(settings).items())
+    return f"SELECT {wanted}"
+
+
+async def _is_read_only(connection: AsyncConnection) -> bool:
+    return bool(await connection.scalar(text("SELECT current_setting('transaction_read_only') = 'on'")))
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether `error` is the database's absence, and may pass, rather than a mistake of ours."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, OSError | PoolTimeoutError)
+    if state := _sqlstate(error):
+        return state.startswith(UNAVAILABLE)
+    return error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
+
+
+def unavailable_reason(error: BaseException) -> str:
+    """One of keel.data.database_metrics.REASONS."""
+    if isinstance(error, ServerFullError):
+        return "exhausted"
+    if isinstance(error, PoolTimeoutError):
+        return "pool_timeout"
+    if isinstance(error, OperationalError) and str(error.orig).startswith(NO_SUCH):
+        return "schema"
+    return REASONS.get(_sqlstate(error), "unreachable")
+
+
+def _sqlstate(error: BaseException) -> str:
+    """Of the driver's error, as SQLAlchemy's own may have none: it leaves it out for a stale plan."""
+    translated = getattr(error, "orig", None)
+    causes = (translated, getattr(translated, "__cause__", None))
+    return next((str(state) for cause in causes if (state := getattr(cause, "sqlstate", None))), "")

@@ -1,0 +1,244 @@
+"""Schema migrations: Alembic without an alembic.ini, from any working directory."""
+
+import asyncio
+import contextlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pydantic import SecretStr
+from sqlalchemy import Connection
+from sqlalchemy import text as sql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from keel.data import compatibility
+from keel.data.async_engine import AsyncConnection, AsyncEngine
+from keel.data.database import METADATA
+from keel.data.database_engine import create_engine
+from keel.data.schema import known_revisions
+from keel.product import Product
+from keel.settings import Settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+log = structlog.get_logger("keel.data.migrate")
+
+ENVIRONMENT = Path(__file__).parent / "alembic"  # how Alembic is run; the migrations are the service's
+LOCK = 0x73686970  # "ship": any number, as long as every release uses the same
+POLL_SECONDS = 0.5
+
+
+class MigrationError(Exception):
+    """The message is a sentence that says what to do."""
+
+
+class Deadline:
+    """The end of APP_MIGRATE_WAIT_SECONDS, for all that is waited for."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._at = asyncio.get_running_loop().time() + seconds
+
+    async def poll(self, sorry: str) -> None:
+        """Wait a little before the next attempt.
+
+        Raises:
+            MigrationError: saying `sorry`, if there is no time for another one.
+        """
+        if asyncio.get_running_loop().time() >= self._at:
+            raise MigrationError(sorry)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def migrate(settings: Settings) -> None:
+    """Bring the database to the newest revision, waiting for it and for whoever else is at it.
+
+    Raises:
+        MigrationError: it stays unreachable or locked for APP_MIGRATE_WAIT_SECONDS, or is newer than this version
+            works with.
+    """
+    migrations_of(settings.product)  # raises
+    # No time-out but that for connecting: a migration may run long.
+    unhurried = {"command_timeout": None, "server_settings": {"application_name": f"{settings.product.name}-migrate"}}
+    engine = create_engine(settings, poolclass=NullPool, connect_args=unhurried)
+    deadline = Deadline(settings.migrate_wait_seconds)
+    try:
+        await (_open_file(engine) if settings.is_sqlite else _reach(engine, deadline))
+        async with engine.connect() as connection, _lock(connection, deadline):
+            try:
+                await upgrade(engine, settings.product)
+            except compatibility.AheadError as error:
+                raise MigrationError(str(error)) from error
+            except DBAPIError as error:
+                raise MigrationError(
+                    f"The migration failed, and what it had not finished was taken back: {error.orig}. "
+                    "If it waited for a lock, run it again when the table is less busy."
+                ) from error
+    finally:
+        await engine.dispose()
+
+
+async def upgrade(engine: AsyncEngine, product: Product) -> None:
+    """Apply the migrations that the database lacks."""
+    async with engine.connect() as connection:
+        await connection.run_sync(_upgrade, product)
+        await connection.commit()
+
+
+def _upgrade(connection: Connection, product: Product) -> None:
+    from alembic import command  # noqa: PLC0415  # 0.1 s and 10 MB that no server needs
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = alembic_config(connection, product)
+    heads = MigrationContext.configure(connection).get_current_heads()
+    if len(heads) > 1:
+        raise MigrationError(
+            f"The database is at several revisions ({', '.join(sorted(heads))}): restore it from a backup."
+        )
+    newer = compatibility.ahead(connection, ScriptDirectory.from_config(config), heads)
+    connection.rollback()  # Alembic begins its transactions itself
+    if newer:
+        log.warning("the database is newer than this version, which works with it", revision=newer)
+    else:
+        command.upgrade(config, "head")
+
+
+def alembic_config(connection: Connection, product: Product) -> "Config":
+    """Alembic's configuration for its commands, on an open connection."""
+    from alembic.config import Config  # noqa: PLC0415  # likewise
+
+    config = Config(attributes={"connection": connection, "metadata": METADATA})
+    config.set_main_option("path_separator", "newline")  # which no path has
+    config.set_main_option("script_location", _option(ENVIRONMENT))
+    config.set_main_option("version_locations", _option(migrations_of(product)))
+    return config
+
+
+async def new(settings: Settings, text: str) -> Path:
+    """Write a migration from what the migrations make to what the tables have become; returns its file.
+
+    They are compared on an empty SQLite database of its own. Read what is written: a renamed column, for one, looks
+    like one that went and one that came.
+
+    Raises:
+        MigrationError: the tables are as the migrations make them.
+    """
+    folder = migrations_of(settings.product)
+    with tempfile.TemporaryDirectory() as directory:
+        engine = create_engine(
+            settings.model_copy(update={"database_url": SecretStr(f"sqlite:///{directory}/empty.db")})
+        )
+        try:
+            await upgrade(engine, settings.product)
+            async with engine.connect() as connection:
+                return await connection.run_sync(_write_new, settings.product, text, folder)
+        finally:
+            await engine.dispose()
+
+
+def _write_new(connection: Connection, product: Product, text: str, folder: Path) -> Path:
+    from alembic import command  # noqa: PLC0415  # as above
+
+    known = known_revisions(folder)
+    config = alembic_config(connection, product)
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+
+    def only_changes(_context: Any, _revision: Any, directives: list[Any]) -> None:
+        if directives[0].upgrade_ops.is_empty():
+            raise MigrationError("The tables are as the migrations make them: there is nothing to write.")
+
+    written = command.revision(
+        config,
+        text,
+        autogenerate=True,
+        rev_id=f"{int(known[-1]) + 1 if known else 1:04}",
+        version_path=str(folder),
+        process_revision_directives=only_changes,
+    )
+    if written is None or isinstance(written, list):
+        raise MigrationError("Alembic has written no migration.")
+    file = Path(written.path)
+    if ruff := shutil.which("ruff"):  # a tool for development, which not every environment has
+        subprocess.run([ruff, "check", "--fix", "--quiet", str(file)], check=False)  # noqa: S603
+        subprocess.run([ruff, "format", "--quiet", str(file)], check=False)  # noqa: S603
+    return file
+
+
+def migrations_of(product: Product) -> Path:
+    """The folder of a service's migrations.
+
+    Raises:
+        MigrationError: it has no database.
+    """
+    if product.migrations is None:
+        raise MigrationError(f"{product.name} has no database, and so nothing to migrate.")
+    return product.migrations
+
+
+def _option(path: Path) -> str:
+    return str(path).replace("%", "%%")  # which begins a reference in Alembic's configuration
+
+
+async def _open_file(engine: AsyncEngine) -> None:
+    import sqlite3  # noqa: PLC0415  # 1 MB that no server with PostgreSQL needs
+
+    try:
+        with contextlib.closing(sqlite3.connect(str(engine.url.database))) as connection:
+            connection.execute("PRAGMA schema_version")  # which reads the file
+    except sqlite3.OperationalError as error:
+        raise MigrationError(
+            f"APP_DATABASE_URL: cannot open {engine.url.database}: {error}. "
+            "Name a file in a directory that exists and may be written to."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise MigrationError(
+            f"APP_DATABASE_URL: {engine.url.database} is something else than a database: {error}. "
+            "Name another file; a new one is made."
+        ) from error
+
+
+async def _reach(engine: AsyncEngine, deadline: Deadline) -> None:
+    url = engine.url.render_as_string(hide_password=True)
+    while True:
+        try:
+            async with engine.connect():
+                return
+        except (OSError, DBAPIError) as error:
+            reason = str(error.orig if isinstance(error, DBAPIError) else error) or "no answer"
+        log.info("waiting for the database", url=url, reason=reason)
+        await deadline.poll(
+            f"APP_DATABASE_URL: cannot connect to {url} within {deadline.seconds:g} s: {reason}. "
+            "Check the address, the user and the password, and that the database is up."
+        )
+
+
+@asynccontextmanager
+async def _lock(connection: AsyncConnection, deadline: Deadline) -> AsyncIterator[None]:
+    """PostgreSQL's advisory lock, held by a transaction: with a pooler in between, a session's would be left behind.
+
+    Asked for again and again rather than waited for: a statement that waits holds a snapshot, and
+    CREATE INDEX CONCURRENTLY in the migration that holds the lock would wait for that in turn.
+    """
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    while not await connection.scalar(sql(f"SELECT pg_try_advisory_xact_lock({LOCK})")):
+        await connection.rollback()
+        log.info("waiting for another migration")
+        await deadline.poll(
+            f"Another migration has held the database's lock for {deadline.seconds:g} s. "
+            "Wait for it to end, or raise APP_MIGRATE_WAIT_SECONDS."
+        )
+    # As a simple query it also closes the portal of the statement before (PostgreSQL, 55.2.3), which has a snapshot.
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    yield
+    await connection.rollback()

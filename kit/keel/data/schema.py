@@ -1,0 +1,82 @@
+"""Whether the database's schema is one that this version works with. Without Alembic, which no server needs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Gauge
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from keel.data.async_engine import AsyncConnection
+from keel.observability.probes import NotFitError
+from keel.product import Product
+
+NO_TABLE, NO_RIGHT = "42P01", "42501"  # SQLSTATE undefined_table and insufficient_privilege
+
+
+class Schema:
+    """The schema as it was when it was last looked at."""
+
+    def __init__(self, product: Product, registry: CollectorRegistry) -> None:
+        self._migrate = f"python -m {product.package} migrate"
+        self._known = known_revisions(product.migrations) if product.migrations else []
+        self._found: list[str] = []
+        self._revision = Gauge(
+            "schema_revision", "1 for the revision that the database is at.", ["revision"], registry=registry
+        )
+
+    async def check(self, connection: AsyncConnection) -> None:
+        """Look at it. A user who may not read Alembic's table is trusted to know what it is doing.
+
+        Raises:
+            NotFitError: this version does not work with it.
+            DBAPIError: it cannot be asked.
+        """
+        found = await _read(connection, "SELECT version_num FROM alembic_version")
+        if found is None:
+            return
+        if found != self._found:
+            self._found = found
+            self._revision.clear()
+            for revision in found:
+                self._revision.labels(revision).set(1)
+        newer = set(found).difference(self._known)
+        works_from = await _read(connection, "SELECT works_from FROM schema_compatibility") if newer else None
+        judge(found, works_from[0] if works_from else None, self._known, self._migrate)
+
+
+def known_revisions(migrations: Path) -> list[str]:
+    """The revisions that this version knows, in their order: the name of each migration's file begins with its own."""
+    return sorted(file.name.partition("_")[0] for file in migrations.glob("*_*.py"))
+
+
+def judge(found: Sequence[str], works_from: str | None, known: Sequence[str], migrate: str) -> None:
+    """Judge by the revisions that the database is at, and by the oldest one whose code works with its schema.
+
+    `migrate` is the command that brings it to the newest one.
+
+    Raises:
+        NotFitError: with the sentence that says what to do.
+    """
+    needed = known[-1]
+    if not found:
+        raise NotFitError(f"it has no schema, and this version needs revision {needed}: run {migrate}")
+    if len(found) > 1:
+        raise NotFitError(f"it is at several revisions ({', '.join(found)}): restore it from a backup")
+    (revision,) = found
+    if revision in known and revision != needed:
+        raise NotFitError(f"it is at revision {revision}, and this version needs {needed}: run {migrate}")
+    if revision not in known and works_from not in known:
+        raise NotFitError(f"it is at revision {revision}, which this version does not work with: deploy a newer one")
+
+
+async def _read(connection: AsyncConnection, statement: str) -> list[str] | None:
+    """The values of a column, in order; none if there is no such table, and None without the right to read it."""
+    try:
+        return sorted((await connection.scalars(text(statement))).all())
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if state not in (NO_RIGHT, NO_TABLE) and not str(error.orig).startswith("no such table"):
+            raise
+        await connection.rollback()
+        return None if state == NO_RIGHT else []

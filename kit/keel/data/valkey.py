@@ -1,0 +1,179 @@
+"""Valkey, which the processes share: asked with a hard time-out, and left alone for a while when it fails.
+
+Whatever is in it may be lost at any time, and whoever asks must be able to do without.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+from opentelemetry.trace import SpanKind, StatusCode, get_tracer
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from pydantic import SecretStr
+
+from keel.data.breaker import Breaker
+from keel.settings import Settings
+
+if TYPE_CHECKING:
+    from keel.data.valkey_client import Valkey as Client
+
+log = structlog.get_logger("keel.data.valkey")
+
+T = TypeVar("T")
+
+# After a failover connections still lead to what was the primary. They are dropped, and the next ones made by the name.
+REPLICA = "it takes no writes: is this a former primary?"
+# What answers and cannot serve us is asked nothing more but what it is, until it is something else.
+SENTINEL = "it is a Sentinel, which keeps no data: APP_VALKEY_URL must lead to the primary. See docs/caches.md"
+SHARDS = (
+    "other nodes of its cluster have some of the keys: APP_VALKEY_URL must lead to one that has all. See docs/caches.md"
+)
+REDIRECTIONS = ("MOVED ", "ASK ")  # of a cluster's node, to another one
+CHECK = "check"
+BREAK_SECONDS = 1.0  # what a server that does not answer costs: one time-out in this time, whatever the load
+SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+
+
+class ValkeyUnavailableError(Exception):
+    """Valkey did not answer in time, refused, or has not been asked because it did not answer a moment ago."""
+
+
+def from_settings(settings: Settings, registry: CollectorRegistry) -> "Valkey | None":
+    """The server at APP_VALKEY_URL; None if that is not set."""
+    return Valkey(settings.valkey_url, settings, registry) if settings.valkey_url else None
+
+
+class Valkey:
+    """The server at `url`, or at what the secret file of APP_VALKEY_URL says when a connection is made."""
+
+    def __init__(self, url: SecretStr, settings: Settings, registry: CollectorRegistry) -> None:
+        from keel.data import valkey_client  # noqa: PLC0415  # see there
+
+        self._errors = valkey_client
+        self._client = valkey_client.create_client(
+            url.get_secret_value(), settings.secret_file("valkey_url"), settings.valkey_timeout_seconds
+        )
+        self._seconds = settings.valkey_timeout_seconds
+        self._breaker = Breaker(BREAK_SECONDS)
+        self._refusal = ""
+        self._unfit = ""  # SENTINEL or SHARDS, if it is that
+        self._tracer = get_tracer("keel.data.valkey")
+        self._calls = Counter("valkey_calls", "Calls by outcome.", ["operation", "outcome"], registry=registry)
+        self._duration = Histogram(
+            "valkey_call_duration_seconds",
+            "Time of the calls that were made, whatever came of them.",
+            ["operation"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        Gauge(
+            "valkey_breaker_open",
+            "1 while Valkey is left alone because it did not answer, or cannot serve us.",
+            registry=registry,
+        ).set_function(lambda: self._breaker.open or bool(self._unfit))
+
+    async def call(self, name: str, operation: "Callable[[Client], Awaitable[T]]", insist: bool = False) -> T:
+        """What `operation` gets from the client, as in `call("cache_get", lambda client: client.get(key))`.
+
+        `name` is what metrics and traces call it; use few. To `insist` is to ask even a server that is being left
+        alone, for what matters more than a time-out.
+
+        Raises:
+            ValkeyUnavailableError: after APP_VALKEY_TIMEOUT_SECONDS at the latest. What was asked for may have
+                been done, or may yet be.
+        """
+        if self._unfit and name != CHECK:
+            self._calls.labels(name, "skipped").inc()
+            raise ValkeyUnavailableError(self._unfit)
+        trial = self._breaker.open
+        if not (self._breaker.allows() or insist):
+            self._calls.labels(name, "skipped").inc()
+            raise ValkeyUnavailableError("it did not answer a moment ago")
+        span = self._tracer.start_span(
+            name, kind=SpanKind.CLIENT, attributes={"db.system.name": "valkey", "db.operation.name": name}
+        )
+        started = perf_counter()
+        outcome = "aborted"
+        try:
+            async with asyncio.timeout(self._seconds):
+                if trial:  # the idle connections are likely as dead as the one that failed
+                    await self._drop_idle_connections()
+                answer = await operation(self._client)
+            outcome = "ok"
+        except (TimeoutError, self._errors.TimeoutError) as error:
+            outcome = "timeout"
+            raise self._failed(f"no answer within {self._seconds:g} s") from error
+        except self._errors.ReadOnlyError as error:
+            outcome = "read_only"
+            raise self._failed(REPLICA) from error
+        except self._errors.ResponseError as error:
+            if str(error).startswith(REDIRECTIONS):  # as from a former primary of a cluster
+                outcome = "moved"
+                raise self._failed(SHARDS) from error
+            outcome = "refused"
+            raise self._refused(str(error)) from error
+        except (OSError, self._errors.ValkeyError) as error:
+            outcome = "unreachable"
+            raise self._failed(str(error)) from error
+        finally:
+            self._calls.labels(name, outcome).inc()
+            self._duration.labels(name).observe(perf_counter() - started)
+            if outcome != "ok":
+                span.set_attribute("error.type", outcome)
+                span.set_status(StatusCode.ERROR)
+            span.end()
+        self._answered()
+        return answer
+
+    async def check(self) -> None:
+        """Raises: ValkeyUnavailableError, also if it is there and takes no writes, or not all keys."""
+        role, shards = await self.call(CHECK, _describe)
+        self._unfit = SENTINEL if role == "sentinel" else SHARDS if shards > 1 else ""
+        if self._unfit:
+            await self._drop_idle_connections()  # so that the next check asks what the name leads to by then
+            raise self._refused(self._unfit)
+        if role == "slave":
+            raise self._failed(REPLICA)
+
+    async def close(self) -> None:
+        with contextlib.suppress(OSError, self._errors.ValkeyError):
+            await self._client.aclose()
+
+    async def _drop_idle_connections(self) -> None:
+        await self._client.connection_pool.disconnect(inuse_connections=False)
+
+    def _answered(self) -> None:
+        if self._breaker.open:
+            log.info("valkey answers again")
+        self._breaker.succeeded()
+
+    def _refused(self, cause: str) -> ValkeyUnavailableError:
+        self._answered()
+        if cause != self._refusal:  # one that is out of memory refuses every write
+            log.warning("valkey refuses", cause=cause)
+        self._refusal = cause
+        return ValkeyUnavailableError(cause)
+
+    def _failed(self, cause: str) -> ValkeyUnavailableError:
+        if not self._breaker.open:
+            log.warning("valkey does not answer, doing without it", cause=cause)
+        self._breaker.failed()
+        return ValkeyUnavailableError(cause)
+
+
+async def _describe(client: "Client") -> tuple[str, int]:
+    """The server's role in its replication, and how many shards its cluster has.
+
+    "" and 0 where it does not tell this user, and where it is of no cluster.
+    """
+    pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command("ROLE")
+    pipeline.execute_command("CLUSTER INFO")
+    role, cluster = await pipeline.execute(raise_on_error=False)
+    return (
+        "" if isinstance(role, Exception) else role[0].decode(),
+        0 if isinstance(cluster, Exception) else int(cluster["cluster_size"]),
+    )

@@ -1,0 +1,161 @@
+"""Errors as problem details (RFC 9457, application/problem+json), whatever raised them."""
+
+import json
+from collections.abc import Awaitable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from pydantic import BaseModel, Field
+from starlette._exception_handler import wrap_app_handling_exceptions
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MEDIA_TYPE = "application/problem+json"
+# RFC 9110's names, which Python has since 3.13.
+RENAMED = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
+
+log = structlog.get_logger("keel.errors.problems")
+
+
+class FieldError(BaseModel):
+    detail: str
+    pointer: str | None = Field(default=None, description="JSON pointer (RFC 6901) into the body, as a fragment.")
+    parameter: str | None = Field(default=None, description="Name of the path, query or header parameter.")
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457. The type is about:blank throughout: the status says what kind of problem it is.
+
+    A type of its own would be worth its page of documentation where a client has to act
+    differently on the same status; none has to.
+    """
+
+    type: str = "about:blank"
+    title: str = Field(description="What the status means.")
+    status: int = Field(ge=400, le=599)
+    detail: str = Field(description="A sentence on this occurrence, for people.")
+    request_id: str | None = Field(default=None, description="That of X-Request-ID; quote it in a report.")
+    errors: list[FieldError] | None = Field(default=None, description="What is wrong with which field.")
+
+
+class Problem(HTTPException):
+    """Raise this anywhere while answering a request; `detail` is a sentence for the client."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        errors: list[FieldError] | None = None,
+    ) -> None:
+        super().__init__(status_code=status, detail=detail, headers=headers)
+        self.errors = errors
+
+
+class ProblemResponse(Response):
+    media_type = MEDIA_TYPE
+
+    def __init__(self, scope: Scope, problem: Problem) -> None:
+        content: dict[str, Any] = {
+            "type": "about:blank",
+            "title": title(problem.status_code),
+            "status": problem.status_code,
+            "detail": problem.detail,
+        }
+        if request_id := scope.get("state", {}).get("request_id"):
+            content["request_id"] = request_id
+        if problem.errors:
+            content["errors"] = [error.model_dump(exclude_none=True) for error in problem.errors]
+        # As ASCII: a client's field names, which pointers repeat, need not be valid Unicode.
+        super().__init__(json.dumps(content), status_code=problem.status_code, headers=problem.headers)
+
+
+def title(status: int) -> str:
+    try:
+        return RENAMED.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` argument of a route for the problems it may answer with; keel.http.openapi says their shape.
+
+    Not here: FastAPI would make a validator of it for each status of each route, at each start.
+    """
+    return {status: {"description": title(status)} for status in statuses}
+
+
+def invalid(*errors: FieldError) -> Problem:
+    """422: what is asked for cannot be had, for these reasons."""
+    return Problem(422, "The request is not valid: see errors.", errors=list(errors))
+
+
+def unexpected() -> Problem:
+    return Problem(500, "Something went wrong on our side. Quote the request id if you report it.")
+
+
+def log_fault(problem: Problem) -> None:
+    """Faults of ours; of a client's, the access log tells."""
+    if problem.status_code >= 500:
+        log.error("request failed", status=problem.status_code, detail=problem.detail, cause=repr(problem.__cause__))
+
+
+class ErrorMiddleware:
+    """Answers what is raised: by the application's exception handlers (but for one of Exception itself), else as a 500
+    that is logged.
+
+    In place of Starlette's two, between which all middleware sits: what they answer for middleware
+    misses the request id, the security headers, the access log and the metrics, and every request
+    pays for seven coroutines. Routes find their handlers in the scope, where Starlette's puts them.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._handlers: tuple[dict[Any, Any], dict[int, Any]] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if self._handlers is None:
+            self._handlers = _handlers_of(scope["app"]) if "app" in scope else ({}, {})
+        scope["starlette.exception_handlers"] = self._handlers
+        started = False
+
+        # Not async, which would cost every request two coroutines more.
+        def noting_start(message: Message) -> Awaitable[None]:
+            nonlocal started
+            started = True
+            return send(message)
+
+        try:
+            await self.app(scope, receive, noting_start)
+        except Exception as error:
+            if started:  # too late for another answer: let the server cut the connection
+                raise
+            await _answer(error, scope, receive, send)
+
+
+def _handlers_of(app: Starlette) -> tuple[dict[Any, Any], dict[int, Any]]:
+    """By class and by status, as Starlette's routes look for them. What nobody handles is to come out of the route."""
+    by_class = {key: value for key, value in app.exception_handlers.items() if isinstance(key, type)}
+    by_status = {key: value for key, value in app.exception_handlers.items() if isinstance(key, int)}
+    return {key: value for key, value in by_class.items() if key is not Exception}, by_status
+
+
+async def _answer(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error
+
+    try:
+        await wrap_app_handling_exceptions(fail, Request(scope))(scope, receive, send)
+    except Problem as problem:
+        log_fault(problem)
+        await ProblemResponse(scope, problem)(scope, receive, send)
+    except Exception:
+        log.exception("request failed")
+        await ProblemResponse(scope, unexpected())(scope, receive, send)

@@ -1,0 +1,71 @@
+"""Cross-origin requests (https://fetch.spec.whatwg.org/#http-cors-protocol): none, unless origins are named."""
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from keel.errors.problems import Problem, ProblemResponse
+from keel.settings import Settings
+from keel.settings.origins import parse_headers, parse_origins
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+# Beyond Accept and the like, which need no leave.
+REQUEST_HEADERS = (
+    *("Authorization", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"),
+    *("traceparent", "tracestate", "baggage"),  # https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/
+)
+RESPONSE_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Request-ID")
+MAX_AGE_SECONDS = 600
+
+
+class CorsMiddleware(CORSMiddleware):
+    """Starlette's, which refuses in plain text, and answers preflights before anything counts them.
+
+    `limit` counts a request, or says why it is refused.
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: Callable[[Scope], Problem | None], **options: Any) -> None:
+        super().__init__(app, **options)
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _is_preflight(scope) and (problem := self.limit(scope)):
+            await ProblemResponse(scope, problem)(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code == 200:
+            return response
+        headers = {"Vary": response.headers["Vary"]}
+        return ProblemResponse({}, Problem(400, f"{bytes(response.body).decode()}.", headers))
+
+
+def middleware(settings: Settings, limit: Callable[[Scope], Problem | None]) -> list[Middleware]:
+    """What goes around everything that answers; nothing unless APP_CORS_ORIGINS is set."""
+    origins = parse_origins(settings.cors_origins, any_allowed=True)  # checked by the settings
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CorsMiddleware,  # type: ignore[arg-type]  # as `app` might be among **options
+            limit=limit,
+            allow_origins=origins,
+            allow_methods=METHODS,
+            allow_headers=[*REQUEST_HEADERS, *parse_headers(settings.cors_headers)],
+            expose_headers=RESPONSE_HEADERS,
+            max_age=MAX_AGE_SECONDS,
+        )
+    ]
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """Whether Starlette's answers it by itself."""
+    names = {name for name, _ in scope["headers"]}
+    return scope["method"] == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names

@@ -1,0 +1,49 @@
+"""Cursors: where a page of a list ended, in a form that clients keep and send back but do not read."""
+
+import base64
+import binascii
+import struct
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+MAX_CHARACTERS = 128
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECONDS = struct.Struct(">q")  # since the epoch; the key comes after it
+
+
+class Position(NamedTuple):
+    """The last item of a page. A place in the order, not a number: items made or gone meanwhile move nothing."""
+
+    created_at: datetime
+    key: str
+    """What tells items apart that were made in the same microsecond; ASCII."""
+
+
+def encode(position: Position) -> str:
+    microseconds = (position.created_at - EPOCH) // timedelta(microseconds=1)
+    packed = MICROSECONDS.pack(microseconds) + position.key.encode("ascii")
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode("ascii")
+
+
+def decode(cursor: str, is_key: Callable[[str], bool]) -> Position:
+    """The position that `encode` was given; `is_key` says whether an item could have a key.
+
+    Raises:
+        ValueError: `encode` has not made it. The message is a sentence for the client.
+    """
+    try:
+        packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        (microseconds,) = MICROSECONDS.unpack(packed[: MICROSECONDS.size])
+        key = packed[MICROSECONDS.size :].decode("ascii")
+        position = Position(EPOCH + timedelta(microseconds=microseconds), key)
+    except (ValueError, binascii.Error, struct.error, OverflowError):
+        raise _unknown() from None
+    # Base64 has many spellings of one thing, some of which decode to nonsense; ours is one of them.
+    if not is_key(key) or encode(position) != cursor:
+        raise _unknown()
+    return position
+
+
+def _unknown() -> ValueError:
+    return ValueError("This is not a cursor of ours: take it from next_cursor, or leave it out to begin anew.")

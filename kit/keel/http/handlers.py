@@ -1,0 +1,70 @@
+"""Every exception of FastAPI's and Starlette's as problem details."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Match
+from starlette.types import Scope
+
+from keel.errors.problems import FieldError, Problem, ProblemResponse, log_fault
+from keel.http.json_body import is_json, not_json
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` with problem details."""
+    # Starlette types every handler as one of any exception.
+    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _invalid_request)  # type: ignore[arg-type]
+
+
+async def _http_error(request: Request, error: HTTPException) -> ProblemResponse:
+    if isinstance(error, Problem):
+        problem = error
+    elif error.status_code == 404:
+        problem = Problem(404, "There is nothing here.", error.headers)
+    elif error.status_code == 405:
+        detail = "This method is not possible here. See the Allow header."
+        problem = Problem(405, detail, {"Allow": ", ".join(_allowed_methods(request.scope))})
+    else:
+        problem = Problem(error.status_code, str(error.detail), error.headers)
+        problem.__cause__ = error.__cause__
+    log_fault(problem)
+    return ProblemResponse(request.scope, problem)
+
+
+def _allowed_methods(scope: Scope) -> list[str]:
+    """All methods of a path. The router names those of the first route that fits, and a path may have several."""
+    routes = scope["app"].router.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches(dict(scope, method=method))[0] is Match.FULL for route in routes)
+    ]
+
+
+async def _invalid_request(request: Request, error: RequestValidationError) -> ProblemResponse:
+    problems = error.errors()
+    detail = "The request is not valid: see errors."
+    if any(problem["loc"] == ("body",) for problem in problems):
+        if error.body is None:
+            detail = "The request needs a body, in JSON."
+        elif not is_json(request.headers.get("content-type", "")):
+            return ProblemResponse(request.scope, not_json())
+    errors = [field_error(problem) for problem in problems]
+    return ProblemResponse(request.scope, Problem(422, detail, errors=errors))
+
+
+def field_error(problem: Mapping[str, Any]) -> FieldError:
+    """From one of Pydantic's errors, whose location begins with where the field was: in the body, the query, ...."""
+    where, *path = problem["loc"]
+    detail = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
+    if where != "body":
+        return FieldError(detail=detail, parameter=str(path[0]) if path else None)
+    tokens = [str(token).replace("~", "~0").replace("/", "~1") for token in path]
+    return FieldError(detail=detail, pointer="".join(["#", *(f"/{token}" for token in tokens)]))

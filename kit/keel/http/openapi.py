@@ -1,0 +1,152 @@
+"""The OpenAPI document: what FastAPI makes of the routes, and what every route has in common."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI
+
+from keel.errors.problems import MEDIA_TYPE, ProblemDetails, documented, title
+
+DESCRIPTION = """\
+Errors are problem details (RFC 9457, `application/problem+json`). Every answer names its request in
+`X-Request-ID`: quote it in a report, or send one of your own. Where an access token is needed, its
+`scope` claim must hold the scope named.
+"""
+SCHEMA = {"$ref": "#/components/schemas/ProblemDetails"}
+RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
+
+# A detail for each status, as an example.
+DETAILS = {
+    400: "The body is not JSON: see character 7.",
+    401: "Send an access token: Authorization: Bearer <token>.",
+    404: "There is nothing here.",
+    408: "The body did not arrive within 30 seconds.",
+    413: "The body exceeds 65536 bytes.",
+    414: "The request target exceeds 8192 bytes.",
+    415: "Send the body as JSON, with the header Content-Type: application/json.",
+    421: "This service does not answer to that host name.",
+    422: "The request is not valid: see errors.",
+    429: "Too many requests. Try again in 7 seconds.",
+    431: "The request line and headers are too large together.",
+    500: "Something went wrong on our side. Quote the request id if you report it.",
+    501: "A body may come in chunks, and in no other transfer coding.",
+    503: "The database cannot be reached. Try again soon.",
+    505: "The request is not of HTTP/1.1 or HTTP/1.0.",
+}
+# What any request may be answered, and one that has a body.
+COMMON = (400, 408, 413, 414, 421, 429, 431, 500, 501, 503, 505)
+WITH_BODY = (415, 422)
+
+ETAG = {
+    "ETag": {
+        "description": "Version of the resource, for If-Match and If-None-Match (RFC 9110).",
+        "schema": {"type": "string"},
+        "example": '"64bd1a2f3c400-1"',
+    }
+}
+_CHALLENGE = {"WWW-Authenticate": {"description": "What is missing (RFC 6750).", "schema": {"type": "string"}}}
+_PROBLEM_HEADERS = {401: _CHALLENGE, 412: ETAG}
+
+KEY_DESCRIPTION = (
+    "Any string of your own for one thing you mean to make. Send it again, with the same body, when you do not know "
+    "whether the first request arrived: you get the first one's answer, for a day or more, and nothing is made twice."
+)
+REPLAYED = {
+    "Idempotent-Replayed": {
+        "description": "This is the answer that the same Idempotency-Key got before; nothing was made now.",
+        "schema": {"type": "string", "const": "true"},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the document: tags, and a detail for each status as an example for the operations of those tags."""
+
+    tags: Sequence[Mapping[str, str]]
+    details: Mapping[int, str] = field(default_factory=dict)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` argument of a route for these problems. `complete` adds those that any route may answer with."""
+    responses = documented(*statuses)
+    for status, headers in _PROBLEM_HEADERS.items():
+        if status in responses:
+            responses[status]["headers"] = headers
+    return responses
+
+
+def condition(name: str, description: str) -> dict[str, Any]:
+    """The `openapi_extra` argument of a route that reads a header by keel.http.etags, and so declares none."""
+    schema = {"type": "string"}
+    return {"parameters": [{"name": name, "in": "header", "description": description, "schema": schema}]}
+
+
+def install(app: FastAPI, public_url: str, sections: Sequence[Section] = ()) -> None:
+    """Complete the document of `app`, which is made when it is first asked for."""
+    app.description = DESCRIPTION
+    app.servers = [{"url": public_url}]
+    app.openapi_tags = [dict(tag) for section in sections for tag in section.tags]
+    details = {tag["name"]: section.details for section in sections for tag in section.tags}
+    generate = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            complete(generate(), details)
+        return generate()
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def complete(document: dict[str, Any], details: Mapping[str, Mapping[int, str]]) -> None:
+    """Give every error its media type, shape and example, and every operation the errors that all have.
+
+    `details` are those of the operations with a tag, by status.
+    """
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    for operation in operations:
+        responses: dict[str, Any] = operation["responses"]
+        own = _details(operation, details)
+        for status, response in responses.items():
+            if status >= "400":
+                response["description"] = title(int(status))  # FastAPI calls its own 422s otherwise
+                response["content"] = _content(int(status), own)
+        for status in (*COMMON, *(WITH_BODY if "requestBody" in operation else ())):
+            responses.setdefault(str(status), {"$ref": f"#/components/responses/{status}"})
+        operation["responses"] = dict(sorted(responses.items()))
+    components = document.setdefault("components", {"schemas": {}})
+    components["responses"] = {str(status): _response(status) for status in sorted((*COMMON, *WITH_BODY))}
+    shape = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+    components["schemas"] |= shape.pop("$defs") | {"ProblemDetails": shape}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(unused, None)
+
+
+def _details(operation: dict[str, Any], details: Mapping[str, Mapping[int, str]]) -> dict[int, str]:
+    """The details of an operation's errors: the kit's, what its token needs, and those of its tags."""
+    found = dict(DETAILS)
+    needed = [scope for each in operation.get("security", ()) for scopes in each.values() for scope in scopes]
+    if needed:
+        found[403] = f"The token lacks a scope: this needs {' '.join(needed)}."
+    for tag in operation.get("tags", ()):
+        found |= details.get(tag, {})
+    return found
+
+
+def _response(status: int) -> dict[str, Any]:
+    headers = {"headers": RETRY_AFTER} if status in (429, 503) else {}
+    return {"description": title(status), "content": _content(status, DETAILS), **headers}
+
+
+def _content(status: int, details: Mapping[int, str]) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title(status),
+        "status": status,
+        "detail": details.get(status, title(status)),
+        "request_id": "0af7651916cd43dd8448eb211c80319c",
+    }
+    if status == 422:
+        example["errors"] = [{"detail": "Field required", "pointer": "#/name"}]
+    return {MEDIA_TYPE: {"schema": SCHEMA, "example": example}}

@@ -1,0 +1,349 @@
+"""HTTP/1.1 on the wire: uvicorn's protocol, with limits on what a client may send and how slowly.
+
+uvicorn has no limit on the size of a request's head (nor of a chunked body's extensions and
+trailers) and none on the time it takes, and answers what it cannot parse in plain text. Refusals
+made here come before there is a request to log or to count: they have a log line and a metric of
+their own, and are answered as problem details.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import httptools
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from keel.errors.problems import MEDIA_TYPE, title
+from keel.http import security_headers
+from keel.settings import Settings
+
+log = structlog.get_logger("keel.http.protocol")
+
+MAX_TARGET_BYTES = 8192  # RFC 9112, section 3, asks for 8000 at least
+# How long a client may take to read a refusal before the connection is gone. Closing at once, with
+# unread bytes of its request, would reset the connection and could take the answer with it.
+LINGER_SECONDS = 2
+# How much of a body is read, and thrown away, after the answer to its request. Most clients look for an answer only
+# when they have sent all. It is for as long as a head may take.
+LINGER_BYTES = 64 * 1024 * 1024
+# What is parsed at once. Requests that arrive while one is answered wait as bytes, but for those of one such piece: as
+# requests they take a hundred times as much memory.
+PIECE_BYTES = 4096
+
+# Reason, as in the metric: status and what the client is told.
+REFUSALS = {
+    "malformed": (400, "The request is not valid HTTP/1.1."),
+    "timeout": (408, "The request line and headers took too long to arrive."),
+    "target_too_long": (414, f"The request target exceeds {MAX_TARGET_BYTES} bytes."),
+    "head_too_large": (431, "The request line and headers are too large together."),
+    "coding": (501, "A body may come in chunks, and in no other transfer coding."),
+    "version": (505, "The request is not of HTTP/1.1 or HTTP/1.0."),
+}
+VERSIONS = ("1.1", "1.0")
+TARGET = re.compile(rb"([^/?]*)(.*)", re.DOTALL)  # the host, and the rest
+
+
+def announces_body(header: tuple[bytes, bytes]) -> bool:
+    """Whether a request with this header has a body, if only of one byte."""
+    name, value = header
+    return name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ") != b"")
+
+
+def has_other_coding(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a body in chunks is in another transfer coding as well (RFC 9112, section 6.1: 501).
+
+    One that does not end in chunks is for the parser to refuse, as nobody knows where it ends.
+    """
+    codings: list[bytes] = []
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            codings += [coding.strip().lower() for coding in value.split(b",")]
+    return codings[-1:] == [b"chunked"] and codings.count(b"chunked") < len(codings)
+
+
+class ConnectionLimits:
+    """What every connection of a server shares: the limits, and the count of refusals.
+
+    While `draining`, every answer asks its client to leave: its next request opens another connection.
+    """
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self.draining = False
+        self.max_connections = settings.max_connections
+        self.connections: Collection[object] = ()
+        """Those of users that are open: their server puts its own here."""
+        self.max_head_bytes = settings.max_head_bytes
+        self.head_timeout_seconds = settings.head_timeout_seconds
+        self.headers = [
+            *security_headers.fields(https=settings.public_url.startswith("https://")),
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"connection", b"close"),
+        ]
+        refused = Counter(
+            "http_connections_refused_total",
+            "Connections closed for what the client sent, or did not send, before there was a request to answer.",
+            ["reason"],
+            registry=registry,
+        )
+        self.refused = {reason: refused.labels(reason) for reason in REFUSALS}
+        opened = Gauge("http_connections", "Connections that clients have open.", registry=registry)
+        opened.set_function(lambda: len(self.connections))
+        most = Gauge("http_connections_limit", "How many there may be; more wait to be accepted.", registry=registry)
+        most.set_function(lambda: self.max_connections)
+
+    def room(self) -> int:
+        """How many connections more there may be."""
+        return self.max_connections - len(self.connections)
+
+
+class RefusedError(Exception):
+    """Raised in the parser's callbacks; the argument is one of REFUSALS."""
+
+
+class EarlyAnswer:
+    """The transport of an answer that may end, and its connection with it, before its request's body has arrived."""
+
+    def __init__(self, protocol: "HttpProtocol") -> None:
+        self.protocol = protocol
+        self.cycle = protocol.cycle
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+
+    def close(self) -> None:
+        if self.cycle.more_body and not self.is_closing():
+            self.protocol.linger()
+        else:
+            self.protocol.transport.close()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.limits = limits
+        self.refused = False
+        """Whether nothing that still comes is of interest."""
+        self._unwanted_bytes = 0  # received since
+        self._held = b""  # received, and not parsed before the requests that wait are answered
+        self._delivered = False  # whether the bytes being parsed completed a head or brought some of a body
+        self._undelivered_bytes = 0  # received since
+        self._waiting_since: float | None = None
+        self._plain_head = b""
+        """Of a request that offers another protocol: its head without the offer, which is still to be parsed."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if self.client is not None:
+            # IPv4 on a socket for both families (RFC 4291, section 2.5.5.2): trust, limits and logs are to know it.
+            self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self.refused:
+            self._unwanted_bytes += len(data)
+            if self._unwanted_bytes > LINGER_BYTES:
+                self.transport.abort()
+            return
+        if self._held or self.pipeline:
+            self._hold(self._held + data)
+            return
+        self._take(data)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._held and not self.transport.is_closing():
+            self.flow.pause_reading()
+            if not self.pipeline:
+                self.loop.call_soon(self._take_held)
+
+    def _take_held(self) -> None:
+        held, self._held = self._held, b""
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        if not self.refused and not self.transport.is_closing():
+            self._take(held)
+
+    def _hold(self, data: bytes) -> None:
+        self._held = data
+        self.flow.pause_reading()
+
+    def _take(self, data: bytes) -> None:
+        """Parse what has arrived, for as long as no request waits for another one's answer."""
+        room = self.limits.max_head_bytes - self._undelivered_bytes
+        if len(data) <= min(room, PIECE_BYTES):
+            self._parse(data)
+            return
+        # In pieces, so that the parser never buffers more than the limit.
+        rest = memoryview(data)
+        while rest and not self.refused:
+            if not room:
+                self._refuse("head_too_large")
+                return
+            if self.pipeline:
+                self._hold(bytes(rest))
+                return
+            size = min(room, PIECE_BYTES)
+            self._parse(rest[:size])
+            rest = rest[size:]
+            room = self.limits.max_head_bytes - self._undelivered_bytes
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        self._delivered = False
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            raised = error.__context__
+            reason = raised.args[0] if isinstance(raised, RefusedError) else "malformed"
+            self._refuse("version" if "HTTP version" in str(error) else reason, str(error))
+        # The answer is made by a task, so not before this.
+        cycle: Any = self.cycle
+        if cycle is not None and cycle.more_body and cycle.transport is self.transport:
+            cycle.transport = EarlyAnswer(self)
+        # A head that begins behind other data in one piece is counted from the next piece on.
+        self._undelivered_bytes = 0 if self._delivered else self._undelivered_bytes + len(data)
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        """Have the parser read `data`, and ignore offers of another protocol, as RFC 9110, section 7.8, allows.
+
+        The parser cannot ignore one: it stops after the head and takes the body for the other protocol. So the head
+        is parsed once more, without the Upgrade header, and then what follows it. By a new parser, as the old one takes
+        nothing after a head that says `Connection: close`.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                rest = rest[offer.args[0] :]
+            head, self._plain_head = self._plain_head, b""
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            self.parser.feed_data(head)
+
+    def _head_without_offer(self) -> bytes:
+        """No longer than it was sent, for the limits' sake."""
+        fields = b"".join(b"%b:%b\r\n" % field for field in self.headers if field[0] != b"upgrade")
+        version = self.parser.get_http_version().encode()
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, fields)
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > MAX_TARGET_BYTES:
+            raise RefusedError("target_too_long")
+
+    def on_headers_complete(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            raise RefusedError("malformed")  # this is no proxy, and the parser would take what follows for the tunnel's
+        if self.parser.should_upgrade():
+            self._plain_head = self._head_without_offer()
+            return
+        self._delivered = True
+        self._waiting_since = None
+        if self.parser.get_http_version() not in VERSIONS:
+            raise RefusedError("version")
+        if has_other_coding(self.headers):
+            raise RefusedError("coding")
+        if self.url[:1] != b"/":
+            self._take_host_from_target()
+        super().on_headers_complete()
+        if self.limits.draining:
+            self.cycle.keep_alive = False
+        self.headers = []  # where trailers go: they must not pass for headers (RFC 9110, section 6.5.1)
+
+    def on_body(self, body: bytes) -> None:
+        self._delivered = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._plain_head:
+            super().on_message_complete()
+
+    def _take_host_from_target(self) -> None:
+        """RFC 9112, section 3.2.2: a target such as http://host/path overrides the Host header.
+
+        Without a path, that is / (RFC 9110, section 4.2.3), which the parser of addresses does not know.
+        """
+        scheme, absolute, rest = self.url.partition(b"://")
+        if absolute:
+            host, path = TARGET.fullmatch(rest).groups()  # type: ignore[union-attr]  # it matches anything
+            self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
+            if not path.startswith(b"/"):
+                self.url = b"%b://%b/%b" % (scheme, host, path)
+
+    def linger(self) -> None:
+        """End the connection once its client has, or by `check_time`: what has not been read would reset it."""
+        self.refused = True
+        self.transport.write_eof()
+
+    def leave(self) -> None:
+        """Let the answer that is being made be the last, and say so, unless it has already begun."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    def check_time(self, now: float) -> None:
+        """End the connection if its client has owed us bytes for too long; to be called every second.
+
+        It owes them while no request is being answered and uvicorn's keep-alive timer is off: from
+        the start of the connection, and from the first byte of a head to its last; likewise after
+        an answer that did not wait for the whole body.
+        """
+        busy = self.cycle is not None and not self.cycle.response_complete
+        # Whether all is said, but the client has not read it.
+        ending = self.transport.is_closing() or (self.refused and not busy)
+        if not ending and (busy or self.timeout_keep_alive_task is not None):
+            self._waiting_since = None
+            return
+        if self._waiting_since is None:
+            self._waiting_since = now
+        begun = self._undelivered_bytes > 0
+        limit = self.limits.head_timeout_seconds if ending or begun else self.timeout_keep_alive
+        if now - self._waiting_since < limit:
+            return
+        if ending:
+            self.transport.abort()
+        elif begun and not (self.cycle and self.cycle.more_body):
+            self._refuse("timeout")
+        else:  # there is no request to answer
+            self.transport.close()
+
+    def _refuse(self, reason: str, cause: str | None = None) -> None:
+        self.refused = True
+        request_id = secrets.token_hex(16)
+        self.limits.refused[reason].inc()
+        client = self.client[0] if self.client else None
+        log.info("connection refused", reason=reason, cause=cause, client=client, request_id=request_id)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started or not cycle.more_body or self.pipeline:
+                # Earlier requests are being answered: no more comes after that.
+                cycle.keep_alive = False
+                return
+            # It is this request's body that cannot be understood: its handler need not wait for it.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write(self._answer(reason, request_id))
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _answer(self, reason: str, request_id: str) -> bytes:
+        status, detail = REFUSALS[reason]
+        problem = {"type": "about:blank", "title": title(status), "status": status, "detail": detail}
+        body = json.dumps(problem | {"request_id": request_id}).encode()
+        fields = [
+            *self.server_state.default_headers,
+            *self.limits.headers,
+            (b"x-request-id", request_id.encode()),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        head = b"".join(b"%b: %b\r\n" % field for field in fields)
+        return b"".join([STATUS_LINE[status], head, b"\r\n", body])
+
+
+def check_times(connections: Iterable[Any], now: float) -> None:
+    """Check every connection of a server; `now` by the event loop's clock."""
+    for connection in list(connections):
+        connection.check_time(now)

@@ -1,0 +1,32 @@
+"""Records every request on its way through."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from keel.observability import access_log
+from keel.observability.metrics import RequestMetrics
+from keel.observability.request_record import RequestRecord
+
+
+class RequestRecordMiddleware:
+    """Records every request, and tells its metrics and its line in the access log at the end."""
+
+    def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope.setdefault("state", {})
+        record = RequestRecord(scope, receive, send)
+        failed = True
+        self.metrics.in_flight += 1
+        try:
+            await self.app(scope, record.receive, record.send)
+            failed = False
+        finally:
+            self.metrics.in_flight -= 1
+            record.end(failed)
+            self.metrics.observe(record)
+            access_log.write(record)

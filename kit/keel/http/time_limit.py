@@ -1,0 +1,188 @@
+"""Limits on the time a request may take, and on how many there may be, so that none holds up all others.
+
+Requests whose bodies are still to come have places of their own, few of them for each address: heads cost a client
+nothing, and must not keep out those who have said all.
+"""
+
+import asyncio
+from collections import Counter
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from keel.errors.problems import Problem, ProblemResponse
+from keel.http.client_network import client_network
+
+RETRY_SECONDS = 5
+EACH_ADDRESS = 20  # one address may have a twentieth of the places for bodies that are awaited
+DRAIN_SECONDS = 2  # for a body that is still to come when the server ends
+
+
+class AwaitedBodies:
+    """The requests whose bodies are still to come."""
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+        self.for_each = max(1, at_once // EACH_ADDRESS)
+        self._waiting: set[_Limit] = set()
+        self._of_client = Counter[str]()
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, limit: "_Limit") -> None:
+        """Note that the body of a request is not there; end the request if there are too many such."""
+        if limit in self._waiting:
+            return
+        headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"}
+        if self._of_client[limit.client] >= self.for_each:
+            limit.end(Problem(429, "Too many of your requests wait for their bodies.", headers))
+            return
+        if len(self._waiting) >= self.at_once:
+            limit.end(Problem(503, "Too many requests wait for their bodies. Try again soon.", headers))
+            return
+        self._waiting.add(limit)
+        self._of_client[limit.client] += 1
+        if self._draining:
+            self._hurry(limit)
+
+    def remove(self, limit: "_Limit") -> None:
+        """Its body has come, or it has ended; also if it never was here."""
+        if limit in self._waiting:
+            self._waiting.remove(limit)
+            self._of_client[limit.client] -= 1
+            if not self._of_client[limit.client]:
+                del self._of_client[limit.client]
+
+    def drain(self) -> None:
+        """From now on wait for each body for DRAIN_SECONDS at most."""
+        self._draining = True
+        for limit in self._waiting:
+            self._hurry(limit)
+
+    def _hurry(self, limit: "_Limit") -> None:
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._give_up, limit)
+
+    def _give_up(self, limit: "_Limit") -> None:
+        if limit in self._waiting:
+            headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"}
+            limit.end(Problem(503, "The server ends, and the body has not come. Try again soon.", headers))
+
+
+class TimeLimitMiddleware:
+    """Cancels what takes longer than `seconds` and raises a Problem: 408 while waiting for the body, else 503.
+
+    An answer that has begun is broken off: whoever is outside must not send another then.
+
+    While there are `at_once` requests whose bodies have come, more are answered 503 at once: they would only wait, all
+    of them for longer and longer, and fill the memory meanwhile. `awaited` are the others.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float, at_once: int, awaited: AwaitedBodies) -> None:
+        self.app = app
+        self.seconds = seconds
+        self.at_once = at_once
+        self.awaited = awaited
+        # In the order in which they began, which is that of their deadlines, so that one timer does
+        # for all: one for each, as asyncio.timeout has, would cost more than all the rest here.
+        self._running: dict[_Limit, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if self._is_full():
+            await ProblemResponse(scope, _too_much())(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        limit = _Limit(self, scope, receive, loop.time() + self.seconds)
+        self._running[limit] = None
+        if self._timer is None:
+            self._timer = loop.call_at(limit.deadline, self._expire, loop)
+        try:
+            await self.app(scope, limit.receive, send)
+        except (asyncio.CancelledError, Exception) as error:
+            # If someone else has cancelled it too, as the server does at its end, they get what they want.
+            if limit.problem and limit.task.uncancel() == 0:
+                raise limit.problem from error
+            raise
+        finally:
+            del self._running[limit]
+            self.awaited.remove(limit)
+
+    def body_has_come(self, limit: "_Limit") -> None:
+        """Raises:
+        Problem: 503, if all places were taken while it was awaited.
+        """
+        self.awaited.remove(limit)
+        if len(self._running) - len(self.awaited) > self.at_once:
+            raise _too_much()
+
+    def _is_full(self) -> bool:
+        return len(self._running) - len(self.awaited) >= self.at_once
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self._timer = None
+        for limit in self._running:
+            if limit.deadline > now:
+                self._timer = loop.call_at(limit.deadline, self._expire, loop)
+                break
+            limit.end(self._problem(limit.waits_for_body))
+
+    def _problem(self, body_late: bool) -> Problem:
+        if body_late:
+            detail = f"The body did not arrive within {self.seconds:g} seconds."
+            return Problem(408, detail, {"Connection": "close"})
+        detail = f"This took longer than {self.seconds:g} seconds. Try again soon."
+        return Problem(503, detail, {"Retry-After": str(RETRY_SECONDS)})
+
+
+def _too_much() -> Problem:
+    return Problem(503, "There is too much to do. Try again soon.", {"Retry-After": str(RETRY_SECONDS)})
+
+
+class _Limit:
+    """Of one request."""
+
+    __slots__ = ("_limits", "_receive", "_scope", "_whole", "deadline", "problem", "task", "waits_for_body")
+
+    def __init__(self, limits: TimeLimitMiddleware, scope: Scope, receive: Receive, deadline: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker: this runs in one
+        self.task = task
+        self.deadline = deadline
+        self.problem: Problem | None = None
+        """Why it was ended, if it was."""
+        self.waits_for_body = False
+        self._limits = limits
+        self._scope = scope
+        self._receive = receive
+        self._whole = False
+
+    @property
+    def client(self) -> str:
+        return client_network(self._scope)
+
+    def end(self, problem: Problem) -> None:
+        """Answer with this; only the first counts."""
+        if self.problem is None:
+            self.problem = problem
+            self.task.cancel()
+
+    async def receive(self) -> Message:
+        if self._whole:  # the client is waited for, to go away
+            return await self._receive()
+        self.waits_for_body = True
+        # Comes to be called only if what is to be received is not there yet.
+        waiting = asyncio.get_running_loop().call_soon(self._limits.awaited.add, self)
+        try:
+            message = await self._receive()
+        finally:
+            waiting.cancel()
+        self.waits_for_body = False
+        self._whole = not message.get("more_body", False)
+        if self._whole:
+            self._limits.body_has_come(self)
+        return message

@@ -1,0 +1,174 @@
+"""Structured logs: a line of JSON by the Elastic Common Schema, or coloured lines on a terminal.
+
+The standard library's loggers (uvicorn, SQLAlchemy, Alembic, warnings) go the same way, so every
+line on stdout has one shape. A log call never raises.
+"""
+
+import atexit
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from types import TracebackType
+from typing import Any, TextIO
+
+import structlog
+
+from keel.observability import ecs, log_fields, request_id, tracing
+from keel.observability.console import ConsoleEncoder
+from keel.observability.log_writer import LogWriter
+from keel.settings import Settings
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+# They tell of their every step, and the lifecycle tells once of what matters.
+TALKATIVE = ("uvicorn.error", "asyncio", "alembic.runtime.plugins")
+# Its debug lines hold what is written into the database.
+UNREDACTED = ("aiosqlite",)
+# A collector that is away, or takes nothing, would be told of with every batch of spans.
+REPETITIVE = ("opentelemetry.", "urllib3.", "keel.observability.span_losses")
+REPEAT_SECONDS = 60
+STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
+
+
+@dataclass
+class Output:
+    """Where lines go, as what, and from which level on."""
+
+    writer: LogWriter
+    console: ConsoleEncoder
+    json: ecs.EcsEncoder | None
+    access: ecs.EcsEncoder | None
+    """Likewise of the access log's lines, most of which is always the same."""
+    level: int = logging.INFO
+
+    def emit(self, logger: str, level: str, event: Mapping[str, Any]) -> None:
+        now = datetime.now(UTC)
+        try:
+            line = self.line(now, level, logger, log_fields.clean({**_ids(), **event}))
+        except Exception as error:
+            reason = f"a line could not be written: {type(error).__name__}"
+            line = self.line(now, "error", logger, {"event": reason})
+        self.writer.write(line)
+
+    def line(self, timestamp: datetime, level: str, logger: str, fields: Mapping[str, Any]) -> bytes:
+        if self.json is None:
+            return self.console.encode(timestamp, level, fields)
+        return self.json.encode(ecs.fields(timestamp, level, logger, fields))
+
+
+output: Output | None = None
+
+
+def configure(settings: Settings, stream: TextIO | None = None) -> None:
+    """Send all logs of the process to `stream`, stdout if none is given."""
+    global output  # noqa: PLW0603
+    stream = stream or sys.stdout
+    console = settings.log_format == "console" or (settings.log_format == "auto" and stream.isatty())
+    constants = {
+        "service.name": settings.service_name,
+        "service.version": settings.product.version,
+        "service.environment": settings.environment,
+    }
+    if output is not None:
+        atexit.unregister(output.writer.flush)
+    writer = LogWriter(stream)
+    atexit.register(writer.flush)
+    output = Output(
+        writer,
+        ConsoleEncoder(stream.isatty()),
+        None if console else ecs.EcsEncoder(constants),
+        None if console else ecs.EcsEncoder(ecs.ACCESS | constants),
+    )
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars], logger_factory=_Logger)
+    handler = _Handler()
+    handler.addFilter(_Seldom())
+    logging.basicConfig(handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_crash
+    set_level(settings.log_level)
+
+
+def set_level(name: str) -> None:
+    """Log from this level on, at once and everywhere. Raises KeyError unless it is one of LEVELS."""
+    level = LEVELS[name]
+    if output is not None:
+        output.level = level
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    logging.getLogger().setLevel(level)
+    for talkative in TALKATIVE:
+        logging.getLogger(talkative).setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
+    for unredacted in UNREDACTED:
+        logging.getLogger(unredacted).setLevel(max(level, logging.INFO))
+
+
+def level() -> str:
+    return next(name for name, number in LEVELS.items() if output is not None and number == output.level)
+
+
+def _ids() -> dict[str, str | None]:
+    """What correlates a line with a request and a span."""
+    state = request_id.current.get()
+    trace: tracing.TraceIds | None = tracing.current_ids() or state.get("trace")
+    return {
+        "request_id": state.get("request_id"),
+        "trace_id": trace.trace_id if trace else None,
+        "span_id": trace.span_id if trace else None,
+    }
+
+
+def _method(level: str) -> Callable[..., None]:
+    def log(self: "_Logger", **event: Any) -> None:
+        if output is not None:
+            output.emit(self.name, level, event)
+
+    return log
+
+
+class _Logger:
+    """What structlog wraps: knows its name, and writes."""
+
+    def __init__(self, name: str = "app") -> None:
+        self.name = name
+
+    debug, info, warning, error, critical = map(_method, ("debug", "info", "warning", "error", "critical"))
+
+
+class _Handler(logging.Handler):
+    """The standard library's end of it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = {name: value for name, value in vars(record).items() if name not in STANDARD_ATTRIBUTES}
+        try:
+            event["event"] = record.getMessage()
+        except Exception:  # the arguments do not fit the format
+            event |= {"event": record.msg, "arguments": record.args}
+        if record.exc_info:
+            event["exc_info"] = record.exc_info
+        if output is not None:
+            output.emit(record.name, record.levelname.lower(), event)
+
+
+class _Seldom(logging.Filter):
+    """Lets what repeats itself through but once a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed: dict[tuple[str, object], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(REPETITIVE):
+            return True
+        key, now = (record.name, record.lineno), monotonic()
+        if now - self._passed.get(key, -REPEAT_SECONDS) < REPEAT_SECONDS:
+            return False
+        self._passed[key] = now
+        return True
+
+
+def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if output is None or issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        output.emit("app", "critical", {"event": "crashed", "exc_info": error})

@@ -1,0 +1,66 @@
+"""Metrics of the public port's requests, and the registry everything is counted in."""
+
+import platform
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from keel.observability.request_record import RequestRecord
+
+# RFC 9110's methods and PATCH; a client can send any other token, and would make a series of each.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+FAULTS = (500, 503)  # the statuses of ours that are errors
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+def create_registry(version: str) -> CollectorRegistry:
+    """A registry with the process, the platform, the garbage collector and app_build_info of this version."""
+    # No query uses the _created series, of which there is one beside each counter and histogram.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    build = {"version": version, "python": platform.python_version()}
+    Info("app_build", "Version of this build, and Python's.", registry=registry).info(build)
+    return registry
+
+
+class RequestMetrics:
+    """Rate, errors and duration of requests. Add to `in_flight` and subtract yourself."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.in_flight = 0
+        self._duration = Histogram(
+            "http_request_duration_seconds",
+            "Time from the first byte of a request's head to the last of its response.",
+            ["method", "route", "status"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        # By label values: asking the histogram for a child costs more than all else here.
+        self._children: dict[tuple[str, str, int], Histogram] = {}
+        gauge = Gauge("http_requests_in_flight", "Requests being answered now.", registry=registry)
+        gauge.set_function(lambda: self.in_flight)
+
+    def expect(self, method: str, route: str) -> None:
+        """Let there be a series for each error of a route before the first one.
+
+        Prometheus's rate() and increase() begin with a series' second point: the first outage would not be counted.
+        """
+        for status in FAULTS:
+            self._children[method, route, status] = self._duration.labels(method, route, status)
+
+    def observe(self, record: RequestRecord) -> None:
+        method = record.scope["method"]
+        key = (method if method in METHODS else "OTHER", record.route, record.status)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._duration.labels(*key)
+        trace = record.scope["state"].get("trace")
+        if trace is not None and trace.sampled:
+            child.observe(record.seconds, {"trace_id": trace.trace_id})
+        else:
+            child.observe(record.seconds)

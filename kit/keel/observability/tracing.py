@@ -1,0 +1,149 @@
+"""Traces for an OpenTelemetry collector (OTLP over HTTP), and the W3C trace context of a request.
+
+Without a collector nothing is recorded, the SDK is not even imported, and a caller's traceparent is
+only noted in the logs. Spans are made through the plain API, as in
+`opentelemetry.trace.get_tracer(__name__)`: the provider is the process's global one.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import threading
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry import propagate, trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import CollectorRegistry
+from starlette.types import Scope
+
+from keel.observability import otel_variables
+from keel.settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+log = structlog.get_logger("keel.observability.tracing")
+
+FLUSH_SECONDS = 2  # the most that a collector which does not answer holds up the exit
+MAX_VALUE_CHARACTERS = 1024
+# https://www.w3.org/TR/trace-context/#traceparent-header
+TRACEPARENT = re.compile(
+    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
+
+
+class TraceIds(NamedTuple):
+    """In hexadecimal. `span_id` is None where we have no span of our own."""
+
+    trace_id: str
+    span_id: str | None
+    sampled: bool
+
+
+def is_on(settings: Settings) -> bool:
+    endpoint = settings.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return bool(endpoint) and otel_variables.traces_wanted(os.environ)
+
+
+def telemetry(settings: Settings) -> TelemetryConfig:
+    """What FastAPI shall do itself: a span for each request and none for its inner steps.
+
+    Metrics are Prometheus's and logs go to stdout.
+    """
+    return {
+        "tracing": is_on(settings),
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+    }
+
+
+def ids(scope: Scope, traceparent: bytes | None) -> TraceIds | None:
+    """Of our span if there is one, else of the caller's traceparent, else None."""
+    if "fastapi.telemetry" in scope:
+        return current_ids()
+    if traceparent is not None and (match := TRACEPARENT.fullmatch(traceparent)):
+        return TraceIds(match[1].decode(), None, False)
+    return None
+
+
+def current_ids() -> TraceIds | None:
+    """Of the span that is being recorded, or would be were it sampled."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return None
+    return TraceIds(f"{context.trace_id:032x}", f"{context.span_id:016x}", context.trace_flags.sampled)
+
+
+@contextlib.asynccontextmanager
+async def exporting(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[None]:
+    """Send traces to the collector, if one is configured, while inside."""
+    if not is_on(settings):
+        yield
+        return
+    provider = create_provider(settings, registry)
+    trace.set_tracer_provider(provider)  # works but once in a process
+    if "OTEL_PROPAGATORS" not in os.environ:  # a caller's baggage is not ours to pass on
+        propagate.set_global_textmap(TraceContextTextMapPropagator())
+    try:
+        yield
+    finally:
+        await shut_down(provider)
+
+
+def create_provider(settings: Settings, registry: CollectorRegistry) -> "TracerProvider":
+    """A provider that exports in batches, from a thread of its own. The SDK's variables win where set."""
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import SpanLimits, TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio  # noqa: PLC0415
+
+    from keel.observability.span_losses import CollectorExporter  # noqa: PLC0415
+    from keel.observability.span_redaction import RedactingExporter  # noqa: PLC0415
+
+    resource = Resource.create(
+        {
+            "service.name": settings.service_name,
+            "service.version": settings.product.version,
+            "service.instance.id": socket.gethostname(),
+            "deployment.environment.name": settings.environment,
+        }
+    )
+    environ = os.environ
+    provider = TracerProvider(
+        resource=resource.merge(OTELResourceDetector().detect()),
+        sampler=None if "OTEL_TRACES_SAMPLER" in environ else ParentBasedTraceIdRatio(settings.trace_sample_ratio),
+        span_limits=SpanLimits(
+            max_attribute_length=None if "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT" in environ else MAX_VALUE_CHARACTERS
+        ),
+        shutdown_on_exit=False,  # it would wait for the collector without a limit
+    )
+    endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
+    exporter = RedactingExporter(CollectorExporter(endpoint, registry))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider
+
+
+async def shut_down(provider: "TracerProvider") -> None:
+    """Send what is left, for as long as the collector may hold us up."""
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def shut_down() -> None:
+        provider.shutdown()
+        with contextlib.suppress(RuntimeError):  # the loop has not waited
+            loop.call_soon_threadsafe(done.set)
+
+    # A daemon: the executor's threads would be waited for at the exit of the interpreter.
+    threading.Thread(target=shut_down, name="tracing-shutdown", daemon=True).start()
+    try:
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await done.wait()
+    except TimeoutError:
+        log.warning("the collector does not answer: the last traces are lost", seconds=FLUSH_SECONDS)

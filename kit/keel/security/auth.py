@@ -1,0 +1,162 @@
+"""OAuth 2.0 resource server: who sends a request, by its bearer token (RFC 6750), and what that lets them do."""
+
+import math
+from collections.abc import Awaitable, Callable
+
+import structlog
+from fastapi import Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
+from prometheus_client import CollectorRegistry, Counter
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from keel.errors.problems import Problem
+from keel.security.keys import KeysUnavailableError
+from keel.security.tokens import MAX_SUBJECT_CHARACTERS, InvalidTokenError, Principal, TokenVerifier, UnknownKeyError
+
+__all__ = ["MAX_SUBJECT_CHARACTERS", "AuthenticationMiddleware", "Authenticator", "Principal", "authenticate"]
+
+log = structlog.get_logger("keel.security.auth")
+
+OUTCOMES = (
+    *("valid", "cached", "expired", "invalid", "unknown_key", "keys_unavailable"),
+    *("malformed", "missing", "insufficient_scope"),
+)
+MAX_CAUSE_CHARACTERS = 200
+
+
+class NotVerifiedError(Exception):
+    """The token has not been looked at, because its sender is over the limit."""
+
+
+class MalformedError(Exception):
+    """The message is for the client."""
+
+
+TokenError = InvalidTokenError | KeysUnavailableError | NotVerifiedError | MalformedError
+
+
+class Authenticator:
+    def __init__(self, verifier: TokenVerifier, registry: CollectorRegistry, realm: str) -> None:
+        self.verifier = verifier
+        self.realm = realm
+        """What the tokens are for, as a challenge names it (RFC 9110, section 11.5)."""
+        text = "Tokens verified or recalled, and requests refused for want of a token or a scope, by outcome."
+        tokens = Counter("auth_tokens", text, ["outcome"], registry=registry)
+        self._counters = {outcome: tokens.labels(outcome) for outcome in OUTCOMES}
+
+    def count(self, outcome: str) -> None:
+        self._counters[outcome].inc()
+
+    def identify(self, token: bytes, may_verify: Callable[[], bool]) -> Principal | TokenError:
+        """Whose token it is, or what is wrong with it. Signatures cost much, so `may_verify` is asked before."""
+        try:
+            principal = self.verifier.recall(token)
+            if principal is not None:
+                self.count("cached")
+                return principal
+            if not may_verify():
+                return NotVerifiedError()
+            principal = self.verifier.verify(token)
+        except (InvalidTokenError, KeysUnavailableError) as error:
+            self.count(error.outcome)
+            return error.with_traceback(None)  # which would keep the frames alive as long as the request
+        self.count("valid")
+        return principal
+
+    async def identify_later(self, token: bytes) -> Principal | TokenError:
+        """`identify` once more, after the issuer was asked for newer keys."""
+        await self.verifier.keys.refetch()
+        return self.identify(token, lambda: True)
+
+
+class AuthenticationMiddleware:
+    """Puts what comes of an Authorization header into scope["state"], as `principal` or as `token_error`.
+
+    It refuses nothing: that is for the routes that need a token, by `authenticate`. While
+    `exhausted` says that a sender has used up its requests, only tokens verified before are looked at.
+    """
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, exhausted: Callable[[Scope], bool]) -> None:
+        self.app = app
+        self.authenticator = authenticator
+        self.exhausted = exhausted
+
+    # Not async, which would cost every request a coroutine more.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http":
+            for header in scope["headers"]:
+                if header[0] == b"authorization":
+                    self._read(scope)
+                    break
+        return self.app(scope, receive, send)
+
+    def _read(self, scope: Scope) -> None:
+        values = _authorization(scope)
+        if len(values) > 1:
+            self.authenticator.count("malformed")
+            _note(scope, MalformedError("There is more than one Authorization header."))
+        elif token := _bearer_token(values[0]):
+            _note(scope, self.authenticator.identify(token, lambda: not self.exhausted(scope)))
+
+
+def _authorization(scope: Scope) -> list[bytes]:
+    return [value for name, value in scope["headers"] if name == b"authorization"]
+
+
+def _bearer_token(value: bytes) -> bytes:
+    """Empty if there is none, or credentials of another kind."""
+    return value[7:].strip(b" ") if value[:7].lower() == b"bearer " else b""
+
+
+def _note(scope: Scope, outcome: Principal | TokenError) -> None:
+    scope.setdefault("state", {})["principal" if type(outcome) is Principal else "token_error"] = outcome
+
+
+class Authenticate(SecurityBase):
+    """Dependency: `Security(authenticate, scopes=[...])` lets in who holds all of these scopes."""
+
+    def __init__(self) -> None:
+        self.model = HTTPBearer(bearerFormat="JWT", description="Access token with the scope needed.")
+        self.scheme_name = "HTTPBearer"
+
+    async def __call__(self, request: Request, needed: SecurityScopes) -> Principal:
+        authenticator: Authenticator = request.app.state.authenticator
+        state = request.scope.get("state", {})
+        outcome: Principal | TokenError | None = state.get("principal") or state.get("token_error")
+        if isinstance(outcome, UnknownKeyError | NotVerifiedError):
+            outcome = await authenticator.identify_later(_bearer_token(_authorization(request.scope)[0]))
+            _note(request.scope, outcome)
+        if outcome is None:
+            authenticator.count("missing")
+            raise _challenge(authenticator.realm, 401, "Send an access token: Authorization: Bearer <token>.")
+        if not isinstance(outcome, Principal):
+            raise _refusal(outcome, authenticator.realm)
+        if not outcome.scopes.issuperset(needed.scopes):
+            authenticator.count("insufficient_scope")
+            detail = f"The token lacks a scope: this needs {needed.scope_str}."
+            parameters = {"error": "insufficient_scope", "scope": needed.scope_str}
+            raise _challenge(authenticator.realm, 403, detail, **parameters)
+        return outcome
+
+
+authenticate = Authenticate()
+
+
+def _refusal(error: TokenError, realm: str) -> Problem:
+    if isinstance(error, KeysUnavailableError):
+        return Problem(503, f"{error} Try again later.", {"Retry-After": str(math.ceil(error.retry_after))})
+    if isinstance(error, MalformedError):
+        return _challenge(realm, 400, str(error), error="invalid_request")
+    log.info("token refused", reason=str(error), cause=str(error.__cause__ or "")[:MAX_CAUSE_CHARACTERS])
+    return _challenge(realm, 401, str(error), error="invalid_token")
+
+
+def _challenge(realm: str, status: int, detail: str, **parameters: str) -> Problem:
+    """RFC 6750, section 3: the error code is left out when no token was sent."""
+    if parameters:
+        parameters["error_description"] = detail
+    values = {"realm": realm, **parameters}
+    header = "Bearer " + ", ".join(f'{name}="{value}"' for name, value in values.items())
+    return Problem(status, detail, {"WWW-Authenticate": header})

@@ -1,0 +1,64 @@
+"""Routes that answer from the head of a request what the head decides, and only then wait for its body.
+
+FastAPI reads the body first, before it looks at dependencies: who may not send one would be waited for all the same.
+"""
+
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from fastapi.security import SecurityScopes
+from starlette.datastructures import Headers
+
+from keel.errors.problems import Problem
+from keel.http.json_body import is_json, not_json
+from keel.http.protocol import announces_body
+from keel.security.auth import authenticate
+
+ONCE = ("Content-Type", "Content-Encoding", "Idempotency-Key")
+
+
+class HeadFirstRoute(APIRoute):
+    """Refuses a missing or unfit token (401, 403), a body that is not plain JSON (415), and a header that comes twice
+    though it decides on the answer (400), before the body has come."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+        needed = [SecurityScopes(scopes) for scopes in _needed_scopes(self.dependant)]
+
+        async def handle_from_the_head(request: Request) -> Response:
+            for scopes in needed:
+                await authenticate(request, scopes)
+            if any(map(announces_body, request.scope["headers"])):
+                check_head(request.headers)
+            return await handle(request)
+
+        return handle_from_the_head
+
+
+def check_head(headers: Headers) -> None:
+    """Look at the head of a request with a body.
+
+    Raises:
+        Problem: 400 or 415.
+    """
+    for name in ONCE:
+        if len(headers.getlist(name)) > 1:
+            raise Problem(400, f"Send one {name} header, not more.")
+    if headers.get("content-encoding", "identity").lower() != "identity":  # RFC 9110, section 15.5.16
+        detail = "Send the body as it is, without a Content-Encoding."
+        raise Problem(415, detail, {"Accept-Encoding": "identity"})
+    if not is_json(headers.get("content-type", "")):
+        raise not_json()
+
+
+def _needed_scopes(dependant: Dependant) -> Iterator[list[str]]:
+    """Of each `Security(authenticate, scopes=[...])` among the dependencies."""
+    for each in dependant.dependencies:
+        if each.call is authenticate:
+            yield [*(each.parent_oauth_scopes or []), *(each.own_oauth_scopes or [])]
+        yield from _needed_scopes(each)

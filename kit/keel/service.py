@@ -1,0 +1,258 @@
+"""The one place that puts a service together: the kit's parts, and the domains that are plugged into it."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from keel.application import Application
+from keel.data import valkey
+from keel.data.cache_metrics import CacheMetrics
+from keel.data.database import Database
+from keel.domain import Check, Domain, Parts
+from keel.errors import problems
+from keel.http import cors, docs, handlers, identity, openapi
+from keel.http.body_limit import BodyLimitMiddleware
+from keel.http.faults import Faults
+from keel.http.json_body import JsonBodyMiddleware
+from keel.http.protocol import ConnectionLimits
+from keel.http.request_recording import RequestRecordMiddleware
+from keel.http.security_headers import SecurityHeadersMiddleware
+from keel.http.time_limit import AwaitedBodies, TimeLimitMiddleware
+from keel.http.trusted_hosts import TrustedHostMiddleware
+from keel.idempotency import IdempotencyKeys
+from keel.management import create_management
+from keel.observability import route_template, tracing
+from keel.observability.event_loop import EventLoopLag
+from keel.observability.metrics import RequestMetrics, create_registry
+from keel.observability.probes import Health
+from keel.observability.request_id import RequestIdMiddleware
+from keel.product import Product
+from keel.security import dev_token
+from keel.security.auth import AuthenticationMiddleware, Authenticator
+from keel.security.jwks import DiscoveredKeys, KeyUrl
+from keel.security.keys import KeyFile, KeyFileError, KeySource, parse_jwks
+from keel.security.rate_limit import RateLimiter, RateLimitMiddleware
+from keel.security.scopes import Scopes
+from keel.security.shared_counts import SharedCounts
+from keel.security.tokens import TokenVerifier
+from keel.settings import ConfigurationError, OwnSettings, Settings, settings_of, unknown_variables
+from keel.settings.algorithms import parse_algorithms
+from keel.settings.claims import parse_claims, parse_meanings
+
+
+@dataclass(frozen=True)
+class Apps:
+    """Two ASGI applications, one for each port, and what they share."""
+
+    product: Product
+    public: FastAPI
+    management: Starlette
+    health: Health
+    limits: ConnectionLimits
+    bodies: AwaitedBodies
+    registry: CollectorRegistry
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the environment says: the kit's settings, and those of each domain by its name."""
+
+    settings: Settings
+    own: dict[str, OwnSettings] = field(default_factory=dict)
+
+    def effective(self) -> dict[str, object]:
+        """Every variable with the value in force, fit to be shown: passwords are masked."""
+        values = self.settings.effective()
+        for own in self.own.values():
+            values |= own.effective()
+        return values
+
+
+class Service:
+    """A product and its domains."""
+
+    def __init__(self, product: Product, domains: Sequence[Domain]) -> None:
+        self.product = product
+        self.domains = tuple(domains)
+        self.settings = settings_of(product)
+
+    @property
+    def development_scopes(self) -> str:
+        """Scopes of a token for development, as in its claim."""
+        return " ".join(scope for domain in self.domains for scope in domain.development_scopes)
+
+    @property
+    def settings_classes(self) -> list[type[OwnSettings]]:
+        return [self.settings, *(domain.settings for domain in self.domains)]
+
+    def load(self) -> Configuration:
+        """Read the environment and the secrets directory.
+
+        Raises:
+            ConfigurationError: with every mistake at once, of the kit's settings and of the domains'.
+        """
+        loaded: list[Any] = []
+        mistakes: list[str] = []
+        for settings in self.settings_classes:
+            try:
+                loaded.append(settings.load())
+            except ConfigurationError as error:
+                mistakes += error.problems
+        if mistakes:
+            raise ConfigurationError(*mistakes)
+        own = {domain.name: each for domain, each in zip(self.domains, loaded[1:], strict=True)}
+        return Configuration(loaded[0], own)
+
+    def unknown_variables(self, environ: Mapping[str, str]) -> dict[str, str | None]:
+        """Variables with the prefix of a setting that mean nothing, each with the known name it resembles, if any."""
+        return unknown_variables(environ, self.settings_classes)
+
+    def build(self, settings: Settings, own: dict[str, OwnSettings] | None = None) -> Apps:
+        """Put everything together; nothing is opened before the public application's lifespan.
+
+        Args:
+            settings: the kit's.
+            own: those of the domains, by their names; what is missing has its defaults.
+
+        Raises:
+            ConfigurationError: APP_JWKS_FILE holds no usable keys.
+        """
+        product = self.product
+        registry = create_registry(product.version)
+        requests = RequestMetrics(registry)
+        lag = EventLoopLag(registry)
+        database = Database(settings, registry) if product.has_database else None
+        shared = valkey.from_settings(settings, registry)
+        keys = trusted_keys(settings, registry)
+        verifier = token_verifier(settings, keys)
+        authenticator = Authenticator(verifier, registry, product.name)
+        limiter = RateLimiter(settings, registry)
+        counts = SharedCounts(limiter.windows, shared, settings.rate_limit_sync_seconds, registry)
+        parts = Parts(
+            settings=settings, registry=registry, stored=database, valkey=shared, caches=CacheMetrics(registry)
+        )
+        features = [domain.start(parts, (own or {}).get(domain.name) or domain.settings()) for domain in self.domains]
+        bodies = AwaitedBodies(settings.max_concurrent_requests)
+        faults = Faults(registry) if settings.faults_enabled else None
+        checks: dict[str, Check] = {"database": database.check} if database else {}
+        optional: dict[str, Check] = {"valkey": shared.check} if shared else {}
+        for feature in features:
+            checks |= feature.checks
+            optional |= feature.optional_checks
+        health = Health(
+            checks,
+            settings.check_interval_seconds,
+            settings.check_timeout_seconds,
+            optional=optional,
+            registry=registry,
+        )
+
+        @asynccontextmanager
+        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+            async with tracing.exporting(settings, registry), lag.watching(), AsyncExitStack() as stack:
+                # Closed last, and so after the work in the background has ended.
+                for dependency in (shared, database):
+                    if dependency:
+                        stack.push_async_callback(dependency.close)
+                for work in (health.watching(), keys.refreshing(), counts.exchanging()):
+                    await stack.enter_async_context(work)
+                if database:
+                    await stack.enter_async_context(IdempotencyKeys(database, settings.idempotency_hours).purging())
+                for feature in features:
+                    await stack.enter_async_context(feature.working())
+                yield
+
+        app = Application(
+            title=product.title,
+            summary=product.summary,
+            version=product.version,
+            lifespan=lifespan,
+            telemetry=tracing.telemetry(settings),
+            openapi_url=docs.OPENAPI_URL if docs.enabled(settings) else None,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            dependencies=[Depends(faults.dependency)] if faults else None,
+            # Outermost first. What comes after the first three is logged, counted and answered as a problem.
+            middleware=[
+                Middleware(RequestIdMiddleware),
+                Middleware(RequestRecordMiddleware, metrics=requests),
+                Middleware(SecurityHeadersMiddleware, https=settings.public_url.startswith("https://")),
+                *cors.middleware(settings, limiter.check),
+                Middleware(problems.ErrorMiddleware),
+                Middleware(
+                    TimeLimitMiddleware,
+                    seconds=settings.request_timeout_seconds,
+                    at_once=settings.max_concurrent_requests,
+                    awaited=bodies,
+                ),
+                Middleware(AuthenticationMiddleware, authenticator=authenticator, exhausted=limiter.exhausted),
+                Middleware(RateLimitMiddleware, limiter=limiter),
+                Middleware(TrustedHostMiddleware, settings=settings),
+                Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
+                Middleware(JsonBodyMiddleware),
+            ],
+        )
+        app.state.authenticator = authenticator
+        if docs.enabled(settings):
+            docs.install(app)
+        identity.install(app, product)
+        for feature in features:
+            feature.install(app)
+        if faults:
+            faults.install(app)
+        for method, route in route_template.declared(app):
+            requests.expect(method, route)
+        handlers.install(app)
+        openapi.install(app, settings.public_url, [openapi.Section([identity.TAG]), *map(_section, self.domains)])
+        management = create_management(health, registry, faults)
+        return Apps(product, app, management, health, ConnectionLimits(settings, registry), bodies, registry)
+
+
+def _section(domain: Domain) -> openapi.Section:
+    return openapi.Section(domain.tags, domain.problems)
+
+
+def token_verifier(settings: Settings, keys: KeySource) -> TokenVerifier:
+    """Accepts tokens as the settings describe those of the identity provider."""
+    return TokenVerifier(
+        keys,
+        settings.jwt_issuer,
+        settings.jwt_audience,
+        settings.jwt_leeway_seconds,
+        audience_claim=settings.jwt_audience_claim,
+        algorithms=parse_algorithms(settings.jwt_algorithms),
+        scopes=Scopes(parse_claims(settings.jwt_scope_claim), parse_meanings(settings.jwt_scope_map)),
+    )
+
+
+def trusted_keys(settings: Settings, registry: CollectorRegistry) -> KeySource:
+    """APP_JWKS_URL, APP_JWKS_FILE or what APP_JWKS_DISCOVERY finds.
+
+    In environment local without any of them, the development key, which may come later.
+    """
+    pace: dict[str, Any] = {
+        "refresh": settings.jwks_refresh_seconds,
+        "cooldown": settings.jwks_cooldown_seconds,
+        "timeout": settings.jwks_timeout_seconds,
+        "registry": registry,
+        "user_agent": f"{settings.product.name}/{settings.product.version}",
+    }
+    if settings.jwks_discovery:
+        return DiscoveredKeys(settings.jwt_issuer, **pace)
+    if settings.jwks_url is not None:
+        return KeyUrl(settings.jwks_url, **pace)
+    if settings.jwks_file is None:
+        return KeyFile(settings.dev_key_file, dev_token.parse_dev_key)
+    keys = KeyFile(settings.jwks_file, parse_jwks)
+    try:
+        keys.load()
+    except KeyFileError as error:
+        raise ConfigurationError(f"APP_JWKS_FILE: {error}") from error
+    return keys
