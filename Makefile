@@ -10,7 +10,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Tests print what they do as they do it.
 PYTEST := $(RUN) -m pytest
-PATHS := app kit bench delivery grafana k8s requirements tests charts
+PATHS := app kit bench delivery dev grafana k8s offline requirements tests toolkit charts
 
 .PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal
 
@@ -60,13 +60,13 @@ docs: $(VENV) ## Write what is generated from the code: the tables of settings a
 	$(RUN) -m grafana
 
 unit: $(VENV) ## Unit and integration tests of app and tools
-	$(PYTEST) tests/unit --cov --cov-report=term:skip-covered --cov-fail-under=95
+	$(PYTEST) tests/unit tests/tools --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 chart: $(VENV) tools ## Tests of the chart, by rendering it
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/chart
 
 supply: $(VENV) ## Tests of what judges an image (SBOM, weaknesses, licences), of `make dev` and of the editor's files
-	$(PYTEST) tests/supply
+	$(PYTEST) tests/supply tests/dev
 
 rules: $(VENV) tools ## Tests of the rules, alerts and runbooks, by promtool and Alertmanager
 	@$(RUN) -m tests.rules.programs
@@ -136,7 +136,7 @@ summary: $(VENV) ## What the reports in build/report say, as Markdown
 	@$(RUN) -m delivery summary
 
 dev: $(VENV) ## The service with reload, on a real PostgreSQL and Valkey of its own; no cluster, no Docker
-	@$(RUN) -m delivery dev
+	@$(RUN) -m dev
 
 image: $(VENV) ## Build the service's image, the same digest for the same commit, and push it ([REPOSITORY= TAG= PLATFORMS= NO_CACHE=1])
 	@$(RUN) -m delivery image

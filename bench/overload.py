@@ -22,11 +22,11 @@ import httpx
 
 from delivery import tools
 from k8s import facts
-from k8s.kind.paths import BUILD, CHART, TOOLS, shown
-from k8s.kind.process import Failure, output, run
-from k8s.kind.progress import Progress
 from k8s.load.open_loop import LOOPBACK
 from k8s.load.vegeta import Load, Outcome, quantile
+from toolkit.paths import BUILD, CHART, TOOLS, shown
+from toolkit.process import Failure, output, run
+from toolkit.progress import Progress
 
 REPORT = BUILD / "report" / "overload.json"
 STEPS = (100, 200, 300, 400, 500, 600, 800)

@@ -14,14 +14,15 @@ from sqlalchemy import insert
 from app.links.models import LINKS, Link
 from app.main import SERVICE
 from bench.candidates import MANAGEMENT_PORT, PORT, Candidate, library_stack
-from delivery import valkey_programs
+from dev.servers import PostgreSQL, Valkey
 from keel.data import migrate
 from keel.data.database import Database
 from keel.security import dev_token
 from keel.settings import Settings
-from tests.unit.servers import PostgreSQL, Valkey
+from toolkit import valkey_programs
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "shipshape"
+PASSWORD = "secret"  # noqa: S105  # of servers that live as long as the run
 TARGET = "https://example.com/page"
 
 
@@ -32,9 +33,9 @@ def services(directory: Path) -> Iterator[tuple[Candidate, Candidate, str]]:
     if program is None:
         raise SystemExit("valkey-server is missing: install it, as with apt-get install valkey-server.")
     (directory / "valkey").mkdir()
-    valkey = Valkey(program, directory / "valkey")
+    valkey = Valkey(program, directory / "valkey", password=PASSWORD)
     with tempfile.TemporaryDirectory(prefix="postgresql-") as data:
-        postgresql = PostgreSQL(Path(data))
+        postgresql = PostgreSQL(Path(data), password=PASSWORD, options={"fsync": "off"})
         postgresql.create()
         postgresql.start()
         try:

@@ -8,12 +8,12 @@ import argparse
 import os
 import sys
 
-from delivery import dev, gitops, image, licences, release, sbom, scan, signing, summary, tools
+from delivery import gitops, image, licences, release, sbom, scan, signing, summary, tools
 from delivery.deploy import command as deploy
-from k8s.kind.paths import TOOLS
-from k8s.kind.process import Failure
+from toolkit.command_line import exit_code
+from toolkit.paths import TOOLS
 
-MODULES = (deploy, signing, gitops, release, summary, tools, dev, image, sbom, scan, licences)
+MODULES = (deploy, signing, gitops, release, summary, tools, image, sbom, scan, licences)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,17 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         module.add(commands)
     args = parser.parse_args(argv)
     os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
-    try:
-        return int(args.run(args))
-    except Failure as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:  # a read-only folder, a full disk
-        print(f"{error.filename or 'The system'}: {error.strerror or error}.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return 130
+    return exit_code(lambda: int(args.run(args)))
 
 
 if __name__ == "__main__":

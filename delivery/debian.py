@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from k8s.kind import apt
-from k8s.kind.process import Failure, output, run, succeeds
+from toolkit import apt
+from toolkit.process import Failure, output, run, succeeds
 
 # https://www.debian.org/releases/
 RELEASES = {"12": "bookworm", "13": "trixie", "14": "forky"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from k8s.kind.paths import ROOT, shown
-from k8s.kind.process import Failure
+from toolkit.paths import ROOT, shown
+from toolkit.process import Failure
 
 EXCEPTIONS = ROOT / "delivery" / "exceptions.yaml"
 # Advisories without a severity count as high: nobody has said that they are less.

@@ -5,9 +5,9 @@ import os
 import re
 from pathlib import Path
 
-from delivery.deploy import reference
-from k8s.kind.paths import ROOT, shown
-from k8s.kind.process import Failure
+from toolkit import reference
+from toolkit.paths import ROOT, shown
+from toolkit.process import Failure
 
 ENVIRONMENTS = ROOT / "k8s" / "environments"
 # Each file, with what stands before the repository and before the digest.

@@ -6,22 +6,19 @@ import os
 import re
 import sys
 
-from delivery.switch import switch
-from k8s.kind import engine
-from k8s.kind.paths import BUILD, ROOT
-from k8s.kind.process import Failure, output, succeeds
-from k8s.kind.progress import Progress
-from k8s.kind.registry import NAME as LOCAL_REGISTRY
-from k8s.service import Built, build_and_push
+from offline import engine
+from offline.image_build import Built, build_and_push
+from offline.registry import NAME as LOCAL_REGISTRY
+from toolkit import reference
+from toolkit.paths import BUILD, ROOT
+from toolkit.process import Failure, output, succeeds
+from toolkit.progress import Progress
+from toolkit.switch import switch
 
 NAME = "links"
 # What the nodes of the local cluster call the registry that this host reaches at a port of 127.0.0.1.
 LOCAL = "shipshape.local"
 FACTS = BUILD / "image.json"
-PATH = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
-# As in the distribution specification: https://github.com/distribution/reference
-REPOSITORY = re.compile(rf"(?:[A-Za-z0-9.-]+(?::[0-9]{{1,5}})?/)?{PATH}(?:/{PATH})*")
-TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(?:/[a-z0-9]+)?")
 
 
@@ -44,11 +41,11 @@ def build(repository: str, tag: str, platforms: str, progress: Progress, *, fres
     """Build and push; without a repository to the local registry. `fresh` takes nothing from the engine's cache, where
     Debian's packages are those of the first build. Raises Failure.
     """
-    if repository and not REPOSITORY.fullmatch(repository):
+    if repository and not re.fullmatch(reference.REPOSITORY, repository):
         raise Failure(
             f"REPOSITORY is '{repository}': give a registry and a name without tag, as registry.example.com/links."
         )
-    if not TAG.fullmatch(tag):
+    if not re.fullmatch(reference.TAG, tag):
         raise Failure(f"TAG is '{tag}': a tag has letters, digits, dots, hyphens and underscores.")
     if platforms and not all(PLATFORM.fullmatch(each) for each in platforms.split(",")):
         raise Failure(f"PLATFORMS is '{platforms}': separate them by commas, as in linux/amd64,linux/arm64.")

@@ -12,8 +12,8 @@ import yaml
 
 from delivery import sbom
 from delivery.sbom import ECOSYSTEMS, Package
-from k8s.kind.paths import ROOT, shown
-from k8s.kind.process import Failure
+from toolkit.paths import ROOT, shown
+from toolkit.process import Failure
 
 POLICY = ROOT / "delivery" / "licences.yaml"
 REPORT = sbom.REPORT / "licences.json"

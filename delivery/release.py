@@ -14,9 +14,9 @@ from pathlib import Path
 
 import yaml
 
-from k8s.kind.paths import BUILD, CHART, ROOT
-from k8s.kind.process import Failure, output
-from k8s.service import Built
+from offline.image_build import Built
+from toolkit.paths import BUILD, CHART, ROOT
+from toolkit.process import Failure, output
 
 SEMVER = r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
 HEADING = re.compile(rf"^## (\[Unreleased\]|\[{SEMVER}\] - \d{{4}}-\d{{2}}-\d{{2}})$", flags=re.MULTILINE)

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, unquote
 
 from delivery import tools
 from delivery.image import reachable
-from k8s.kind.paths import BUILD, cache, shown
-from k8s.kind.process import Failure
+from toolkit.paths import BUILD, cache, shown
+from toolkit.process import Failure
 
 REPORT = BUILD / "report"
 FILES = {"cyclonedx": "sbom.cdx.json", "spdx-json": "sbom.spdx.json"}

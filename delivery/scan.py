@@ -20,9 +20,9 @@ from typing import Any
 from delivery import debian, findings, sbom
 from delivery.findings import Finding
 from delivery.sbom import ECOSYSTEMS, Contents, Package
-from delivery.switch import switch
-from k8s.kind.paths import shown
-from k8s.kind.process import Failure
+from toolkit.paths import shown
+from toolkit.process import Failure
+from toolkit.switch import switch
 
 REPORT = sbom.REPORT / "scan.json"
 TIMEOUT = 300  # seconds

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from delivery import tools
 from delivery.image import reachable
-from k8s.kind.process import CommandFailed, Failure, output
+from toolkit import reference
+from toolkit.process import CommandFailed, Failure, output
 
-BY_DIGEST = re.compile(r"[^\s-]\S*@sha256:[0-9a-f]{64}")
 # What a signature says it is. cosign takes an attestation, such as an SBOM's, for a signature as well; we do not.
 KINDS = {"https://sigstore.dev/cosign/sign/v1", "cosign container image signature"}
 NO_SIGNATURE = 10  # cosign's exit code
@@ -98,7 +98,7 @@ def _by_key(key: Path, folder: Path) -> list[str]:
 
 
 def _by_digest(image: str) -> None:
-    if not BY_DIGEST.fullmatch(image):
+    if not reference.WHOLE.fullmatch(image):
         raise Failure(
             f"'{image}' does not name one image: give its digest, repository@sha256:..., as a tag can be moved."
         )

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from k8s.kind.paths import BUILD, ROOT
+from toolkit.paths import BUILD, ROOT
 
 REPORTS = BUILD / "report"
 Row = dict[str, Any]

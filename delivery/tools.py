@@ -1,7 +1,6 @@
 """cosign, actionlint and trivy: the host's own, or from Debian, Go modules and wheels into the cache."""
 
 import argparse
-import fcntl
 import re
 import shutil
 from functools import cache as once
@@ -10,12 +9,13 @@ from typing import Any
 
 import yaml
 
-from k8s.kind.lock import Lock, Module, Program
-from k8s.kind.packages import read
-from k8s.kind.paths import ROOT, cache
-from k8s.kind.process import Failure, output
-from k8s.kind.programs import Programs
-from k8s.kind.progress import Progress
+from toolkit.exclusive import exclusive_run
+from toolkit.packages import read
+from toolkit.paths import ROOT, cache
+from toolkit.process import Failure, output
+from toolkit.programs import Programs
+from toolkit.progress import Progress
+from toolkit.versions import Module, Program, Versions
 
 LOCK_FILE = ROOT / "delivery" / "lock.yaml"
 Version = tuple[int, ...]
@@ -29,7 +29,7 @@ def raw() -> dict[str, Any]:
 
 
 @once
-def lock() -> Lock:
+def lock() -> Versions:
     """What the programs are made of, in the form of the cluster's lock."""
     programs: dict[str, Program] = {}
     for name, entry in raw()["programs"].items():
@@ -37,7 +37,7 @@ def lock() -> Lock:
         programs[name] = Program(name=name, **{**entry, **lists})
     modules = {path: Module(path=path, **entry) for path, entry in raw()["modules"].items()}
     packages = {name: read(name, entry) for name, entry in raw()["packages"].items()}
-    return Lock(modules=modules, programs=programs, tools={}, base={}, images=(), manifests={}, packages=packages)
+    return Versions(modules=modules, programs=programs, tools={}, base={}, images=(), manifests={}, packages=packages)
 
 
 def program(name: str, progress: Progress | None = None) -> Path:
@@ -64,8 +64,7 @@ def provided(name: str, progress: Progress | None = None) -> Path:
     wanted = lock().programs[name]
     path = programs.path(name)
     if not path.exists():
-        with (cache() / f"{name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with exclusive_run(cache() / f"{name}.lock"):
             programs.ensure(wanted)
     return path
 

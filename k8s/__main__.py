@@ -12,17 +12,20 @@ from pathlib import Path
 from rich.markup import escape
 
 from k8s import dashboards, facts, up
-from k8s.kind import host, lock, sources
+from k8s.kind import host
 from k8s.kind.cluster import NODE_PORTS
-from k8s.kind.images import COMPILERS
-from k8s.kind.paths import LOGS, TOOLS
-from k8s.kind.process import Failure
-from k8s.kind.progress import Progress, spell
-from k8s.kind.reasons import explain
 from k8s.load import command as load
 from k8s.load.open_loop import MAX_RATE
 from k8s.platform.apply import OPTIONAL
 from k8s.up import Stack
+from offline import sources
+from offline.images import COMPILERS
+from toolkit import versions
+from toolkit.paths import LOGS, TOOLS
+from toolkit.ports import from_environment
+from toolkit.process import Failure
+from toolkit.progress import Progress, spell
+from toolkit.reasons import explain
 
 DEFAULT_PORTS = {
     "http": 8080,
@@ -37,18 +40,10 @@ REGISTRY_PORT = 5001
 MAX_LOAD_SECONDS = 3600.0
 
 
-def number(name: str, default: int) -> int:
-    """A port from the environment."""
-    text = os.environ.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536):
-        raise Failure(f"{name} is '{text}': give a port number from 1 to 65535.")
-    return int(text)
-
-
 def ports() -> tuple[dict[str, int], int]:
     """The cluster's ports, and the registry's."""
-    chosen = {name: number(f"{name.upper()}_PORT", DEFAULT_PORTS[name]) for name in NODE_PORTS}
-    registry = number("REGISTRY_PORT", REGISTRY_PORT)
+    chosen = {name: from_environment(f"{name.upper()}_PORT", DEFAULT_PORTS[name]) for name in NODE_PORTS}
+    registry = from_environment("REGISTRY_PORT", REGISTRY_PORT)
     everything = [*chosen.values(), registry]
     twice = sorted({p for p in everything if everything.count(p) > 1})
     if twice:
@@ -77,7 +72,7 @@ def without() -> list[str]:
 
 def doctor(progress: Progress, cluster: str) -> int:
     """Print what was looked at; 1 if something is missing."""
-    wanted = lock.load()
+    wanted = versions.load()
     source = sources.decide(wanted.registries)
     how = (
         "an image registry answers: images are pulled"
@@ -102,9 +97,9 @@ def doctor(progress: Progress, cluster: str) -> int:
 
 def images(names: list[str], progress: Progress) -> None:
     """Build what is missing: everything, or these images alone."""
-    port, left_out = number("REGISTRY_PORT", REGISTRY_PORT), without()
+    port, left_out = from_environment("REGISTRY_PORT", REGISTRY_PORT), without()
     if names:
-        lock.load().only(names)  # an unknown one is refused before anything is begun
+        versions.load().only(names)  # an unknown one is refused before anything is begun
     wanted, source = up.survey(progress)
     if names:
         up.provide_images(wanted.only(names), source, port, progress)

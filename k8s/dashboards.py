@@ -12,9 +12,10 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from grafana.draw import pages
-from grafana.draw.source import Failure
 from k8s import facts
-from k8s.kind.paths import BUILD
+from toolkit.paths import BUILD
+from toolkit.process import Failure
+from toolkit.prometheus import Prometheus
 
 BOARDS = {
     "fastapi-overview": "is it healthy",
@@ -117,13 +118,12 @@ def queries(namespace: str, job: str) -> dict[str, str]:
 def now(known: dict[str, str]) -> Iterator[str]:
     """The queries' values at this moment."""
     try:
-        with httpx.Client(base_url=known["prometheus"], timeout=5) as client:
+        with Prometheus(known["prometheus"]) as prometheus:
             for what, expression in queries(known["namespace"], known["release"]).items():
                 yield f"  {what}"
-                answer = client.get("/api/v1/query", params={"query": expression}).raise_for_status()
-                yield from _rows(answer.json()["data"]["result"])
-    except httpx.HTTPError as error:
-        yield f"    Prometheus at {known['prometheus']} does not answer ({error}): is the cluster up? See `make up`."
+                yield from _rows(prometheus.query(expression))
+    except Failure as failure:
+        yield f"    {failure} `make up` brings the cluster up."
 
 
 def _rows(result: list[dict[str, Any]]) -> Iterator[str]:

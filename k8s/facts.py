@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from k8s.kind.paths import BUILD, shown
-from k8s.kind.process import Failure
+from toolkit.paths import BUILD, shown
+from toolkit.process import Failure
 
 FILE = BUILD / "up.json"
 NEEDED = ("url", "ca", "namespace", "release", "prometheus", "alertmanager", "token")

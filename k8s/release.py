@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from k8s.kind.process import output, run
+from toolkit.process import output, run
 
 Revision = dict[str, Any]
 GOOD = {"deployed", "superseded"}  # as Helm sees it: applied, whether it ever served or not
 
 
 @dataclass(frozen=True)
-class Release:
+class HelmRelease:
     """One release. `helm` names context and namespace; what Helm says goes to build/log/LOG.log."""
 
     helm: Sequence[str]

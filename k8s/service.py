@@ -5,9 +5,6 @@ import shlex
 import ssl
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,14 +12,14 @@ import yaml
 
 from k8s.certificates import Pair, ensure_authority, ensure_server
 from k8s.kind.cluster import Cluster
-from k8s.kind.engine import buildx, push_options
-from k8s.kind.paths import BUILD, CHART, PLATFORM, ROOT
-from k8s.kind.process import CommandFailed, Failure, output, run
-from k8s.kind.progress import Progress
-from k8s.kind.registry import Registry
 from k8s.platform import pods
 from k8s.platform.apply import Platform
-from k8s.release import Release
+from k8s.release import HelmRelease
+from offline.image_build import Built
+from toolkit import namespace
+from toolkit.paths import CHART, PLATFORM, ROOT
+from toolkit.process import CommandFailed, Failure, output, run
+from toolkit.progress import Progress
 
 RELEASE = NAMESPACE = "links"
 HOST = "links.localhost"
@@ -31,46 +28,9 @@ NO_LINK = "/there-is-no-such-link"
 ASKED = 10  # times, so that each pod is
 SERVED_SECONDS = 120
 VALUES = ROOT / "k8s" / "environments" / "local.yaml"
-# What the public certificate authorities of a network that opens TLS are called on this host, if anywhere.
-AUTHORITIES = ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"]
 
 
-@dataclass(frozen=True)
-class Built:
-    """An image that was pushed to the local registry."""
-
-    repository: str
-    digest: str
-
-
-def build_image(
-    registry: Registry,
-    context: Path,
-    *,
-    tag: str = "latest",
-    name: str = "links",
-    options: Sequence[str] = (),
-) -> Built:
-    """Build a folder's Dockerfile, push it, and return its digest, which depends on nothing but the inputs."""
-    digest = build_and_push(f"{registry.host}/{name}:{tag}", context, name=name, options=options)
-    return Built(f"shipshape.local/{name}", digest)
-
-
-def build_and_push(target: str, context: Path, *, name: str, options: Sequence[str] = ()) -> str:
-    """The same for any registry; `name` is that of the build's own files. Returns the digest, of all platforms."""
-    metadata = BUILD / f"image-{name}.json"
-    metadata.parent.mkdir(parents=True, exist_ok=True)
-    argv: list[str | Path] = [*buildx(), "build", "--provenance=false", "--build-arg", "SOURCE_DATE_EPOCH=0"]
-    argv += ["--metadata-file", metadata]
-    bundle = next((a for a in AUTHORITIES if Path(a).exists()), None)
-    if bundle:
-        argv += ["--secret", f"id=ca,src={bundle}"]
-    argv += ["--output", f"{push_options()},name={target}"]
-    run([*argv, *options, context], log=f"image-{name}")
-    return str(json.loads(metadata.read_text())["containerimage.digest"])
-
-
-class Service:
+class LocalRelease:
     """The release `links` in the namespace `links` of one cluster."""
 
     def __init__(self, cluster: Cluster, platform: Platform, progress: Progress) -> None:
@@ -80,7 +40,7 @@ class Service:
         self.log = f"service-{cluster.name}"
         self.url = f"https://{HOST}:{cluster.ports['https']}"
         self.dev_key = cluster.folder / "dev-key.json"
-        self.release = Release([*cluster.helm, "--namespace", NAMESPACE], RELEASE, self.log)
+        self.release = HelmRelease([*cluster.helm, "--namespace", NAMESPACE], RELEASE, self.log)
 
     @property
     def authority(self) -> Pair:
@@ -99,7 +59,7 @@ class Service:
                 "jwks.json": self._app("token", "--jwks"),
             }
             self._apply(
-                _namespace(),
+                namespace.manifest(NAMESPACE),
                 self._certificate(NAMESPACE, "links-tls", [HOST]),
                 # Of another name: the ingress must not be able to answer for the service with the gateway's.
                 self._certificate("ingress", "demo-tls", [GATEWAY_HOST, f"*.{GATEWAY_HOST}"]),
@@ -217,11 +177,6 @@ class Service:
     def _apply(self, *manifests: dict[str, object]) -> None:
         """One after the other, in one call."""
         self.cluster.apply("\n---\n".join(map(json.dumps, manifests)), self.log)
-
-
-def _namespace() -> dict[str, object]:
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
 
 
 def _secret(namespace: str, name: str, values: dict[str, str], kind: str = "Opaque") -> dict[str, object]:

@@ -1,23 +1,26 @@
 """`make up` and `make down`: everything from a bare host to a served request, and back."""
 
-import fcntl
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from k8s.kind import engine, host, lock, registry, sources
+from k8s.kind import host
 from k8s.kind.cluster import Cluster
-from k8s.kind.images import Images
-from k8s.kind.paths import BUILD, ROOT, cache
-from k8s.kind.process import Failure, output
-from k8s.kind.programs import Programs
-from k8s.kind.progress import Progress
-from k8s.kind.registry import Registry
 from k8s.platform.apply import Platform
-from k8s.service import Built, Service, build_image
+from k8s.service import LocalRelease
+from offline import engine, registry, sources
+from offline.image_build import Built, build_image
+from offline.images import Images
+from offline.registry import Registry
+from toolkit import versions
+from toolkit.exclusive import exclusive_run
+from toolkit.paths import BUILD, ROOT, cache
+from toolkit.process import Failure, output
+from toolkit.programs import Programs
+from toolkit.progress import Progress
 
 
 @dataclass
@@ -27,25 +30,19 @@ class Stack:
     cluster: Cluster
     registry: Registry
     platform: Platform
-    service: Service
+    service: LocalRelease
     image: Built
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def alone() -> AbstractContextManager[None]:
     """One run at a time on this host: two would build the same things, and trip over one another's clusters."""
-    with (cache() / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Failure("Another run of this project is at work on this host: wait until it ends.") from None
-        yield
+    return exclusive_run(cache() / "lock", "Another run of this project is at work on this host: wait until it ends.")
 
 
-def survey(progress: Progress) -> tuple[lock.Lock, sources.Source]:
+def survey(progress: Progress) -> tuple[versions.Versions, sources.Source]:
     """What is wanted, whether it is pulled or built, and an engine that answers. Raises Failure where this host lacks
     something."""
-    wanted = lock.load()
+    wanted = versions.load()
     with progress.step("look whether image registries answer") as step:
         source = sources.decide(wanted.registries)
         step.detail = "images are pulled" if source is sources.Source.PULL else "no: images are built from packages"
@@ -55,7 +52,7 @@ def survey(progress: Progress) -> tuple[lock.Lock, sources.Source]:
     return wanted, source
 
 
-def provide(wanted: lock.Lock, source: sources.Source, registry_port: int, progress: Progress) -> Registry:
+def provide(wanted: versions.Versions, source: sources.Source, registry_port: int, progress: Progress) -> Registry:
     """The local registry, and images and tools. Afterwards everything is the same for pulled and for built images."""
     local = provide_images(wanted, source, registry_port, progress, host.missing_tools(wanted))
     host.provide_tools(wanted, Programs(wanted, progress))
@@ -63,12 +60,12 @@ def provide(wanted: lock.Lock, source: sources.Source, registry_port: int, progr
 
 
 def provide_images(
-    wanted: lock.Lock, source: sources.Source, registry_port: int, progress: Progress, tools: Sequence[str] = ()
+    wanted: versions.Versions, source: sources.Source, registry_port: int, progress: Progress, tools: Sequence[str] = ()
 ) -> Registry:
     """The local registry, with what is missing of the images, and these tools, where they are built."""
     local = Registry(registry_port)
     if source is sources.Source.PULL:
-        local.ensure(wanted.image(lock.REGISTRY).name, progress)
+        local.ensure(wanted.image(versions.REGISTRY).name, progress)
     else:
         images = Images(wanted, local, progress)
         local.ensure(images.ensure_registry_image(), progress)
@@ -78,7 +75,7 @@ def provide_images(
 
 def tools(progress: Progress) -> None:
     """Only the host's tools: kind, kubectl and helm in build/bin, unless the host has them."""
-    wanted = lock.load()
+    wanted = versions.load()
     programs = Programs(wanted, progress)
     for name in host.missing_tools(wanted):
         programs.ensure(wanted.programs[wanted.tools[name].program])
@@ -101,7 +98,7 @@ def up(
     cluster.check()  # before builds that take minutes
     local = provide(wanted, source, registry_port, progress)
     platform = Platform(cluster, wanted, progress, source, without)
-    service = Service(cluster, platform, progress)
+    service = LocalRelease(cluster, platform, progress)
     with ThreadPoolExecutor() as pool:
         built = pool.submit(_build, local, progress)
         cluster.ensure(progress)
@@ -122,16 +119,16 @@ def present(
     cluster_name: str, ports: dict[str, int], registry_port: int, image: Built, kubeconfig: Path | None = None
 ) -> Stack:
     """What `up` has brought up in another process, as it is: nothing is looked at, and nothing changed."""
-    wanted = lock.load()
+    wanted = versions.load()
     source = sources.decide(wanted.registries)
     node = wanted.image("kindest/node")
     progress = Progress()
     cluster = Cluster(cluster_name, ports, _name(node, source), kubeconfig)
     platform = Platform(cluster, wanted, progress, source)
-    return Stack(cluster, Registry(registry_port), platform, Service(cluster, platform, progress), image)
+    return Stack(cluster, Registry(registry_port), platform, LocalRelease(cluster, platform, progress), image)
 
 
-def _name(image: lock.Image, source: sources.Source) -> str:
+def _name(image: versions.Image, source: sources.Source) -> str:
     return image.name if source is sources.Source.PULL else image.tagged
 
 

@@ -10,8 +10,8 @@ This runs before anything is installed: it, and what it imports, needs the stand
 import sys
 from pathlib import Path
 
-from k8s.kind.paths import shown
-from k8s.kind.process import CommandFailed, Failure, run
+from toolkit.paths import shown
+from toolkit.process import CommandFailed, Failure, run
 
 
 def install(lock: Path, venv: Path, *, log: str = "install") -> None:

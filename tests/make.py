@@ -1,7 +1,7 @@
 """make, as people and pipelines call it."""
 
-from k8s.kind.paths import ROOT
-from k8s.kind.process import output
+from toolkit.paths import ROOT
+from toolkit.process import output
 
 
 def make(target: str, *options: str, **variables: str) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from k8s.kind.paths import BUILD, ROOT, shown
+from toolkit.paths import BUILD, ROOT, shown
 
 PAGE = ROOT / "docs" / "proof.md"
 REPORTS = BUILD / "report"

@@ -12,15 +12,17 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from pathlib import Path
 
-from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
-from k8s.kind.progress import spell
+from toolkit.paths import LOGS, ROOT, TOOLS, shown
+from toolkit.progress import spell
 
 MOMENT = 0.2  # seconds
 SLOW = ROOT / "tests" / "slow.txt"
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
 # Side by side, of about the same length.
 LANES = {
-    "tests of the app and of the tools": [*PYTEST, "tests/unit", "tests/supply", "tests/workflows"],
+    "tests of the app and of the tools": [
+        *(*PYTEST, "tests/unit", "tests/tools", "tests/dev", "tests/supply", "tests/workflows"),
+    ],
     "tests of the chart, its rules and dashboards, and of deploys": [
         *(*PYTEST, "tests/chart", "tests/deploy", "tests/grafana", "tests/rules"),
     ],

@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from delivery import valkey_programs
-from grafana.draw import browser
-from k8s.kind import apt, background, engine
-from k8s.kind.paths import LOGS, ROOT, TOOLS, shown
-from k8s.kind.process import Failure
-from k8s.kind.progress import Progress, spell
+from offline import engine
 from tests.rules import programs
+from toolkit import apt, background, browser, valkey_programs
+from toolkit.paths import LOGS, ROOT, TOOLS, shown
+from toolkit.process import Failure
+from toolkit.progress import Progress, spell
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
 COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]
@@ -32,7 +31,7 @@ BESIDE: dict[str, list[str]] = {
     "Judges of the chart": [sys.executable, "-m", "tests.judges.tools"],
     "Tools of the delivery": [sys.executable, "-m", "delivery", "tools"],
     "Tests of the chart and of deploys": [*PYTEST, "tests/chart", "tests/deploy"],
-    "Tests of what judges an image, and of make dev": [*PYTEST, "tests/supply"],
+    "Tests of what judges an image, and of make dev": [*PYTEST, "tests/supply", "tests/dev"],
     "Tests of the rules, alerts and runbooks": [*PYTEST, "tests/rules"],
     "Tests of the dashboards, with a real Prometheus": [*PYTEST, "tests/grafana"],
     "What the judges say of the chart": [*PYTEST, "tests/judges"],
@@ -139,9 +138,9 @@ def main(arguments: list[str]) -> None:
     with beside() as others:
         step("Linters, formatter, types", ["make", "--no-print-directory", "lint"])
         step("Pipelines, versions and locks", ["make", "--no-print-directory", "workflows"])
-        step("Unit and integration tests", [*PYTEST, "tests/unit", "--ignore=tests/unit/kind", *COVERAGE])
+        step("Unit and integration tests", [*PYTEST, "tests/unit", *COVERAGE])
         step("Attempts of a stranger at the service", [*PYTEST, "tests/attack"])
-        step("Tests of the cluster's tools", [*PYTEST, "tests/unit/kind"])
+        step("Tests of the cluster's tools", [*PYTEST, "tests/tools"])
         wait_for(others)
     say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 40 minutes")
     step_last = [sys.executable, "-m", "pytest", "--verbose", *LANES, "tests/e2e"]

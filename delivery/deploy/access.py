@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from k8s.kind.process import CommandFailed, Failure, output
+from toolkit.process import CommandFailed, Failure, output
 
 Object = dict[str, Any]
 # Else kubectl would ask for every resource definition of the cluster, to check what the server checks anyway.

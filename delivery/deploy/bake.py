@@ -12,7 +12,7 @@ from typing import Any
 from delivery.deploy.prometheus import Prometheus
 from delivery.deploy.rollout import State
 from delivery.deploy.values import Objectives
-from k8s.kind.process import Failure
+from toolkit.process import Failure
 
 FAST = "fast"  # in the label `status`: answers within the threshold, of those that are no errors
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import yaml
 
 from delivery.deploy.access import Access, Object
-from delivery.deploy.release import Release, Rendered
-from k8s.kind.process import CommandFailed
+from delivery.deploy.release import LiveRelease, Rendered
+from toolkit.process import CommandFailed
 
 KEEP = "helm.sh/resource-policy"
 # kubectl names the files it compares by group, version, kind, namespace and name.
@@ -102,7 +102,7 @@ def spelled(file: str) -> str:
     return f"{parts[kind]} {'.'.join(parts[kind + 2 :])}"
 
 
-def find(access: Access, release: Release, rendered: Rendered) -> Changes:
+def find(access: Access, release: LiveRelease, rendered: Rendered) -> Changes:
     """Raises CommandFailed with what the API server says against the objects."""
     runs = [name(each) for hook in rendered.hooks for each in objects(hook) if each["kind"] == "Job"]
     wanted = objects(rendered.manifest)

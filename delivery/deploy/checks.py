@@ -9,8 +9,8 @@ from delivery.deploy import values
 from delivery.deploy.access import Access
 from delivery.deploy.environment import Environment
 from delivery.deploy.values import Values
-from k8s.kind.paths import CHART, shown
-from k8s.kind.process import Failure, output
+from toolkit.paths import CHART, shown
+from toolkit.process import Failure, output
 
 
 def programs() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from k8s.kind.process import Argument, CommandFailed, log_file
+from toolkit.process import Argument, CommandFailed, log_file
 
 POLL_SECONDS = 1.5
 END_SECONDS = 10.0

@@ -5,14 +5,15 @@ import os
 import sys
 from pathlib import Path
 
-from delivery.deploy import checks, environment, reference
+from delivery.deploy import checks, environment
 from delivery.deploy.exits import MEANINGS, Exit, Stopped
 from delivery.deploy.pipeline import Pipeline
-from delivery.deploy.reference import Image
 from delivery.deploy.summary import FILE, Summary
-from delivery.switch import switch
-from k8s.kind.process import Failure
-from k8s.kind.progress import Progress
+from toolkit import reference
+from toolkit.process import Failure
+from toolkit.progress import Progress
+from toolkit.reference import Image
+from toolkit.switch import switch
 
 MAX_SECONDS = 86400.0
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from delivery.deploy import values
 from k8s import facts
-from k8s.kind.paths import ROOT, shown
-from k8s.kind.process import Failure
+from toolkit.paths import ROOT, shown
+from toolkit.process import Failure
 
 FILE = ROOT / "k8s" / "environments" / "deploy.yaml"
 

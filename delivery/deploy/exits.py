@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from k8s.kind.process import Failure
+from toolkit.process import Failure
 
 
 class Exit(IntEnum):

@@ -16,7 +16,7 @@ from typing import Any
 
 from delivery.deploy.access import AS_IT_IS, Access
 from delivery.deploy.exits import Exit, Stopped
-from k8s.kind.process import CommandFailed, Failure, output
+from toolkit.process import CommandFailed, Failure, output
 
 SECONDS = 60
 RENEW_EVERY = 15.0
@@ -75,7 +75,7 @@ def taken(lease: Lease | None, name: str, who: str, now: dt.datetime) -> Lease:
 KEPT = ("annotations", "labels", "resourceVersion")
 
 
-class Lock:
+class DeployLease:
     """The Lease `RELEASE-deploy`. Take it with `held`; `notes` may be read and written meanwhile."""
 
     def __init__(self, access: Access, release: str, who: str | None = None) -> None:

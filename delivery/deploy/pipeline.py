@@ -19,19 +19,20 @@ from delivery.deploy.bake import Bake, Limits
 from delivery.deploy.changes import Changes
 from delivery.deploy.environment import Environment
 from delivery.deploy.exits import Exit, Stopped
-from delivery.deploy.lock import Lock
+from delivery.deploy.lock import DeployLease
 from delivery.deploy.prometheus import Prometheus
-from delivery.deploy.reference import Image
-from delivery.deploy.release import Release, not_made
+from delivery.deploy.release import LiveRelease, not_made
 from delivery.deploy.rollout import Pod, Rollout, State
 from delivery.deploy.signals import Interrupted
 from delivery.deploy.smoke import Smoke
 from delivery.deploy.summary import Step, Summary, Version
-from k8s.kind.paths import CHART
-from k8s.kind.process import CommandFailed, Failure, output
-from k8s.kind.progress import Progress
-from k8s.kind.progress import Step as Shown
 from k8s.release import GOOD, Revision
+from toolkit import namespace
+from toolkit.paths import CHART
+from toolkit.process import CommandFailed, Failure, output
+from toolkit.progress import Progress
+from toolkit.progress import Step as Shown
+from toolkit.reference import Image
 
 INTERRUPTED = {2: Exit.INTERRUPTED, 15: Exit.TERMINATED}
 
@@ -46,10 +47,10 @@ class Pipeline:
         self.started = time.monotonic()
         self.access = Access(environment.context, environment.namespace)
         log = f"deploy-{environment.name}"
-        self.release = Release(self.access.helm, environment.release, log, environment.timeout)
+        self.release = LiveRelease(self.access.helm, environment.release, log, environment.timeout)
         self.rollout = Rollout(self.access, environment.release, environment.timeout)
         self.smoke = Smoke(environment)
-        self.lock = Lock(self.access, environment.release)
+        self.lock = DeployLease(self.access, environment.release)
         summary.who = self.lock.who
         summary.links = self._links()
 
@@ -383,10 +384,7 @@ class Pipeline:
             raise
 
     def _make_namespace(self) -> None:
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        metadata = {"name": self.access.namespace, "labels": labels}
-        made = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-        output([*self.access.kubectl, "create", *AS_IT_IS], stdin=json.dumps(made))
+        output([*self.access.kubectl, "create", *AS_IT_IS], stdin=json.dumps(namespace.manifest(self.access.namespace)))
 
     def _links(self) -> dict[str, str]:
         environment = self.environment

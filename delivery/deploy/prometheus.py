@@ -1,13 +1,13 @@
 """Prometheus, asked through the API server: whoever may deploy needs no other way in."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from delivery.deploy import environment
 from delivery.deploy.access import Access
-from k8s.kind.process import CommandFailed, Failure
+from toolkit.process import CommandFailed, Failure
+from toolkit.prometheus import QUERY, result
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,5 @@ class Prometheus:
             ) from None
 
     def query(self, promql: str) -> list[dict[str, Any]]:
-        """The result of an instant query (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
-        text = self.access.raw(f"{self._proxy}/api/v1/query?query={quote(promql, safe='')}")
-        try:
-            found: list[dict[str, Any]] = json.loads(text)["data"]["result"]
-        except (ValueError, KeyError, TypeError):
-            raise Failure(f"what answers is no Prometheus: {text[:80]!r}") from None
-        return found
+        """The result of an instant query."""
+        return result(self.access.raw(f"{self._proxy}{QUERY}?query={quote(promql, safe='')}"))

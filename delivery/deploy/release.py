@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from delivery.deploy.child import run_watched
-from k8s import release
-from k8s.kind.process import output
+from k8s.release import HelmRelease
+from toolkit.process import output
 
 
 def nothing() -> None:
@@ -16,7 +16,7 @@ def nothing() -> None:
 
 
 @dataclass(frozen=True)
-class Release(release.Release):
+class LiveRelease(HelmRelease):
     """What a deploy does with one."""
 
     def manifest(self) -> str:

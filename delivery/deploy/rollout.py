@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from delivery.deploy.access import Access, Object
-from k8s.kind.process import CommandFailed, Failure, output
+from toolkit.process import CommandFailed, Failure, output
 
 POLL_SECONDS = 1.5
 LAST_LINES = 15

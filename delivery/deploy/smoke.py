@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from delivery.deploy.environment import Environment
-from k8s.kind.process import Failure
+from toolkit.process import Failure
 
 SECONDS = 60.0
 PAUSE = 0.1

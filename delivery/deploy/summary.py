@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from delivery.deploy.exits import MEANINGS, Exit
-from k8s.kind.paths import BUILD
-from k8s.kind.progress import spell
+from toolkit.paths import BUILD
+from toolkit.progress import spell
 
 FILE = BUILD / "report" / "deploy.json"
 

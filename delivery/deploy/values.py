@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from k8s.kind.paths import CHART, shown
-from k8s.kind.process import Failure
+from toolkit.paths import CHART, shown
+from toolkit.process import Failure
 
 Values = dict[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grafana.draw import pages, pictures
-from grafana.draw.source import Failure
+from toolkit.process import Failure
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 

@@ -4,9 +4,10 @@ from grafana.draw import axes
 from grafana.draw.colors import NAMED
 from grafana.draw.markup import Markup, join, tag
 from grafana.draw.plot import nothing
-from grafana.draw.source import Failure, LogLine
+from grafana.draw.source import LogLine
 from grafana.draw.view import View
 from grafana.queries import Json
+from toolkit.process import Failure
 
 LEVELS = {
     **dict.fromkeys(("critical", "fatal", "error", "err"), NAMED["red"]),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from grafana.draw import browser, png
-from grafana.draw.source import Failure
+from grafana.draw import png
+from toolkit import browser
+from toolkit.process import Failure
 
 WIDTH = 1600
 SHRINK = Path(__file__).with_name("shrink.js")

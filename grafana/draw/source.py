@@ -4,15 +4,12 @@ import json
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
 
-import httpx
+from toolkit import prometheus
+from toolkit.process import Failure
+from toolkit.prometheus import Server
 
 MOST_POINTS = 240
-
-
-class Failure(Exception):  # noqa: N818
-    """A sentence that says what is wrong, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -77,59 +74,16 @@ class LogLine:
     fields: dict[str, str]
 
 
-class Server:
-    """Asks over HTTP while it is entered. Raises Failure when there is no answer, or not the right one."""
-
-    name = ""
-
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        try:
-            self.client = httpx.Client(base_url=self.url, timeout=30)
-        except httpx.InvalidURL as error:
-            raise Failure(f"{url!r} is no address ({error}): give {self.name}'s as in http://127.0.0.1:9090.") from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.client.close()
-
-    def get(self, path: str, **parameters: str) -> Any:
-        """What it answers, made of its text by `parse`."""
-        try:
-            response = self.client.get(path, params=parameters)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Failure(
-                f"{self.name} at {self.url} does not answer ({error}): is it up, and the address right?"
-            ) from None
-        try:
-            return self.parse(response.raise_for_status().text)
-        except (httpx.HTTPStatusError, ValueError, KeyError, TypeError):
-            said = f"{response.status_code}: {response.text[:300]}"
-            raise Failure(
-                f"What answers at {self.url} is no {self.name}, or does not like the question ({said})."
-            ) from None
-
-    def parse(self, text: str) -> Any:
-        raise NotImplementedError
-
-
-class Prometheus(Server):
-    name = "Prometheus"
-
-    def parse(self, text: str) -> Any:
-        return json.loads(text)["data"]
-
+class Prometheus(prometheus.Prometheus):
     def now(self) -> float:
         try:
-            return float(self.get("/api/v1/query", query="vector(time())")["result"][0]["value"][1])
+            return float(self.query("vector(time())")[0]["value"][1])
         except (LookupError, TypeError, ValueError):
             raise Failure(f"What answers at {self.url} is no Prometheus: it cannot tell the time.") from None
 
     def instant(self, expression: str, window: Window) -> list[Sample]:
         """What an expression is at the end of the window; what is no number is left out."""
-        result = self.get("/api/v1/query", query=expression, time=str(window.end))["result"]
+        result = self.query(expression, time=str(window.end))
         samples = [Sample(each["metric"], float(each["value"][1])) for each in result]
         return [each for each in samples if math.isfinite(each.value)]
 

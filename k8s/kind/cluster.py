@@ -12,12 +12,14 @@ from typing import Any
 
 import yaml
 
-from k8s.kind import containers, host
-from k8s.kind.containers import Container
-from k8s.kind.paths import BUILD, shown
-from k8s.kind.process import Failure, output, run
-from k8s.kind.progress import Progress
-from k8s.kind.registry import INTERNAL
+from k8s.kind import host
+from offline.registry import INTERNAL
+from toolkit import containers
+from toolkit.containers import Container
+from toolkit.paths import BUILD, shown
+from toolkit.ports import is_taken
+from toolkit.process import Failure, output, run
+from toolkit.progress import Progress
 
 CERTS_D = "/etc/containerd/certs.d"  # where containerd looks for a registry's mirrors
 LEASES = "kube-node-lease"  # the namespace in which each node says every ten seconds that it lives
@@ -248,7 +250,7 @@ class Cluster:
             )
 
     def _check_ports(self) -> None:
-        taken = [name for name, port in self.ports.items() if host.port_taken(port)]
+        taken = [name for name, port in self.ports.items() if is_taken(port)]
         if taken:
             lines = [f"port {self.ports[n]} of 127.0.0.1 is taken: free it, or set {n.upper()}_PORT." for n in taken]
             raise Failure("The cluster cannot publish its ports: " + "\n".join(lines))

@@ -4,19 +4,19 @@ import os
 import platform
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from k8s.kind import apt, engine
-from k8s.kind.lock import Lock, Tool
-from k8s.kind.paths import TOOLS, cache
-from k8s.kind.process import Failure, output
-from k8s.kind.programs import Programs, link
-from k8s.kind.progress import Progress
-from k8s.kind.sources import Source
+from offline import engine
+from offline.sources import Source
+from toolkit import apt, ports
+from toolkit.paths import TOOLS, cache
+from toolkit.process import Failure, output
+from toolkit.programs import Programs, link
+from toolkit.progress import Progress
+from toolkit.versions import Tool, Versions
 
 GIB = 2**30
 # Go keeps 9 GiB of compiled packages and 4 of sources, the images are 3, the engine takes 10 for three nodes.
@@ -47,28 +47,13 @@ def may_lower_oom_score() -> bool:
     return sys.platform != "linux" or engine.has_sys_resource()
 
 
-def port_taken(port: int) -> bool:
-    """Whether somebody listens on this port of 127.0.0.1, or a rule of the firewall leads it elsewhere."""
-    with socket.socket() as s:
-        # As the engine's proxy does, or a connection that just closed would look like a server.
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-        with socket.socket() as client:
-            client.settimeout(1)
-            return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def examine(lock: Lock, source: Source, ports: Iterable[int] = ()) -> list[Finding]:
+def examine(versions: Versions, source: Source, published: Iterable[int] = ()) -> list[Finding]:
     """Everything `make up` needs, in the order in which one would mend it."""
     findings = [_system(), _go(), _engine(source), *_inotify(), _disk(source), _memory()]
     if source is Source.PULL:
-        findings += [_tool(tool) for tool in lock.tools.values()]
-    findings += [
-        Finding(False, f"Port {p} of 127.0.0.1 is taken.", f"ss -ltnp 'sport = :{p}'") for p in ports if port_taken(p)
-    ]
+        findings += [_tool(tool) for tool in versions.tools.values()]
+    taken = [port for port in published if ports.is_taken(port)]
+    findings += [Finding(False, f"Port {p} of 127.0.0.1 is taken.", f"ss -ltnp 'sport = :{p}'") for p in taken]
     return findings
 
 
@@ -89,9 +74,9 @@ def require(findings: list[Finding]) -> None:
         raise Failure("This host is not ready:\n" + "\n".join(lines))
 
 
-def provide_tools(lock: Lock, programs: Programs) -> None:
+def provide_tools(versions: Versions, programs: Programs) -> None:
     """Put kind, kubectl and helm in the wanted versions first on the PATH: the host's own, or those that were built."""
-    for tool in lock.tools.values():
+    for tool in versions.tools.values():
         own = _found(tool)
         if own is None:
             path = programs.path(tool.name)
@@ -102,8 +87,8 @@ def provide_tools(lock: Lock, programs: Programs) -> None:
             (TOOLS / tool.name).unlink(missing_ok=True)
 
 
-def missing_tools(lock: Lock) -> list[str]:
-    return [t.name for t in lock.tools.values() if _found(t) is None]
+def missing_tools(versions: Versions) -> list[str]:
+    return [t.name for t in versions.tools.values() if _found(t) is None]
 
 
 def _found(tool: Tool) -> str | None:

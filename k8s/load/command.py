@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from k8s import dashboards, facts
-from k8s.kind.process import Failure, output
-from k8s.kind.progress import spell
 from k8s.load.open_loop import LOOPBACK, TIMEOUT, OpenLoop, session
 from k8s.load.tally import CLASSES, Tally, rows, total
 from k8s.load.traffic import RefusedError, Traffic
+from toolkit.process import Failure, output
+from toolkit.progress import spell
 
 TELL_EVERY = 5.0  # seconds
 FRESH = 10  # every tenth request comes on a connection of its own

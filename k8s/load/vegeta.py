@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from k8s.kind.process import Failure, output
 from k8s.load.open_loop import LOOPBACK, TIMEOUT
+from toolkit.process import Failure, output
 
 MAX_RATE = 3000
 MAX_SECONDS = 300

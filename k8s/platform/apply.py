@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from k8s.kind.cluster import Cluster
-from k8s.kind.lock import Lock
-from k8s.kind.paths import CHART, PLATFORM, ROOT
-from k8s.kind.process import CommandFailed, Failure, output, run, succeeds
-from k8s.kind.programs import module_dir
-from k8s.kind.progress import Progress
-from k8s.kind.sources import Source
 from k8s.platform import pods
+from offline.sources import Source
+from toolkit.paths import CHART, PLATFORM, ROOT
+from toolkit.process import CommandFailed, Failure, output, run, succeeds
+from toolkit.programs import module_dir
+from toolkit.progress import Progress
+from toolkit.versions import Versions
 
 # In the order in which they need one another: resource definitions first.
 DEFINITIONS = ["operator", "gateway-api", "traefik"]
@@ -61,7 +61,7 @@ class Platform:
     def __init__(
         self,
         cluster: Cluster,
-        lock: Lock,
+        versions: Versions,
         progress: Progress,
         source: Source = Source.BUILD,
         without: Collection[str] = (),
@@ -72,7 +72,7 @@ class Platform:
         self.workloads = WORKLOADS + (PULLED_WORKLOADS if pulled else [])
         self.workloads = self.workloads + [workload for name in optional for workload in OPTIONAL[name]]
         self.cluster = cluster
-        self.lock = lock
+        self.versions = versions
         self.progress = progress
         self.log = f"platform-{cluster.name}"
 
@@ -126,8 +126,8 @@ class Platform:
             shutil.rmtree(target)
         shutil.copytree(PLATFORM / component, target)
         for name in UPSTREAM.get(component, []):
-            manifest = self.lock.manifests[name]
-            source = module_dir(self.lock.modules[manifest.module])
+            manifest = self.versions.manifests[name]
+            source = module_dir(self.versions.modules[manifest.module])
             for file in manifest.files:
                 destination = target / "upstream" / name / file
                 destination.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ class Platform:
     def _cert_manager(self, upstream: Path) -> str:
         """The chart in the module has no version yet; releases are given theirs when they are packed."""
         chart = upstream / "deploy" / "charts" / "cert-manager"
-        version = self.lock.modules[self.lock.manifests["cert-manager"].module].version
+        version = self.versions.modules[self.versions.manifests["cert-manager"].module].version
         about = chart / "Chart.yaml"
         about.write_text(about.read_text().replace("v0.0.0", version))
         options = [

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 
-from k8s.kind.process import CommandFailed, Failure, output
+from toolkit.process import CommandFailed, Failure, output
 
 EVENTS = 8  # the last warnings
 

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from k8s.kind.paths import BUILD
 from k8s.service import HOST
 from tests.attack.attempts import run, table
 from tests.attack.groups import ANYWHERE, OWN
 from tests.attack.target import Target, UnfitTargetError, read_key
 from tests.attack.wire import LOOPBACK, Address
+from toolkit.paths import BUILD
 
 UNFIT = 2
 # Of the local cluster's release.

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from delivery import valkey_programs
-from delivery.servers import PostgreSQL, Valkey
-from k8s.kind.process import Failure
+from dev.servers import PostgreSQL, Valkey
 from keel.security import dev_token
 from tests.attack.target import Target
 from tests.attack.wire import Address
 from tests.unit.processes import ROOT, App, until
+from toolkit import valkey_programs
+from toolkit.process import Failure
 
 NAME = "links.example.com"
 ISSUER, AUDIENCE = "https://issuer.example.com", "links"

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import ECKey
 
-from delivery.servers import free_port
 from tests.attack import __main__ as command
 from tests.attack import groups, paths, tokens
 from tests.attack.attempts import Group, Tally, run, table
 from tests.attack.own import AUDIENCE, ISSUER, NAME, Own
 from tests.attack.target import Target, UnfitTargetError, read_key
 from tests.attack.wire import Address
+from toolkit.ports import free_port
 
 
 class Lax(http.server.BaseHTTPRequestHandler):

@@ -5,7 +5,7 @@ import pytest
 from delivery.deploy.bake import Bake, Counts, Limits, Tally, query, sample
 from delivery.deploy.rollout import Pod, State
 from delivery.deploy.values import Objectives
-from k8s.kind.process import Failure
+from toolkit.process import Failure
 
 OBJECTIVES = Objectives(errors=0.001, slow=0.01, threshold="0.5", burn_rate=14.4, minimum=10)
 LIMITS = Limits(OBJECTIVES, burn_rate=14.4, minimum_bad=10, minimum_requests=100)

@@ -11,8 +11,8 @@ import pytest
 from delivery.deploy import child
 from delivery.deploy.child import run_watched
 from delivery.deploy.signals import Interrupted, heeded
-from k8s.kind import paths, process
-from k8s.kind.process import CommandFailed, Failure
+from toolkit import paths, process
+from toolkit.process import CommandFailed, Failure
 
 FOREVER = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"]
 

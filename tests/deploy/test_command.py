@@ -11,9 +11,9 @@ import yaml
 
 from delivery.deploy import checks, command
 from delivery.deploy.exits import MEANINGS
-from delivery.switch import switch
-from k8s.kind.paths import ROOT
-from k8s.kind.process import Failure
+from toolkit.paths import ROOT
+from toolkit.process import Failure
+from toolkit.switch import switch
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 IMAGE = f"registry.example.com/team/links@{DIGEST}"

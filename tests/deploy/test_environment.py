@@ -8,7 +8,7 @@ import yaml
 from delivery.deploy import environment
 from delivery.deploy.environment import Environment, Signature
 from k8s import facts
-from k8s.kind.process import Failure
+from toolkit.process import Failure
 
 URL = "https://links.example.com"
 

@@ -12,9 +12,9 @@ from delivery.deploy.pipeline import Pipeline
 from delivery.deploy.release import not_made
 from delivery.deploy.summary import Summary
 from delivery.deploy.values import Objectives
-from k8s.kind.paths import ROOT
-from k8s.kind.process import Failure
-from k8s.kind.progress import Progress
+from toolkit.paths import ROOT
+from toolkit.process import Failure
+from toolkit.progress import Progress
 
 QUOTA = 'pods "links-test-route" is forbidden: failed quota: all: must specify limits.cpu for: route'
 # As Helm 4 writes it (pkg/action/hooks.go, pkg/kube/client.go).

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from delivery.deploy.rollout import State, pod, state
-from k8s.kind.process import Failure
+from toolkit.process import Failure
 
 Object = dict[str, Any]
 

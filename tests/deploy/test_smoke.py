@@ -14,7 +14,7 @@ from delivery.deploy.environment import Environment
 from delivery.deploy.environment import Smoke as Settings
 from delivery.deploy.smoke import Answer, Smoke
 from k8s.certificates import ensure_authority, ensure_server
-from k8s.kind.process import Failure
+from toolkit.process import Failure
 
 HOST = "links.example.com"
 PROBLEM = ("application/problem+json", 404)

@@ -4,8 +4,8 @@ import pytest
 
 from delivery.deploy import values
 from delivery.deploy.values import Objectives, merge
-from k8s.kind.paths import ROOT
-from k8s.kind.process import Failure
+from toolkit.paths import ROOT
+from toolkit.process import Failure
 
 ENVIRONMENTS = ROOT / "k8s" / "environments"
 

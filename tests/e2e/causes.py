@@ -20,12 +20,13 @@ from cryptography.x509.oid import NameOID
 from kubernetes import client
 
 from k8s import up
-from k8s.kind.process import CommandFailed, output, run
-from k8s.service import NAMESPACE, RELEASE, Built
+from k8s.service import NAMESPACE, RELEASE
+from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.conftest import Loopback
 from tests.e2e.load import Load
 from tests.e2e.test_monitoring import PODS
+from toolkit.process import CommandFailed, output, run
 
 LOG = "e2e-causes"
 END_HOLDERS = (

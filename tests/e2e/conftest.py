@@ -21,15 +21,16 @@ from kubernetes import client, config
 from k8s import up
 from k8s.__main__ import REGISTRY_PORT
 from k8s.kind.cluster import NODE_PORTS, free_ports
-from k8s.kind.paths import BUILD, ROOT, TOOLS
-from k8s.kind.process import Failure, output
-from k8s.kind.programs import digest
-from k8s.kind.progress import Progress
-from k8s.service import HOST, Built, build_image
+from k8s.service import HOST
+from offline.image_build import Built, build_image
 from tests.e2e import lanes
 from tests.e2e.delivery.variants import crashing, next_version
 from tests.e2e.load import Load, Result
 from tests.e2e.reports import Record, Reports, Spent, busy_seconds
+from toolkit.paths import BUILD, ROOT, TOOLS
+from toolkit.process import Failure, output
+from toolkit.programs import digest
+from toolkit.progress import Progress
 
 # Named by the checkout, so that two of them do not get in each other's way.
 CLUSTER = f"shipshape-test-{digest(str(ROOT))[:4]}"

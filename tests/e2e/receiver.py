@@ -13,9 +13,9 @@ from typing import Any
 from kubernetes import client
 
 from k8s import up
-from k8s.kind.process import run
-from k8s.service import Built
+from offline.image_build import Built
 from tests.e2e.cluster import wait_for
+from toolkit.process import run
 
 NAME, NAMESPACE, PORT = "alert-receiver", "monitoring", 8080
 URL = f"http://{NAME}.{NAMESPACE}.svc:{PORT}/"

@@ -11,11 +11,12 @@ from pathlib import Path
 from kubernetes import client
 
 from k8s import up
-from k8s.kind.paths import CHART
-from k8s.kind.process import output
-from k8s.service import GATEWAY_HOST, Built
+from k8s.service import GATEWAY_HOST
+from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load
+from toolkit.paths import CHART
+from toolkit.process import output
 
 ROLLOUT_SECONDS = 120
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from k8s.kind.paths import BUILD
+from toolkit.paths import BUILD
 
 FOLDER = BUILD / "report"
 LONGEST = 12  # tests that are shown with what they took of the machine

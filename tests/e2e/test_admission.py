@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from k8s import up
-from k8s.kind.process import Failure, output, run
 from tests.judges import scenarios, tools
+from toolkit.process import Failure, output, run
 
 NAMESPACE = "dry-run"
 # In the Gateway API's experimental channel alone; the cluster has the standard one.

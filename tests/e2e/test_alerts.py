@@ -18,14 +18,15 @@ import pytest
 import yaml
 
 from k8s import up
-from k8s.kind.paths import CHART, PLATFORM, ROOT
-from k8s.kind.process import run
-from k8s.service import NAMESPACE, RELEASE, Built
+from k8s.service import NAMESPACE, RELEASE
+from offline.image_build import Built
 from tests.e2e import causes, receiver
 from tests.e2e.causes import World
 from tests.e2e.cluster import wait_for
 from tests.e2e.test_monitoring import PODS, query
 from tests.rules import runbooks
+from toolkit.paths import CHART, PLATFORM, ROOT
+from toolkit.process import run
 
 pytestmark = pytest.mark.timeout(420)
 LOG = "e2e-alerts"

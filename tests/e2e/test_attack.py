@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import pytest
 from kubernetes import client
 
-from delivery.servers import free_port
 from k8s import up
 from k8s.service import HOST
 from tests.attack.__main__ import AUDIENCE, HELD_SECONDS, ISSUER
@@ -19,6 +18,7 @@ from tests.attack.wire import Address
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Result
 from tests.e2e.test_monitoring import PODS
+from toolkit.ports import free_port
 
 pytestmark = pytest.mark.timeout(480)
 

@@ -7,10 +7,10 @@ import pytest
 from kubernetes import client
 
 from k8s import up
-from k8s.kind.process import run
 from k8s.service import NAMESPACE
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load
+from toolkit.process import run
 
 # Requests a second: half of what two cores carry together with cluster and load generator (at 400 some wait for
 # seconds), so that a request that fails has failed through the scaling.

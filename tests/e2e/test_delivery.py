@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from k8s import up
-from k8s.kind.process import output, succeeds
-from k8s.service import Built, build_image
+from offline.image_build import Built, build_image
 from tests.e2e.cluster import wait_for
 from tests.e2e.conftest import copy_source
 from tests.e2e.delivery.variants import NEXT, PRESENT, VARIANTS
@@ -21,6 +20,7 @@ from tests.e2e.load import Load
 from tests.e2e.release import ready_pods
 from tests.e2e.test_monitoring import query
 from tests.e2e.test_zero_downtime import assert_lost_nothing, note, under
+from toolkit.process import output, succeeds
 
 pytestmark = pytest.mark.timeout(420)
 FEWEST = 2  # pods, by delivery/values.yaml

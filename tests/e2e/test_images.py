@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from k8s import up
-from k8s.kind import lock
-from k8s.kind.engine import buildx
-from k8s.kind.lock import Image
-from k8s.kind.process import CommandFailed, output, run
+from offline.engine import buildx
+from toolkit import versions
+from toolkit.process import CommandFailed, output, run
+from toolkit.versions import Image
 
 MAX_MB = 110
 PARTS = {
@@ -21,7 +21,7 @@ PARTS = {
     "interpreter": "usr/bin",
     "app": "srv",
 }
-DECLARED = [i for i in lock.load().images if i.config]
+DECLARED = [i for i in versions.load().images if i.config]
 
 
 @pytest.mark.parametrize("image", DECLARED, ids=[i.repository for i in DECLARED])

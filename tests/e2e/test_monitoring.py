@@ -7,16 +7,15 @@ from kubernetes import client
 
 from k8s import up
 from tests.e2e.cluster import wait_for
+from toolkit.prometheus import Prometheus
 
 PODS = "app.kubernetes.io/instance=links,app.kubernetes.io/component=app"
 
 
 def query(stack: up.Stack, promql: str) -> list[dict[str, object]]:
-    """The result of an instant query (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
-    answer = httpx.get(f"{stack.service.facts()['prometheus']}/api/v1/query", params={"query": promql}, timeout=10)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, object]] = answer.json()["data"]["result"]
-    return found
+    """The result of an instant query."""
+    with Prometheus(stack.service.facts()["prometheus"]) as prometheus:
+        return prometheus.query(promql)
 
 
 def value(stack: up.Stack, promql: str) -> float:

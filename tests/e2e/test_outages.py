@@ -13,7 +13,6 @@ import pytest
 from kubernetes import client
 
 from k8s import up
-from k8s.kind.process import CommandFailed, output
 from k8s.service import NAMESPACE
 from keel.data.shared_cache import MARK_SECONDS
 from tests.e2e import causes
@@ -23,6 +22,7 @@ from tests.e2e.load import Load
 from tests.e2e.test_monitoring import PODS
 from tests.e2e.test_service import STALE_SECONDS, generation, management, pod_names
 from tests.e2e.test_zero_downtime import FEWEST, assert_lost_nothing, note, under
+from toolkit.process import CommandFailed, output
 
 pytestmark = pytest.mark.timeout(300)
 CREATED, UNAVAILABLE = 201, 503

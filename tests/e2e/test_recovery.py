@@ -10,10 +10,10 @@ import pytest
 
 from k8s import up
 from k8s.__main__ import REGISTRY_PORT
-from k8s.kind.process import output
-from k8s.kind.progress import Progress
-from k8s.kind.registry import NETWORK
+from offline.registry import NETWORK
 from tests.e2e.cluster import wait_for
+from toolkit.process import output
+from toolkit.progress import Progress
 
 # As an engine that loses its way to a published port: its process for the port is killed, its rule deleted.
 FORWARD_NO_MORE = """

@@ -12,12 +12,12 @@ from uuid import uuid4
 import pytest
 
 from k8s import up
-from k8s.kind.paths import ROOT
-from k8s.kind.process import CommandFailed, output, run, succeeds
-from k8s.service import Built
+from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.release import Release, answers, apply, ready_pods
 from tests.e2e.test_zero_downtime import FEWEST, assert_lost_nothing, note, under
+from toolkit.paths import ROOT
+from toolkit.process import CommandFailed, output, run, succeeds
 
 pytestmark = pytest.mark.timeout(420)
 READY_SECONDS = 30

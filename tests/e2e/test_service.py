@@ -12,12 +12,12 @@ import pytest
 from kubernetes import client
 
 from k8s import up
-from k8s.kind.process import output, run
 from tests.e2e.cluster import wait_for
 from tests.e2e.conftest import Loopback
 from tests.e2e.load import Load
 from tests.e2e.test_monitoring import PODS, value
 from tests.e2e.test_zero_downtime import assert_lost_nothing, under
+from toolkit.process import output, run
 
 pytestmark = pytest.mark.timeout(300)
 POD_NETWORK = ip_network("10.244.0.0/16")

@@ -18,9 +18,9 @@ import pytest
 from app import __version__
 from delivery import tools
 from k8s import up
-from k8s.kind.paths import BUILD
-from k8s.kind.process import CommandFailed, output
 from tests.make import make
+from toolkit.paths import BUILD
+from toolkit.process import CommandFailed, output
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

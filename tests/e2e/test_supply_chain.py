@@ -16,7 +16,7 @@ from delivery import image as images
 from delivery import licences, sbom, scan
 from delivery.__main__ import main
 from k8s import up
-from k8s.kind.registry import MANIFESTS
+from offline.registry import MANIFESTS
 
 Package = tuple[str, str, str]  # kind, name, version
 WHITEOUT = ".wh."

@@ -10,10 +10,10 @@ from kubernetes import client
 
 from k8s import up
 from k8s.__main__ import REGISTRY_PORT
-from k8s.kind.progress import Progress
 from k8s.service import NAMESPACE
 from tests.e2e.cluster import wait_for
 from tests.e2e.test_zero_downtime import FEWEST, deployment_is_settled
+from toolkit.progress import Progress
 
 IDLE_CORES = 1.0
 

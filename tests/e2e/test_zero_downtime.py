@@ -9,13 +9,14 @@ import pytest
 from kubernetes import client
 
 from k8s import up
-from k8s.kind.process import output, run
-from k8s.service import NAMESPACE, Built
+from k8s.service import NAMESPACE
+from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.delivery.variants import NEXT, PRESENT
 from tests.e2e.load import Load
 from tests.e2e.release import ready_pods
 from tests.e2e.test_monitoring import PODS
+from toolkit.process import output, run
 
 pytestmark = pytest.mark.timeout(420)
 FEWEST = 3  # pods, by the chart's defaults

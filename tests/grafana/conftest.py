@@ -11,7 +11,6 @@ import pytest
 from grafana import queries
 from grafana.dashboards import FOLDER
 from grafana.queries import Json, Query
-from k8s.kind.paths import BUILD
 from keel.security import dev_token
 from keel.settings import Settings
 from tests.grafana.prometheus import Prometheus, wrong
@@ -19,6 +18,7 @@ from tests.grafana.served import Served
 from tests.rules.rendered import groups
 from tests.unit.processes import App, until
 from tests.unit.servers import free_port
+from toolkit.paths import BUILD
 
 REPORT = BUILD / "report" / "observability.json"
 DASHBOARDS = queries.load(FOLDER)

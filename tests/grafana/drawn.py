@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from grafana.draw import browser
+from toolkit import browser
 
 # What a browser makes of a page: of each panel where it is, what it says, and what of it does not fit.
 LOOK = """() => [...document.querySelectorAll("main > *")].map((panel) => {

@@ -7,11 +7,12 @@ import pytest
 import yaml
 
 from grafana.dashboards import DASHBOARDS, FOLDER
-from k8s.kind import cluster, lock
+from k8s.kind import cluster
 from k8s.kind.cluster import NODE_PORTS, Cluster
-from k8s.kind.paths import ROOT
-from k8s.kind.progress import Progress
 from k8s.platform.apply import Platform
+from toolkit import versions
+from toolkit.paths import ROOT
+from toolkit.progress import Progress
 
 PROVISIONING = ROOT / "grafana" / "provisioning"
 SOURCES = {each["uid"]: each for each in yaml.safe_load((PROVISIONING / "datasources.yaml").read_text())["datasources"]}
@@ -23,7 +24,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     with pytest.MonkeyPatch.context() as patch, Progress() as progress:
         patch.setattr(cluster, "BUILD", tmp_path_factory.mktemp("build"))
         ports = dict(zip(NODE_PORTS, range(18080, 18080 + len(NODE_PORTS)), strict=True))
-        text = Platform(Cluster("rendered", ports, "node:1"), lock.load(), progress).render("grafana")
+        text = Platform(Cluster("rendered", ports, "node:1"), versions.load(), progress).render("grafana")
     objects = [each for each in yaml.safe_load_all(text) if each["kind"] in ("ConfigMap", "Deployment")]
     return {each["metadata"]["name"].rsplit("-", 1)[0]: each for each in objects}
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from k8s.kind.paths import BUILD
-from k8s.kind.progress import Progress
 from tests.judges import explanations
 from tests.judges.judges import JUDGES
 from tests.judges.scenarios import BAD, Manifests
 from tests.judges.tools import Tools
 from tests.judges.verdict import Verdicts
+from toolkit.paths import BUILD
+from toolkit.progress import Progress
 
 REPORT = BUILD / "report" / "judges.json"
 

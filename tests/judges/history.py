@@ -13,11 +13,11 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from k8s.kind.process import output
 from tests.chart.helm import ROOT
 from tests.judges.scenarios import BAD, Manifests
 from tests.judges.tools import Tools
 from tests.judges.verdict import Finding, Verdict, Verdicts
+from toolkit.process import output
 
 HISTORY = "git history"
 COMMIT = re.compile(r"[0-9a-f]{40,64}")

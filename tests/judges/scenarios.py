@@ -22,7 +22,7 @@ FILES = {file.stem.removesuffix("-values"): file for file in (*SCENARIOS, *ENVIR
 NAMES = list(FILES)
 DOCKERFILES = [
     ROOT / "Dockerfile",
-    *sorted((ROOT / "k8s").rglob("*Dockerfile")),
+    *sorted((ROOT / "offline").rglob("*Dockerfile")),
     *sorted(file for file in (ROOT / "tests").rglob("*Dockerfile") if BAD_FILES not in file.parents),
 ]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from k8s.kind.paths import ROOT
 from tests.judges import tools
 from tests.judges.kubectl_validate import lay_out
 from tests.judges.scenarios import documents
 from tests.judges.tools import Tools
+from toolkit.paths import ROOT
 
 FOLDERS = ("k8s/environments/argocd", "k8s/environments/flux", "k8s/policies")
 FILES = sorted(file for folder in FOLDERS for file in (ROOT / folder).glob("*.yaml"))

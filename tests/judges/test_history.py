@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from k8s.kind.process import output
 from tests.judges.history import PLANTED, commit, git, look, plant
 from tests.judges.tools import Tools
+from toolkit.process import output
 
 pytestmark = pytest.mark.timeout(1800)  # the first test fetches the judge if nobody has
 

@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from k8s.kind import apt
 from tests.judges.verdict import Finding, Verdict
+from toolkit import apt
 
 NAMES = ("testssl", "testssl.sh")  # Debian's, and its makers' own
 # Protocols, kinds of ciphers, the server's choice, certificate and session, headers, attacks: half a minute.

@@ -1,6 +1,5 @@
 """The judges' programs, built or fetched when the cache lacks them: `python -m tests.judges.tools`."""
 
-import fcntl
 import json
 import os
 import subprocess
@@ -16,14 +15,15 @@ from typing import Any
 import yaml
 
 from delivery import tools as delivery
-from k8s.kind import lock as cluster
-from k8s.kind.lock import Lock, Module, Program
-from k8s.kind.paths import ROOT, cache
-from k8s.kind.process import Failure, run
-from k8s.kind.programs import GO_ENV, Programs, digest, module_dir
-from k8s.kind.progress import Progress
 from requirements.install import install
 from tests.chart.helm import helm_program
+from toolkit import versions as cluster
+from toolkit.exclusive import exclusive_run
+from toolkit.paths import ROOT, cache
+from toolkit.process import Failure, run
+from toolkit.programs import GO_ENV, Programs, digest, module_dir
+from toolkit.progress import Progress
+from toolkit.versions import Module, Program, Versions
 
 LOCK_FILE = Path(__file__).with_name("lock.yaml")
 REQUIREMENTS = ROOT / "requirements" / "judges.txt"
@@ -76,9 +76,9 @@ def archive(module: Module) -> Path:
 
 
 @once
-def lock() -> Lock:
+def lock() -> Versions:
     """What the judges are made of, in the form of the cluster's lock."""
-    return Lock(
+    return Versions(
         modules={path: Module(path=path, **entry) for path, entry in raw()["modules"].items()},
         programs={
             name: Program(name=name, **{**entry, "packages": tuple(entry.get("packages", ()))})
@@ -101,8 +101,7 @@ class Tools:
 
     def obtain(self) -> None:
         """Build and fetch what is missing, and the schemas' sources. Raises Failure."""
-        with (cache() / "judges.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with exclusive_run(cache() / "judges.lock"):
             wanted = sorted(lock().programs.values(), key=lambda each: -each.seconds)
             with ThreadPoolExecutor(max_workers=2) as pool:
                 fetched = pool.submit(self._fetch)

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from k8s.kind import engine
-from k8s.kind.paths import LOGS, ROOT, TOOLS
-from k8s.kind.process import Failure, output, run
-from k8s.kind.progress import Progress
-from k8s.kind.sources import Source
-from k8s.service import AUTHORITIES
+from offline import engine
+from offline.image_build import AUTHORITIES
+from offline.sources import Source
 from tests.rehearsal import machine, network
 from tests.rehearsal.machine import Machine
 from tests.rehearsal.report import Report
 from tests.rehearsal.steps import CHECKOUT, INSTALL, STEPS, Step, do, served
+from toolkit.paths import LOGS, ROOT, TOOLS
+from toolkit.process import Failure, output, run
+from toolkit.progress import Progress
 
 MACHINES_LOGS = LOGS / "rehearsal"  # what was in build/log there
 CERTIFICATES = "/usr/local/share/ca-certificates"

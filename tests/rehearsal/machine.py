@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from k8s.kind import apt, bootstrap, sources
-from k8s.kind.process import Failure, output, run, succeeds
-from k8s.kind.progress import Progress
+from offline import bootstrap, sources
+from toolkit import apt
+from toolkit.process import Failure, output, run, succeeds
+from toolkit.progress import Progress
 
 SUITE = "bookworm"
 PULLED = "docker.io/library/debian:bookworm-slim"

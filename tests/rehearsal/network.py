@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from k8s.kind import apt
-from k8s.kind.process import Failure, output
-from k8s.service import AUTHORITIES
+from offline.image_build import AUTHORITIES
+from toolkit import apt
+from toolkit.process import Failure, output
 
 # What a shell of a new machine has. Go is where its site says that it is to be installed.
 NEW = {

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from k8s.kind.packages import Verdict
 from tests.rehearsal.difference import Difference
+from toolkit.packages import Verdict
 
 # Get:7 ADDRESS SUITE/COMPONENT ARCHITECTURE PACKAGE ARCHITECTURE VERSION [SIZE]; lines about lists have fewer words.
 FETCHED = re.compile(r"\bGet:\d+ \S+ (?P<suite>[\w-]+)/\S+ \S+ (?P<name>[a-z0-9][a-z0-9+.-]+) \S+ (?P<version>\S+) \[")
-# build/log/versions.log, by k8s.kind.packages.
+# build/log/versions.log, by toolkit.packages.
 JUDGED = re.compile(r"(?m)^(?P<suite>\S+) (?P<name>\S+) (?P<found>.+): (?P<verdict>\w+), locked (?P<locked>.*)$")
 
 

@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from k8s.kind import lock
-from k8s.kind.packages import version_in
-from k8s.kind.paths import BUILD
-from k8s.kind.process import succeeds
-from k8s.kind.progress import spell
 from tests.rehearsal import distributions, packages
 from tests.rehearsal.difference import Difference
 from tests.rehearsal.machine import Machine
 from tests.rehearsal.steps import CHECKOUT
+from toolkit import versions
+from toolkit.packages import version_in
+from toolkit.paths import BUILD
+from toolkit.process import succeeds
+from toolkit.progress import spell
 
 FILE = BUILD / "report" / "rehearsal.json"
 PYTHON = f"{CHECKOUT}/.venv/bin/python"
@@ -123,7 +123,7 @@ class Report:
 
 def _base(machine: Machine) -> dict[str, dict[str, str]]:
     """The packages of the base image, if it was made: of these apt says nothing."""
-    base = lock.load().base
+    base = versions.load().base
     if not succeeds(machine.command(DOCKER, "image", "inspect", base["name"])):
         return {}
     query = ("dpkg-query", "--show", "--showformat=${Package} ${Version}\n")

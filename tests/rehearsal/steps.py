@@ -4,9 +4,9 @@ import json
 import re
 from dataclasses import dataclass
 
-from k8s.kind.process import CommandFailed, log_file, run
-from k8s.kind.progress import Progress
 from tests.rehearsal.machine import LOG, Machine
+from toolkit.process import CommandFailed, log_file, run
+from toolkit.progress import Progress
 
 CHECKOUT = "/root/shipshape"
 # What the README asks for: Python, and Go, which is there; what fetches and starts the checkout; what the last lines of

@@ -9,11 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from k8s.kind import apt, lock
-from k8s.kind.packages import Verdict, version_in
-from k8s.kind.process import Failure, output
-from k8s.kind.programs import Programs, module_dir
-from k8s.kind.progress import Progress
+from toolkit import apt, versions
+from toolkit.packages import Verdict, version_in
+from toolkit.process import Failure, output
+from toolkit.programs import Programs, module_dir
+from toolkit.progress import Progress
 
 PROGRAMS = ("promtool", "prometheus", "alertmanager", "amtool", "victoria-logs")
 # Debian's Alertmanager reads its templates from /usr/share, so it gets one of its own.
@@ -39,7 +39,7 @@ def command(program: str) -> list[str]:
     if found := _on_path(program):
         return [found]
     programs = _programs()
-    programs.ensure(programs.lock.program_of(program))
+    programs.ensure(programs.versions.program_of(program))
     return [str(programs.path(program))]
 
 
@@ -48,7 +48,7 @@ def alertmanager() -> list[str]:
     found = command("alertmanager")
     if _on_path("alertmanager") or not apt.may_install():
         return found
-    templates = module_dir(lock.load().modules["github.com/prometheus/alertmanager"]) / "template"
+    templates = module_dir(versions.load().modules["github.com/prometheus/alertmanager"]) / "template"
     return ["unshare", "--mount", "--map-root-user", "sh", "-ec", WITH_TEMPLATES, str(templates), *found]
 
 
@@ -59,12 +59,12 @@ def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
 
 @functools.cache
 def _programs() -> Programs:
-    return Programs(lock.load(), Progress())
+    return Programs(versions.load(), Progress())
 
 
 @functools.cache
 def _on_path(program: str) -> str | None:
-    group = lock.load().packages.get(lock.load().program_of(program).name)
+    group = versions.load().packages.get(versions.load().program_of(program).name)
     if group is None:  # Debian has none, and so no versions by which one would do
         return None
     found = shutil.which(program)

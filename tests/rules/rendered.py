@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from k8s.kind.paths import PLATFORM
 from tests.chart.helm import Objects, render
+from toolkit.paths import PLATFORM
 
 Rule = dict[str, Any]
 

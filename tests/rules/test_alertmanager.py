@@ -15,11 +15,11 @@ import httpx
 import pytest
 import yaml
 
-from k8s.kind.paths import PLATFORM
 from tests.rules import programs
 from tests.rules.programs import run
 from tests.rules.rendered import EVERY_ALERT, Rule, alerts_of, groups
 from tests.unit.servers import free_port
+from toolkit.paths import PLATFORM
 
 FOLDER = PLATFORM / "monitoring"
 CONFIG = FOLDER / "alertmanager-config.yaml"

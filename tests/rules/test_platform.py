@@ -9,11 +9,11 @@ import httpx
 import pytest
 import yaml
 
-from k8s.kind.paths import PLATFORM, ROOT
 from tests.rules.programs import command, run
 from tests.rules.rendered import alerts_of, platform, write
 from tests.rules.unit import Firing, check
 from tests.unit.servers import free_port
+from toolkit.paths import PLATFORM, ROOT
 
 ALERT = "PrometheusReloadFailed"
 METRIC = "prometheus_config_last_reload_successful"

@@ -9,10 +9,10 @@ import httpx
 import pytest
 import yaml
 
-from k8s.kind.paths import PLATFORM
 from tests.rules.programs import command, run
 from tests.rules.rendered import EVERY_ALERT, alerts_of, groups
 from tests.unit.servers import free_port
+from toolkit.paths import PLATFORM
 
 RULE = {"alert": "Down", "expr": "vector(1)", "for": "5m"}
 EVALUATIONS = 6  # from the third on, what was is known again

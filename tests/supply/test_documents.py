@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from k8s.kind.paths import ROOT
-from k8s.kind.process import output
+from toolkit.paths import ROOT
+from toolkit.process import output
 
 DOCUMENTS = sorted(output(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], cwd=ROOT).split())
 TARGETS = set(re.findall(r"(?m)^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))

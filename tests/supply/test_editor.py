@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from k8s.kind.paths import ROOT
+from toolkit.paths import ROOT
 
 CONFIG = ROOT / ".pre-commit-config.yaml"
 HOOKS: list[dict[str, Any]] = yaml.safe_load(CONFIG.read_text())["repos"][0]["hooks"]
@@ -115,8 +115,8 @@ def test_the_editors_files_name_what_there_is() -> None:
     assert all((ROOT / folder).is_dir() for folder in settings["python.testing.pytestArgs"])
     launch = json.loads((ROOT / ".vscode/launch.json").read_text())
     modules = {each["module"]: each["args"] for each in launch["configurations"]}
-    assert set(modules) == {"delivery", "app", "pytest"}
-    for module in ("delivery", "app"):
+    assert set(modules) == {"dev", "app", "pytest"}
+    for module in ("dev", "app"):
         help_text = [sys.executable, "-m", module, *modules[module], "--help"]
         subprocess.run(help_text, cwd=ROOT, check=True, capture_output=True)
     extensions = json.loads((ROOT / ".vscode/extensions.json").read_text())
@@ -124,7 +124,7 @@ def test_the_editors_files_name_what_there_is() -> None:
 
 
 def test_lines_end_as_the_editors_configuration_says() -> None:
-    folders = ("app", "bench", "charts", "delivery", "docs", "grafana", "k8s", "tests")
+    folders = ("app", "bench", "charts", "delivery", "dev", "docs", "grafana", "k8s", "offline", "tests", "toolkit")
     files = [*ROOT.glob("*.md"), *(file for folder in folders for file in (ROOT / folder).rglob("*"))]
     checked = [file for file in files if file.suffix in {".md", ".py"}]
     assert ROOT / "README.md" in checked

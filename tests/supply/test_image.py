@@ -1,12 +1,14 @@
 """`make image`: what it refuses before it builds. The build itself is in tests/e2e/test_supply_chain.py."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from delivery import image
 from delivery.__main__ import main
+from toolkit import reference
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def test_refuses_what_is_no_name(arguments: list[str], sentence: str, capsys: py
     ["links", "library/links", "registry.example.com/team/links", "127.0.0.1:5001/links", "ghcr.io/some-one/a_b.c"],
 )
 def test_takes_a_repository(name: str) -> None:
-    assert image.REPOSITORY.fullmatch(name)
+    assert re.fullmatch(reference.REPOSITORY, name)
 
 
 def docker(folder: Path, *, says: str = "", code: int = 0) -> None:

@@ -9,9 +9,9 @@ from delivery import licences, sbom
 from delivery.__main__ import main
 from delivery.licences import Policy
 from delivery.sbom import Package
-from k8s.kind.process import Failure
 from tests.supply.conftest import MakeImage
 from tests.supply.layout import debian, python
+from toolkit.process import Failure
 
 ALLOWED = frozenset({"MIT", "Apache-2.0", "GPL-3.0-or-later WITH GCC-exception-3.1", "public domain, as they say"})
 

@@ -16,10 +16,10 @@ from delivery.__main__ import main
 from delivery.findings import Finding
 from delivery.sbom import Contents, Package
 from delivery.scan import Answer, Source
-from k8s.kind import apt
-from k8s.kind.process import Failure
 from tests.supply import layout
 from tests.supply.conftest import MakeImage
+from toolkit import apt
+from toolkit.process import Failure
 
 TODAY = dt.date(2026, 11, 23)
 H11 = Package("pypi", "h11", "0.16.0")

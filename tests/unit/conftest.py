@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -23,7 +22,6 @@ from joserfc.jwk import ECKey, KeySet
 from joserfc.jws import JWSRegistry
 from pydantic import SecretStr
 
-from delivery import valkey_programs
 from keel.data import migrate
 from keel.observability import logs
 from keel.server import Server, listen
@@ -32,6 +30,7 @@ from tests.unit.clock import Clock
 from tests.unit.processes import App
 from tests.unit.product import SERVICE, Settings
 from tests.unit.servers import PostgreSQL, Valkey, ValkeyNode
+from toolkit import valkey_programs
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "links"
 
@@ -276,11 +275,3 @@ def valkey_cluster(valkey_node: ValkeyNode) -> ValkeyNode:
     """A cluster of one node, likewise."""
     valkey_node.reset()
     return valkey_node
-
-
-@pytest.fixture
-def unused_port() -> Iterator[int]:
-    """A port bound but not listened on: connections to it are refused, and no one else gets it."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]

@@ -7,8 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from delivery import servers
-from delivery.servers import free_port
+from dev import servers
+from toolkit.ports import free_port
 
 __all__ = ["PgBouncer", "PostgreSQL", "Valkey", "ValkeyNode", "free_port"]
 

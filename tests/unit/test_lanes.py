@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from k8s.kind.paths import ROOT
 from tests.e2e import lanes
+from toolkit.paths import ROOT
 
 
 @pytest.fixture

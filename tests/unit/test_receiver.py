@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from k8s.kind.cluster import free_ports
-from k8s.service import Built
+from offline.image_build import Built
 from tests.e2e import receiver
 from tests.unit.processes import until
 

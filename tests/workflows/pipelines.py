@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from k8s.kind.paths import ROOT
+from toolkit.paths import ROOT
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))

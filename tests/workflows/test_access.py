@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from delivery.gitops import ENVIRONMENTS
-from k8s.kind.paths import CHART
+from toolkit.paths import CHART
 
 ROLES: list[dict[str, Any]] = [
     each

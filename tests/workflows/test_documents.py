@@ -6,7 +6,7 @@ from typing import get_args
 from pydantic import BaseModel
 
 from delivery.deploy.environment import Environment
-from k8s.kind.paths import ROOT
+from toolkit.paths import ROOT
 
 OWN = {"prometheus", "signature"}  # a line for the whole section
 

@@ -10,9 +10,9 @@ import yaml
 
 from delivery.gitops import ENVIRONMENTS, FILES, pin
 from delivery.signing import Policy
-from k8s.kind.paths import CHART, ROOT
-from k8s.kind.process import Failure
 from tests.workflows.pipelines import GITHUB, jobs
+from toolkit.paths import CHART, ROOT
+from toolkit.process import Failure
 
 POLICIES = ROOT / "k8s" / "policies"
 REPOSITORY = "registry.example.com/team/links"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from k8s.kind import reasons
-from k8s.kind.paths import ROOT, cache
-from k8s.kind.process import run, succeeds
-from k8s.kind.programs import digest
+from toolkit import reasons
+from toolkit.paths import ROOT, cache
+from toolkit.process import run, succeeds
+from toolkit.programs import digest
 
 OLDEST_PIP = "22.3"
 OLDEST_PIP_PIN = f"pip=={OLDEST_PIP} --hash=sha256:1daab4b8d3b97d1d763caeb01a4640a2250a0ea899e257b1e44b9eded91e15ab\n"

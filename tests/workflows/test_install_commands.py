@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from k8s.kind.paths import ROOT
-from k8s.kind.process import output
+from toolkit.paths import ROOT
+from toolkit.process import output
 
 # Between the program and its command there may be options, and values of theirs.
 COMMAND = re.compile(
@@ -91,7 +91,7 @@ def files() -> list[str]:
 
 def test_every_command_installs_from_a_lock() -> None:
     found = {path: list(commands(path, (ROOT / path).read_bytes().decode(errors="ignore"))) for path in files()}
-    known = {"Dockerfile", "requirements/install.py", "k8s/kind/programs.py", "delivery/scan.py"}
+    known = {"Dockerfile", "requirements/install.py", "toolkit/programs.py", "delivery/scan.py"}
     assert known <= {path for path, its in found.items() if its}, "The test no longer sees what it is to judge."
     assert [f"{path}: {command}" for path, its in found.items() for command in its if not locked(command)] == []
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from k8s.kind.paths import ROOT
-from k8s.kind.process import output
+from toolkit.paths import ROOT
+from toolkit.process import output
 
 CONFIG = json.loads((ROOT / "renovate.json").read_text(encoding="utf-8"))
 # What a lock looks like, in whatever file.
@@ -33,7 +33,8 @@ OWN = {
 # Digests that are no dependency's: examples in place of the image that is deployed, and what is made from them.
 NO_LOCKS = (
     "k8s/environments/argocd/", "k8s/environments/flux/", "charts/fastapi-service/ci/", "tests/chart/", "tests/deploy/",
-    "tests/workflows/", "tests/e2e/", "tests/supply/", "tests/unit/", "k8s/kind/programs.py", "docs/", "delivery/",
+    "tests/workflows/", "tests/e2e/", "tests/supply/", "tests/unit/", "tests/tools/", "toolkit/programs.py", "docs/",
+    "delivery/",
 )  # fmt: skip
 Dependency = tuple[str, str]
 
@@ -105,7 +106,7 @@ LOCKS = [path for path in files() if is_lock(path)]
 
 def test_the_locks_are_found() -> None:
     """The other tests would say nothing if nothing were found."""
-    known = {"requirements/app.txt", "k8s/kind/images.lock.yaml", "tests/judges/lock.yaml", "delivery/lock.yaml"}
+    known = {"requirements/app.txt", "offline/images.lock.yaml", "tests/judges/lock.yaml", "delivery/lock.yaml"}
     assert known | {"Dockerfile", ".github/workflows/release.yml"} <= set(LOCKS)
 
 
@@ -173,7 +174,7 @@ def test_each_place_of_a_version_is_written_anew(path: str) -> None:
 
 def test_an_image_and_what_it_is_built_from_come_together() -> None:
     """Their versions are compared: one without the other would fail."""
-    path = "k8s/kind/images.lock.yaml"
+    path = "offline/images.lock.yaml"
     lock = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
     programs: dict[str, str] = {}
     for name, entry in lock["programs"].items():
@@ -212,7 +213,7 @@ def test_a_program_is_told_the_version_that_it_has() -> None:
 
 def test_what_a_runner_is_given_is_found_with_its_version() -> None:
     file = ".github/actions/setup/action.yml"
-    cluster = yaml.safe_load((ROOT / "k8s" / "kind" / "images.lock.yaml").read_text(encoding="utf-8"))
+    cluster = yaml.safe_load((ROOT / "offline" / "images.lock.yaml").read_text(encoding="utf-8"))
     modules = dict(go_modules(cluster))
     given = found_by_expressions(file)
     assert given == {(name, modules[name]) for name in ("sigs.k8s.io/kind", "helm.sh/helm/v4")}

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from k8s.kind.paths import ROOT
 from tests import quick
+from toolkit.paths import ROOT
 
 REPORT = """<testsuites><testsuite>
   <testcase classname="tests.workflows.test_quick" name="test_one[a::b]" time="0.5" />

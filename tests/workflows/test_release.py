@@ -8,9 +8,9 @@ import pytest
 
 from app import __version__
 from delivery import release
-from k8s.kind.paths import ROOT
-from k8s.kind.process import CommandFailed, Failure
 from tests.make import make
+from toolkit.paths import ROOT
+from toolkit.process import CommandFailed, Failure
 
 FILES = ("app/__init__.py", "pyproject.toml", "charts/fastapi-service/Chart.yaml", "CHANGELOG.md")
 LOG = """\

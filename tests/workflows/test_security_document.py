@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
-from k8s.kind.paths import ROOT
 from tests.attack.groups import ANYWHERE, OWN
+from toolkit.paths import ROOT
 
 TESTS = ROOT / "tests"
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")

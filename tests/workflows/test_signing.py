@@ -8,7 +8,7 @@ import pytest
 from delivery import signing
 from delivery.__main__ import main
 from delivery.signing import Policy
-from k8s.kind.process import Failure
+from toolkit.process import Failure
 
 IMAGE = "registry.example.com/team/links@sha256:" + "0" * 64
 IDENTITY = "https://github.com/team/links/.github/workflows/release.yml@refs/tags/v*"

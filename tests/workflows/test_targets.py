@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from k8s.kind.paths import ROOT
 from tests.make import make
 from tests.workflows.pipelines import steps
 from tests.workflows.test_pipelines import MAKE
+from toolkit.paths import ROOT
 
 TABLE: dict[str, str] = yaml.safe_load(Path(__file__).with_name("targets.yaml").read_text(encoding="utf-8"))
 USED = {match["target"] for step in steps() for line in step.lines if (match := MAKE.fullmatch(line))}

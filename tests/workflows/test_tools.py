@@ -6,7 +6,7 @@ import pytest
 
 from delivery import tools
 from delivery.__main__ import main
-from k8s.kind.packages import Verdict
+from toolkit.packages import Verdict
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app import __version__
-from k8s.kind.paths import ROOT
+from toolkit.paths import ROOT
 
 PRESENT, NEXT, BAD = __version__, "99.0.0", "99.1.0"
 REDIRECT = 'slug = scope["path_params"]["slug"]\n'

@@ -18,11 +18,12 @@ import yaml
 
 from k8s import up
 from k8s.certificates import ensure_server
-from k8s.kind.paths import ROOT
-from k8s.kind.process import output
-from k8s.service import GATEWAY_HOST, Built
+from k8s.service import GATEWAY_HOST
+from offline.image_build import Built
 from tests.e2e.conftest import Loopback, trust_of
 from tests.e2e.load import Load
+from toolkit.paths import ROOT
+from toolkit.process import output
 
 NAMESPACE = RELEASE = "delivery"
 HOST = f"delivery.{GATEWAY_HOST}"

@@ -10,19 +10,19 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from k8s.kind import lock
-from k8s.kind.unpacked import Unpacked
 from keel.data import migrate
 from keel.data.database import Database, DatabaseUnavailableError
 from tests.unit.product import SERVICE, Settings
 from tests.unit.servers import PgBouncer, PostgreSQL
+from toolkit import versions
+from toolkit.unpacked import Unpacked
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(params=[0, 200], ids=["without prepared statements", "with prepared statements"])
 def pooler(request: pytest.FixtureRequest, postgresql: PostgreSQL) -> Iterator[PgBouncer]:
-    program = Unpacked(lock.load().packages["pgbouncer"]).obtain("pgbouncer")
+    program = Unpacked(versions.load().packages["pgbouncer"]).obtain("pgbouncer")
     if program is None:
         pytest.fail("These tests need pgbouncer on the PATH: install it, as with apt-get install pgbouncer.")
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as directory:

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from grafana.draw import browser as system
 from keel.http import docs
 from keel.http.docs import MEDIA_TYPES
 from tests.unit.product import SERVICE, Settings
+from toolkit import browser as system
 
 pytestmark = pytest.mark.anyio
 

@@ -3,14 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from k8s.kind import process, sources
-from k8s.kind.process import CommandFailed, Failure
-from k8s.kind.progress import Progress
+from offline import sources
 from tests.make import make
 from tests.rehearsal import machine
 from tests.rehearsal.__main__ import until
 from tests.rehearsal.machine import Machine
 from tests.rehearsal.steps import STEPS, Step, do, served
+from toolkit import process
+from toolkit.process import CommandFailed, Failure
+from toolkit.progress import Progress
 
 
 def test_what_is_no_step_is_a_sentence() -> None:

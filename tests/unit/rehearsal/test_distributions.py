@@ -3,9 +3,9 @@ from typing import cast
 
 from packaging.markers import default_environment
 
-from k8s.kind.paths import ROOT
 from tests.rehearsal.difference import Difference
 from tests.rehearsal.distributions import differences, installed, locked
+from toolkit.paths import ROOT
 
 LOCK = """\
 # made by a tool

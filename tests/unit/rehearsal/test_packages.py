@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from k8s.kind import process
-from k8s.kind.packages import read
 from tests.rehearsal.difference import Difference
 from tests.rehearsal.packages import Package, by_suite, fetched, judged
+from toolkit import process
+from toolkit.packages import read
 
 LOG = """\
 $ apt-get -q update

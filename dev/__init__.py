@@ -1,0 +1,1 @@
+"""`make dev`: the service on real servers, without a cluster and without Docker."""
