@@ -44,10 +44,11 @@ quick: $(VENV) tools ## Before each commit: linters, types, and every test that 
 	@$(RUN) -m delivery tools actionlint
 	@$(RUN) -m tests.quick
 
-lint: $(VENV) ## Linters, formatter, types
+lint: $(VENV) ## Linters, formatter, types, what may import what
 	$(VENV)/bin/ruff check $(PATHS)
 	$(VENV)/bin/ruff format --check $(PATHS)
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo --cache-dir=build/import-linter
 	$(VENV)/bin/yamllint --strict .
 	$(RUN) charts/docs.py --check charts/fastapi-service
 	$(RUN) -m grafana --check
