@@ -2,7 +2,7 @@
 
 Only where APP_FAULTS_ENABLED is on, and set through the management port alone; elsewhere nothing of this is in a
 request's path. A fault happens within the route, after it was chosen and before it does anything (but for what the head
-of a request with a body decides, keel.security.head_first): so it is logged, counted, traced and answered as one of the
+of a request with a body decides, keel.http.head_first): so it is logged, counted, traced and answered as one of the
 route's own, and nothing is written that the client is told has failed.
 """
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter
 
-from keel.security.head_first import HeadFirstRoute
+from keel.http.head_first import HeadFirstRoute
 
 F = TypeVar("F", bound=Callable[..., Any])
 

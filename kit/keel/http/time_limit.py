@@ -10,7 +10,7 @@ from collections import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keel.errors.problems import Problem, ProblemResponse
-from keel.http.client_network import client_network
+from keel.security.client_network import client_network
 
 RETRY_SECONDS = 5
 EACH_ADDRESS = 20  # one address may have a twentieth of the places for bodies that are awaited

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from keel.errors.problems import Problem, ProblemResponse
-from keel.http.client_network import client_network
+from keel.security.client_network import client_network
 from keel.security.sliding_window import WINDOW, SlidingWindow
 from keel.security.tokens import Principal
 from keel.settings import Settings

@@ -1,6 +1,6 @@
 import pytest
 
-from keel.http.client_network import client_network
+from keel.security.client_network import client_network
 
 
 @pytest.mark.parametrize(
