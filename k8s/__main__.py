@@ -11,12 +11,10 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from k8s import dashboards, facts, up
+from k8s import components, dashboards, facts, up
 from k8s.kind import host
-from k8s.kind.cluster import NODE_PORTS
 from k8s.load import command as load
 from k8s.load.open_loop import MAX_RATE
-from k8s.platform.apply import OPTIONAL
 from k8s.up import Stack
 from offline import sources
 from offline.images import COMPILERS
@@ -27,22 +25,13 @@ from toolkit.process import Failure
 from toolkit.progress import Progress, spell
 from toolkit.reasons import explain
 
-DEFAULT_PORTS = {
-    "http": 8080,
-    "https": 8443,
-    "prometheus": 9090,
-    "alertmanager": 9093,
-    "grafana": 3000,
-    "victorialogs": 9428,
-    "jaeger": 16686,
-}
 REGISTRY_PORT = 5001
 MAX_LOAD_SECONDS = 3600.0
 
 
 def ports() -> tuple[dict[str, int], int]:
     """The cluster's ports, and the registry's."""
-    chosen = {name: from_environment(f"{name.upper()}_PORT", DEFAULT_PORTS[name]) for name in NODE_PORTS}
+    chosen = {name: from_environment(f"{name.upper()}_PORT", port.host) for name, port in components.ports().items()}
     registry = from_environment("REGISTRY_PORT", REGISTRY_PORT)
     everything = [*chosen.values(), registry]
     twice = sorted({p for p in everything if everything.count(p) > 1})
@@ -65,8 +54,8 @@ def cluster_name(name: str) -> str:
 def without() -> list[str]:
     """The components of the platform that are not wanted, from the environment."""
     names = os.environ.get("WITHOUT", "").split()
-    if unknown := [n for n in names if n not in OPTIONAL]:
-        raise Failure(f"WITHOUT names '{unknown[0]}': what can be left out is {' and '.join(OPTIONAL)}.")
+    if unknown := [n for n in names if n not in components.optional()]:
+        raise Failure(f"WITHOUT names '{unknown[0]}': what can be left out is {' and '.join(components.optional())}.")
     return names
 
 
@@ -121,17 +110,14 @@ def next_steps(stack: Stack) -> str:
     """What to do with a running service."""
     facts = stack.service.facts()
     url, ca = facts["url"], facts["ca"]
-    shown = {
-        "grafana": f"  Grafana         {facts.get('grafana')}\n",
-        "victorialogs": f"  Logs            {facts.get('victorialogs')}/select/vmui/\n",
-        "jaeger": f"  Jaeger          {facts.get('jaeger')}\n",
-    }
-    more = "".join(line for name, line in shown.items() if name in facts)
+    there = [(name, port) for name, port in components.ports().items() if port.label and name in facts]
+    more = "\n".join(
+        f"  {port.label:<15} {facts[name]}{port.path}{f'   ({port.note})' if port.note else ''}" for name, port in there
+    )
     return f"""
   The service     {url}
-  Prometheus      {facts["prometheus"]}   (`make dashboards` says what to look at)
-  Alertmanager    {facts["alertmanager"]}
-{more}  kubectl         kubectl --context {facts["context"]} -n {facts["namespace"]} get pods
+{more}
+  kubectl         kubectl --context {facts["context"]} -n {facts["namespace"]} get pods
 
 Trust the demo authority: curl takes it by --cacert; a browser imports {ca}
 (Firefox: Settings > Certificates > Authorities; Chrome: Settings > Security > Manage certificates).

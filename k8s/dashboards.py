@@ -13,6 +13,7 @@ import httpx
 
 from grafana.draw import pages
 from k8s import facts
+from k8s.components import Page, ports
 from toolkit.paths import BUILD
 from toolkit.process import Failure
 from toolkit.prometheus import Prometheus
@@ -72,14 +73,16 @@ def places(known: dict[str, str]) -> list[Place]:
         found.append(Place("Alertmanager: what fires", f"{alertmanager}/#/alerts?filter={quote(selector)}"))
     else:
         found.append(Place("Alertmanager: its API (this build has no pages)", f"{alertmanager}/api/v2/alerts"))
-    if victorialogs := known.get("victorialogs"):
-        lines = f'{{kubernetes.pod_namespace="{known["namespace"]}"}}'
-        fields = {"query": lines, "g0.range_input": RANGE, "g0.relative_time": "last_30_minutes"}
-        found.append(Place("Logs: search them", f"{victorialogs}/select/vmui/#/?{urlencode(fields)}"))
-    if jaeger := known.get("jaeger"):
-        last = f"{jaeger}/api/traces?service=shipshape&limit=20"
-        found.append(Place("Jaeger: the last traces, as JSON; its pages, where the image has them, at /search", last))
-    return found
+    return found + [
+        page(port.page, known[name], known) for name, port in ports().items() if port.page and name in known
+    ]
+
+
+def page(about: Page, address: str, known: dict[str, str]) -> Place:
+    """What a component of the platform says of where to look."""
+    stand_for = {"namespace": known["namespace"], "release": known["release"]}
+    fields = {name: value.format(**stand_for) for name, value in about.query.items()}
+    return Place(about.what, f"{address}{about.path}{'?' if fields else ''}{urlencode(fields)}")
 
 
 def drawn(known: dict[str, str]) -> list[Place]:

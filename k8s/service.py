@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import yaml
 
+from k8s import components, facts
 from k8s.certificates import Pair, ensure_authority, ensure_server
 from k8s.kind.cluster import Cluster
 from k8s.platform import pods
@@ -68,17 +69,17 @@ class LocalRelease:
 
     def upgrade_command(self, image: Built, *extra: str) -> list[str]:
         """The command that installs or upgrades the release, and takes it back when it does not become ready."""
-        settings = {
-            "image.repository": image.repository,
-            "image.digest": image.digest,
-            "config.APP_PUBLIC_URL": self.url,
-        }
-        if "traces" not in self.platform.components:
-            settings["config.APP_OTLP_ENDPOINT"] = ""
+        settings = {"image.repository": image.repository, "image.digest": image.digest, **facts.config(self.config)}
         words = [word for key, value in settings.items() for word in ("--set-string", f"{key}={value}")]
         command = [*self.cluster.helm, "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE]
         # What somebody has changed by hand meanwhile is the release's again, as with the rest of the cluster.
         return [*command, "--values", str(VALUES), *words, "--force-conflicts", "--wait", "--timeout", "180s", *extra]
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The service's settings that only this cluster knows."""
+        lacking = [each for each in components.load() if each.name not in self.platform.components]
+        return {"APP_PUBLIC_URL": self.url, **{name: value for each in lacking for name, value in each.without.items()}}
 
     def deploy(self, image: Built) -> None:
         """Install or upgrade the release and wait until it is ready. Raises CommandFailed, with the pods' own words."""
@@ -139,8 +140,7 @@ class LocalRelease:
     def facts(self) -> dict[str, str]:
         """What scripts need to know, as in build/up.json."""
         ports = self.cluster.ports
-        optional = {"grafana": "grafana", "victorialogs": "logs", "jaeger": "traces"}  # by the component that serves it
-        there = [name for name, component in optional.items() if component in self.platform.components]
+        there = [name for c in self.platform.components.values() for name, port in c.ports.items() if port.label]
         return {
             "url": self.url,
             "plain": f"http://{HOST}:{ports['http']}",
@@ -148,10 +148,9 @@ class LocalRelease:
             "context": self.cluster.context,
             "namespace": NAMESPACE,
             "release": RELEASE,
-            "prometheus": f"http://127.0.0.1:{ports['prometheus']}",
-            "alertmanager": f"http://127.0.0.1:{ports['alertmanager']}",
             "token": self.token_command(),
             **{name: f"http://127.0.0.1:{ports[name]}" for name in there},
+            **facts.config(self.config),
         }
 
     def _certificate(self, namespace: str, name: str, hosts: list[str]) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """images.lock.yaml, typed: every image by its upstream name, and how it is built where no registry answers."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache as once
@@ -10,7 +11,7 @@ import yaml
 
 from toolkit import packages
 from toolkit.packages import Packages
-from toolkit.paths import OFFLINE
+from toolkit.paths import OFFLINE, shown
 from toolkit.process import Failure
 
 LOCK_FILE = OFFLINE / "images.lock.yaml"
@@ -150,10 +151,24 @@ def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
 
 
+def read(path: Path = LOCK_FILE) -> dict[str, Any]:
+    """The lock file, with its `vars` in the places that name them. Raises Failure for one that there is not."""
+    text = path.read_text(encoding="utf-8")
+    known: dict[str, str] = {}
+    for name, version in yaml.safe_load(text)["vars"].items():
+        major, minor = version.removeprefix("v").split(".")[:2]
+        known |= {name: version, f"{name}.major": major, f"{name}.minor": minor}
+    named = re.compile(r"\$\{(\w+(?:\.\w+)?)\}")
+    if unknown := sorted(set(named.findall(text)) - known.keys()):
+        raise Failure(f"{shown(path)} names ${{{unknown[0]}}}, and its `vars` have: {', '.join(known)}.")
+    filled: dict[str, Any] = yaml.safe_load(named.sub(lambda match: known[match[1]], text))
+    return filled
+
+
 @once
 def load(path: Path = LOCK_FILE) -> Versions:
     """Read the lock file."""
-    raw = yaml.safe_load(path.read_text())
+    raw = read(path)
     programs = {k: Program(name=k, **_tuples(v)) for k, v in raw["programs"].items()}
     images = tuple(Image(**_tuples(v)) for v in raw["images"])
     versions = _promised(images, programs)

@@ -145,8 +145,7 @@ def _complete(found: Environment, folder: Path) -> Environment:
         changes["signature"] = Signature(key=folder / found.signature.key)
     if found.up:
         known = facts.load()
-        # What `make up` itself sets, so that both make the same release.
-        config = {"APP_PUBLIC_URL": known["url"], **({} if "jaeger" in known else {"APP_OTLP_ENDPOINT": ""})}
+        config = facts.config_of(known)  # what `make up` itself sets, so that both make the same release
         changes |= {name: known[name] for name in ("namespace", "release", "url")}
         changes |= {"context": known.get("context"), "set": values.merge({"config": config}, found.set)}
         smoke = smoke.model_copy(update={"ca": Path(known["ca"]), "plain": known.get("plain")})

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from k8s import components
 from k8s.kind import host
 from offline.registry import INTERNAL
 from toolkit import containers
@@ -39,15 +40,7 @@ CONTROL_PLANE: dict[str, Any] = {
 HOLDS_PORTS = {"running", "paused"}
 START_TIMEOUT = 180.0  # seconds
 # What the nodes publish, and on which of their ports.
-NODE_PORTS = {
-    "http": 80,
-    "https": 443,
-    "prometheus": 30090,
-    "alertmanager": 30093,
-    "grafana": 30300,
-    "victorialogs": 30428,
-    "jaeger": 30686,
-}
+NODE_PORTS = {name: port.node for name, port in components.ports().items()}
 
 
 @dataclass

@@ -8,51 +8,15 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from k8s import components
 from k8s.kind.cluster import Cluster
 from k8s.platform import pods
 from offline.sources import Source
-from toolkit.paths import CHART, PLATFORM, ROOT
+from toolkit.paths import PLATFORM, ROOT
 from toolkit.process import CommandFailed, Failure, output, run, succeeds
 from toolkit.programs import module_dir
 from toolkit.progress import Progress
 from toolkit.versions import Versions
-
-# In the order in which they need one another: resource definitions first.
-DEFINITIONS = ["operator", "gateway-api", "traefik"]
-COMPONENTS = ["ingress", "metrics", "monitoring", "data"]
-# Only where images are pulled: these cannot be built.
-PULLED_COMPONENTS = ["grafana", "cert-manager"]
-# What can be left out, and what it runs.
-OPTIONAL = {
-    "logs": [("logs", "deployment/victorialogs"), ("log-collector", "daemonset/vlagent")],
-    "traces": [("traces", "deployment/jaeger")],
-}
-# Component → the upstream manifests it patches.
-UPSTREAM = {
-    "operator": ["prometheus-operator"],
-    "gateway-api": ["gateway-api"],
-    "traefik": ["traefik"],
-    "metrics": ["metrics-server", "kube-state-metrics"],
-    "monitoring": ["prometheus-adapter"],
-    "cert-manager": ["cert-manager"],
-}
-WORKLOADS = [
-    ("ingress", "deployment/traefik"),
-    ("kube-system", "deployment/metrics-server"),
-    ("kube-system", "deployment/kube-state-metrics"),
-    ("monitoring", "deployment/prometheus-operator"),
-    ("monitoring", "deployment/prometheus-adapter"),
-    ("monitoring", "statefulset/prometheus-prometheus"),
-    ("monitoring", "statefulset/alertmanager-alertmanager"),
-    ("data", "statefulset/postgresql"),
-    ("data", "deployment/valkey"),
-]
-PULLED_WORKLOADS = [
-    ("monitoring", "deployment/grafana"),
-    ("cert-manager", "deployment/cert-manager"),
-    ("cert-manager", "deployment/cert-manager-cainjector"),
-    ("cert-manager", "deployment/cert-manager-webhook"),
-]
 
 
 class Platform:
@@ -66,11 +30,9 @@ class Platform:
         source: Source = Source.BUILD,
         without: Collection[str] = (),
     ) -> None:
-        pulled = source is Source.PULL
-        optional = [name for name in OPTIONAL if name not in without]
-        self.components = COMPONENTS + optional + (PULLED_COMPONENTS if pulled else [])
-        self.workloads = WORKLOADS + (PULLED_WORKLOADS if pulled else [])
-        self.workloads = self.workloads + [workload for name in optional for workload in OPTIONAL[name]]
+        there = [c for c in components.load() if c.name not in without and (source is Source.PULL or not c.pulled)]
+        self.components = {component.name: component for component in there}
+        self.workloads = [(space, each) for c in there for space, names in c.workloads.items() for each in names]
         self.cluster = cluster
         self.versions = versions
         self.progress = progress
@@ -81,12 +43,12 @@ class Platform:
         with self.progress.step("apply the platform", 20):
             with ThreadPoolExecutor() as pool:
                 passwords = pool.submit(self._passwords)
-                list(pool.map(self._apply, DEFINITIONS))
+                list(pool.map(self._apply, [c.name for c in self.components.values() if c.definitions]))
                 passwords.result()
             established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]
             run([*self.cluster.kubectl, *established], log=self.log)
             with ThreadPoolExecutor() as pool:
-                list(pool.map(self._apply, self.components))
+                list(pool.map(self._apply, [c.name for c in self.components.values() if not c.definitions]))
 
     def wait(self) -> None:
         """Wait until everything runs; where something does not, say what its pods say."""
@@ -121,11 +83,12 @@ class Platform:
 
     def _stage(self, component: str) -> Path:
         """A copy of the component's folder with the upstream files in it, which kustomize may read only there."""
+        about = next(each for each in components.load() if each.name == component)
         target = self.cluster.folder / "platform" / component
         if target.exists():
             shutil.rmtree(target)
         shutil.copytree(PLATFORM / component, target)
-        for name in UPSTREAM.get(component, []):
+        for name in about.upstream:
             manifest = self.versions.manifests[name]
             source = module_dir(self.versions.modules[manifest.module])
             for file in manifest.files:
@@ -140,9 +103,8 @@ class Platform:
                     shutil.copyfile(source / file, destination)
         if component == "cert-manager":
             (target / "chart.yaml").write_text(self._cert_manager(target / "upstream" / component))
-        if component == "grafana":
-            shutil.copytree(CHART / "dashboards", target / "dashboards")
-            shutil.copytree(ROOT / "grafana" / "provisioning", target / "provisioning")
+        for name, folder in about.copies.items():
+            shutil.copytree(ROOT / folder, target / name)
         if component == "ingress":
             (target / "cluster.env").write_text(f"PUBLIC_HTTPS_PORT={self.cluster.ports['https']}\n")
         return target

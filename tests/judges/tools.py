@@ -41,12 +41,18 @@ def raw() -> dict[str, Any]:
 
 def versions() -> list[str]:
     """The versions of Kubernetes to judge by, the oldest first."""
-    return list(raw()["kubernetes"])
+    return sorted(_kubernetes(), key=lambda version: [int(number) for number in version.removeprefix("v").split(".")])
 
 
 def kubernetes(version: str) -> Path:
     """Where the files of a version of Kubernetes lie."""
-    return module_dir(Module(KUBERNETES, version, raw()["kubernetes"][version]))
+    return module_dir(Module(KUBERNETES, version, _kubernetes()[version]))
+
+
+def _kubernetes() -> dict[str, str]:
+    """Each version's checksum; the local cluster's is in its own lock file."""
+    own = cluster.load().modules[KUBERNETES]
+    return {**raw()["kubernetes"], own.version: own.sum}
 
 
 def definitions() -> list[Path]:

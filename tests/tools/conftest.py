@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from k8s import __main__ as command_line
-from k8s import up
+from k8s import components, up
 from k8s.kind import cluster, host
 from k8s.kind.cluster import NODE_PORTS, Cluster
 from k8s.platform import apply
@@ -145,7 +145,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         ports = dict(zip(NODE_PORTS, range(18080, 18080 + len(NODE_PORTS)), strict=True))
         with Progress(Console(file=io.StringIO())) as progress:
             platform = apply.Platform(Cluster("rendered", ports, "node:1"), versions.load(), progress)
-            names = [*apply.DEFINITIONS, *apply.COMPONENTS, *apply.OPTIONAL, *apply.PULLED_COMPONENTS]
+            names = [component.name for component in components.load()]
             with ThreadPoolExecutor() as pool:
                 return dict(zip(names, pool.map(platform.render, names), strict=True))
 

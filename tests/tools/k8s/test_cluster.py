@@ -25,7 +25,7 @@ BEFORE, STARTED, AFTER = "2026-01-01T10:00:00.000000Z", "2026-01-01T10:00:00.123
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Cluster:
-    cluster = Cluster("test", free_ports(), "kindest/node:v1.36.4", kubeconfig=tmp_path / "kubeconfig")
+    cluster = Cluster("test", free_ports(), "kindest/node:1", kubeconfig=tmp_path / "kubeconfig")
     cluster.folder.mkdir(parents=True)
     return cluster
 
@@ -48,7 +48,7 @@ def test_every_node_has_the_image_and_the_mirrors(cluster: Cluster) -> None:
     nodes = cluster.config()["nodes"]
     assert [n["role"] for n in nodes] == ["control-plane", "worker", "worker"]
     for node in nodes:
-        assert node["image"] == "kindest/node:v1.36.4"
+        assert node["image"] == "kindest/node:1"
         assert node["extraMounts"] == [
             {"hostPath": str(cluster.folder / "certs.d"), "containerPath": CERTS_D, "readOnly": True}
         ]

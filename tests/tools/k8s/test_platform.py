@@ -6,24 +6,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from k8s.kind.cluster import NODE_PORTS, Cluster
-from k8s.platform.apply import (
-    COMPONENTS,
-    DEFINITIONS,
-    OPTIONAL,
-    PULLED_COMPONENTS,
-    PULLED_WORKLOADS,
-    UPSTREAM,
-    WORKLOADS,
-    Platform,
-)
+from k8s import components
+from k8s.components import Component
+from k8s.kind.cluster import Cluster
+from k8s.platform.apply import Platform
+from k8s.service import LocalRelease
+from offline.image_build import Built
 from toolkit import versions
 from toolkit.paths import PLATFORM
 from toolkit.process import CommandFailed
 from toolkit.progress import Progress
 
 PORTS = {"http": 8080, "https": 8443, "prometheus": 9090, "alertmanager": 9093}
-OPTIONAL_WORKLOADS = [workload for workloads in OPTIONAL.values() for workload in workloads]
+COMPONENTS = components.load()
+WORKLOADS = {(space, name) for each in COMPONENTS for space, names in each.workloads.items() for name in names}
 
 
 @pytest.fixture
@@ -45,14 +41,13 @@ def objects(rendered: dict[str, str]) -> set[tuple[str, str, str]]:
 
 def test_every_folder_is_applied() -> None:
     folders = {p.name for p in PLATFORM.iterdir() if (p / "kustomization.yaml").exists()}
-    assert folders == {*DEFINITIONS, *COMPONENTS, *OPTIONAL, *PULLED_COMPONENTS}
-    assert set(UPSTREAM) <= folders
-    assert {m for names in UPSTREAM.values() for m in names} == set(versions.load().manifests)
+    assert folders == {each.name for each in COMPONENTS}
+    assert {name for each in COMPONENTS for name in each.upstream} == set(versions.load().manifests)
 
 
 def test_everything_that_is_waited_for_is_applied(rendered: dict[str, str]) -> None:
     made = objects(rendered)
-    for namespace, workload in [*WORKLOADS, *PULLED_WORKLOADS, *OPTIONAL_WORKLOADS]:
+    for namespace, workload in WORKLOADS:
         kind, name = workload.split("/")
         own = {  # the operator makes a StatefulSet of each of these
             "statefulset/prometheus-prometheus": ("prometheus", "prometheus"),
@@ -64,7 +59,7 @@ def test_everything_that_is_waited_for_is_applied(rendered: dict[str, str]) -> N
 def test_everything_that_runs_is_waited_for(rendered: dict[str, str]) -> None:
     kinds = {"deployment", "statefulset", "daemonset"}
     runs = {(namespace, f"{kind}/{name}") for namespace, kind, name in objects(rendered) if kind in kinds}
-    assert runs <= {*WORKLOADS, *PULLED_WORKLOADS, *OPTIONAL_WORKLOADS}
+    assert runs <= WORKLOADS
 
 
 def test_a_component_that_is_left_out_is_neither_applied_nor_waited_for(progress: Progress) -> None:
@@ -77,7 +72,7 @@ def test_a_component_that_is_left_out_is_neither_applied_nor_waited_for(progress
 
 def test_what_is_left_out_leaves_nothing_behind_that_needs_it(rendered: dict[str, str]) -> None:
     """Else `make up WITHOUT=...` would wait for something that cannot come."""
-    for name in OPTIONAL:
+    for name in components.optional():
         own = {metadata[0] for metadata in objects({name: rendered[name]}) if metadata[0]}
         others = {metadata[0] for metadata in objects({n: t for n, t in rendered.items() if n != name})}
         assert not own & others
@@ -89,17 +84,18 @@ def test_prometheus_reads_kubelets_as_the_operator_writes_them(rendered: dict[st
     assert "serviceDiscoveryRole: EndpointSlice" in rendered["monitoring"]
 
 
-@pytest.mark.parametrize(("component", "service"), [("logs", "victorialogs"), ("traces", "jaeger")])
-def test_stores_are_published(rendered: dict[str, str], component: str, service: str) -> None:
-    documents = [yaml.safe_load(d) for d in re.split(r"^---$", rendered[component], flags=re.M)]
-    [found] = [d for d in documents if d["kind"] == "Service" and d["metadata"]["name"] == service]
-    assert NODE_PORTS[service] in {p.get("nodePort") for p in found["spec"]["ports"]}
+@pytest.mark.parametrize("component", [each for each in COMPONENTS if each.ports], ids=lambda each: each.name)
+def test_what_is_published_is_what_the_manifests_publish(rendered: dict[str, str], component: Component) -> None:
+    text = rendered[component.name]
+    found = {int(port) for port in re.findall(r"(?:nodePort|hostPort): (\d+)", text)}
+    assert found == {port.node for port in component.ports.values()}
 
 
 def test_definitions_come_first(rendered: dict[str, str]) -> None:
+    first = {each.name for each in COMPONENTS if each.definitions} | {"cert-manager"}
     for name, text in rendered.items():
         # cert-manager's one resource is applied later, when its webhook answers.
-        assert ("kind: CustomResourceDefinition" in text) == (name in {*DEFINITIONS, "cert-manager"}), name
+        assert ("kind: CustomResourceDefinition" in text) == (name in first), name
 
 
 def test_no_secret_is_in_the_manifests(rendered: dict[str, str]) -> None:
@@ -108,6 +104,16 @@ def test_no_secret_is_in_the_manifests(rendered: dict[str, str]) -> None:
     assert secrets <= {("monitoring", "secret", "alertmanager-config")}
     routes = (PLATFORM / "monitoring" / "alertmanager-config.yaml").read_text()
     assert not re.search(r"(?im)^\W*\w*(password|token|key|credentials|secret)\w*:", routes)
+
+
+def test_a_service_is_told_what_the_cluster_lacks(progress: Progress) -> None:
+    """No traces to a collector that is not there: one place says so, to `make up` and to `make deploy`."""
+    cluster = Cluster("test", PORTS, "node:1")
+    for without, told in (([], {}), (["traces"], {"APP_OTLP_ENDPOINT": ""})):
+        service = LocalRelease(cluster, Platform(cluster, versions.load(), progress, without=without), progress)
+        assert service.config == {"APP_PUBLIC_URL": "https://links.localhost:8443", **told}
+        command = service.upgrade_command(Built("shipshape.local/links", "sha256:0"))
+        assert ("config.APP_OTLP_ENDPOINT=" in command) == bool(told)
 
 
 def test_traefik_knows_the_port_that_clients_use(rendered: dict[str, str]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from k8s.platform.apply import OPTIONAL
+from k8s import components
 from toolkit import versions
 from toolkit.paths import OFFLINE
+from toolkit.process import Failure
 from toolkit.programs import module_dir
 from toolkit.versions import Image, Program
 
@@ -18,6 +19,19 @@ LOCK = versions.load()
 IMAGES = pytest.mark.parametrize("image", LOCK.images, ids=[i.repository for i in LOCK.images])
 NAME = re.compile(r"(?P<registry>[a-z0-9-]+(\.[a-z0-9-]+)+)/[a-z0-9-]+(/[a-z0-9-]+)*:[\w.-]+(@sha256:[0-9a-f]{64})?")
 NODE = LOCK.image("kindest/node")
+
+
+def test_a_shared_version_stands_where_it_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "lock.yaml"
+    shared = "vars: {kubernetes: v1.36.4}\n"
+    file.write_text(
+        shared + "node: a:${kubernetes}@b\nset:\n- major=${kubernetes.major}\n- minor=${kubernetes.minor}\n"
+    )
+    read = versions.read(file)
+    assert (read["node"], read["set"]) == ("a:v1.36.4@b", ["major=1", "minor=36"])
+    file.write_text(shared + "node: a:${kind}\n")
+    with pytest.raises(Failure, match="names \\$\\{kind}"):
+        versions.read(file)
 
 
 @IMAGES
@@ -132,7 +146,7 @@ def test_every_module_has_a_checksum_and_a_use() -> None:
 
 
 def test_what_can_be_left_out_takes_its_images_along() -> None:
-    assert {i.component for i in LOCK.images} - {""} == set(OPTIONAL)
+    assert {i.component for i in LOCK.images} - {""} == set(components.optional())
     gone = {i.repository for i in LOCK.images} - {i.repository for i in LOCK.without(["traces"]).images}
     assert gone == {"jaegertracing/jaeger"}
     assert LOCK.without([]) == LOCK
