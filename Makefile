@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app kit bench delivery dev grafana k8s offline requirements tests toolkit charts
 
-.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal
+.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal new new-tests
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -139,6 +139,13 @@ summary: $(VENV) ## What the reports in build/report say, as Markdown
 dev: $(VENV) ## The service with reload, on a real PostgreSQL and Valkey of its own; no cluster, no Docker
 	@$(RUN) -m dev
 
+# ANSWERS="database=none tokens=no" answers the questions of copier.yml, each of which has a default.
+new: $(VENV) ## Make a service of your own from what is committed here (NAME=bookings [DIR=../bookings] [ANSWERS=])
+	@$(RUN) -m keel.new new "$${NAME:-}" $(if $(value DIR),"$$DIR") --template . --ref HEAD $(addprefix --answer ,$(ANSWERS))
+
+new-tests: $(VENV) tools ## Tests of `make new`: a service of its own, its checks, its first request, and later versions in it
+	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/new
+
 image: $(VENV) ## Build the service's image, the same digest for the same commit, and push it ([REPOSITORY= TAG= PLATFORMS= NO_CACHE=1])
 	@$(RUN) -m delivery image
 
@@ -184,6 +191,8 @@ lock: $(VENV) ## Resolve the dependencies anew, with hashes
 	  $(VENV)/bin/uv pip compile --quiet kit/pyproject.toml $$own --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/$$name.txt; \
 	done
+	$(VENV)/bin/uv pip compile --quiet kit/pyproject.toml --extra dev --extra new --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/service.txt
 	$(VENV)/bin/uv pip compile --quiet --group judges --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/judges.txt
 

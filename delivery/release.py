@@ -29,9 +29,11 @@ def versions(root: Path = ROOT) -> dict[str, str]:
     app = re.search(r'^__version__ = "(.+)"$', (root / "app" / "__init__.py").read_text(encoding="utf-8"), flags=re.M)
     chart = yaml.safe_load((root / "charts" / "fastapi-service" / "Chart.yaml").read_text(encoding="utf-8"))
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    kit = tomllib.loads((root / "kit" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return {
         "app/__init__.py": app[1] if app else "",
         "pyproject.toml": str(project.get("version", "")),
+        "kit/pyproject.toml": str(kit.get("version", "")),
         "Chart.yaml, version": str(chart.get("version", "")),
         "Chart.yaml, appVersion": str(chart.get("appVersion", "")),
         "CHANGELOG.md": next((name for name in sections(root) if name != "Unreleased"), ""),

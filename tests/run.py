@@ -141,6 +141,7 @@ def main(arguments: list[str]) -> None:
         step("Unit and integration tests", [*PYTEST, "tests/unit", *COVERAGE])
         step("Attempts of a stranger at the service", [*PYTEST, "tests/attack"])
         step("Tests of the cluster's tools", [*PYTEST, "tests/tools"])
+        step("A new service, and its updates", [*PYTEST, "tests/new"])
         wait_for(others)
     say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 40 minutes")
     step_last = [sys.executable, "-m", "pytest", "--verbose", *LANES, "tests/e2e"]

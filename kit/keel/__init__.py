@@ -1,3 +1,1 @@
 """Keel: what a FastAPI service needs for production, whatever it is about. A service plugs its domains into it."""
-
-__version__ = "0.1.0"

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.main import SERVICE
 from grafana import queries
 from grafana.dashboards import FOLDER
 from grafana.queries import Json, Query
 from keel.security import dev_token
-from keel.settings import Settings
 from tests.grafana.prometheus import Prometheus, wrong
 from tests.grafana.served import Served
 from tests.rules.rendered import groups
@@ -120,7 +120,7 @@ def of(variables: dict[str, str]) -> list[Query]:
 
 
 def token(service: App) -> str:
-    settings = Settings()
+    settings = SERVICE.settings()
     return dev_token.mint(
         dev_token.obtain_key(service.directory / "shipshape" / "dev-key.json"),
         issuer=settings.jwt_issuer,

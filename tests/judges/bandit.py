@@ -7,7 +7,7 @@ from tests.judges.scenarios import BAD, BAD_FILES, Manifests
 from tests.judges.tools import Tools
 from tests.judges.verdict import Finding, Verdicts, open_verdicts
 
-FOLDERS = ("app", "delivery", "dev", "k8s", "offline", "toolkit")
+FOLDERS = ("app", "kit/keel", "delivery", "dev", "k8s", "offline", "toolkit")
 
 
 def judge(programs: Tools, _: Manifests) -> Verdicts:

@@ -75,9 +75,13 @@ def test_a_hook_refuses_what_is_bad_and_passes_what_is_good(
 
 
 GENERATED = [
-    ("configuration", "docs/configuration.md", ("app", "docs")),
+    ("configuration", "docs/configuration.md", ("app", "docs", "kit")),
     ("chart-readme", "charts/fastapi-service/README.md", ("charts",)),
-    ("dashboards", "charts/fastapi-service/dashboards/service-overview.json", ("app", "charts", "grafana", "k8s")),
+    (
+        "dashboards",
+        "charts/fastapi-service/dashboards/service-overview.json",
+        ("app", "charts", "grafana", "k8s", "kit"),
+    ),
 ]
 
 
@@ -124,7 +128,9 @@ def test_the_editors_files_name_what_there_is() -> None:
 
 
 def test_lines_end_as_the_editors_configuration_says() -> None:
-    folders = ("app", "bench", "charts", "delivery", "dev", "docs", "grafana", "k8s", "offline", "tests", "toolkit")
+    folders = (
+        *("app", "bench", "charts", "delivery", "dev", "docs", "grafana", "k8s", "kit", "offline", "tests", "toolkit"),
+    )
     files = [*ROOT.glob("*.md"), *(file for folder in folders for file in (ROOT / folder).rglob("*"))]
     checked = [file for file in files if file.suffix in {".md", ".py"}]
     assert ROOT / "README.md" in checked

@@ -226,6 +226,7 @@ def test_every_pin_of_the_project_is_locked_with_hashes() -> None:
     kit = tomllib.loads((ROOT / "kit" / "pyproject.toml").read_text(encoding="utf-8"))
     app, extras = kit["project"]["dependencies"], project["project"]["optional-dependencies"]
     pins = {"app": app, **{name: app + extra for name, extra in extras.items()}, **project["dependency-groups"]}
+    pins["service"] = [*app, *(pin for extra in kit["project"]["optional-dependencies"].values() for pin in extra)]
     assert {f"{name}.txt" for name in pins} == {path.name for path in (ROOT / "requirements").glob("*.txt")}
     for name, wanted in pins.items():
         locked = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").lower()

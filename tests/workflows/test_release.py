@@ -12,7 +12,7 @@ from tests.make import make
 from toolkit.paths import ROOT
 from toolkit.process import CommandFailed, Failure
 
-FILES = ("app/__init__.py", "pyproject.toml", "charts/fastapi-service/Chart.yaml", "CHANGELOG.md")
+FILES = ("app/__init__.py", "pyproject.toml", "charts/fastapi-service/Chart.yaml", "kit/pyproject.toml", "CHANGELOG.md")
 LOG = """\
 # Changelog
 
@@ -68,6 +68,7 @@ def test_the_tag_of_the_version_is_taken(checkout: Path) -> None:
     [
         ("app/__init__.py", "1.2.3", "1.2.4"),
         ("pyproject.toml", 'version = "1.2.3"', 'version = "1.2.4"'),
+        ("kit/pyproject.toml", 'version = "1.2.3"', 'version = "1.2.4"'),
         ("charts/fastapi-service/Chart.yaml", "\nversion: 1.2.3", "\nversion: 1.2.4"),
         ("charts/fastapi-service/Chart.yaml", "appVersion: 1.2.3", "appVersion: 1.2.4"),
         ("CHANGELOG.md", "## [1.2.3]", "## [1.2.4]"),

@@ -1,0 +1,113 @@
+"""Fixtures for the tests of a service: `pytest_plugins = ["keel.testing"]`, and a fixture `service` of your own.
+
+They run the service in the test's process, on a migrated SQLite file, with tokens signed by a key of the test's own.
+Tests that use them are coroutines, marked by `pytest.mark.anyio`. They need pytest, httpx and anyio.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from keel.data import migrate
+from keel.data.database import METADATA
+from keel.data.database_engine import create_engine
+from keel.security import dev_token
+from keel.service import Apps, Service
+from keel.settings import Settings
+
+HOST = "service.test"
+
+Token = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the developer's decides a test."""
+    prefixes = tuple(str(each.model_config.get("env_prefix", "")) for each in service.settings_classes)
+    for name in os.environ:
+        if name.startswith(prefixes):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings(service: Service, tmp_path: Path) -> Settings:
+    """The service's settings; override this fixture to change them."""
+    return service.settings.model_validate(
+        {
+            "database_url": f"sqlite:///{tmp_path}/service.db",
+            "dev_key_file": tmp_path / "dev-key.json",
+            "public_url": f"https://{HOST}",
+        }
+    )
+
+
+@pytest.fixture
+def token(settings: Settings) -> Token:
+    """Makes an access token with scopes, which are separated by spaces."""
+    key = dev_token.obtain_key(settings.dev_key_file)
+
+    def mint(scope: str) -> str:
+        who = {"issuer": settings.jwt_issuer, "audience": settings.jwt_audience, "subject": "alice"}
+        return dev_token.mint(key, **who, scope=scope, expires_in=300)
+
+    return mint
+
+
+@pytest.fixture
+async def apps(service: Service, settings: Settings) -> AsyncIterator[Apps]:
+    """The service's two applications, migrated and started, and ready."""
+    if service.product.has_database:
+        await migrate.migrate(settings)
+    if service.product.tokens:
+        dev_token.obtain_key(settings.dev_key_file)
+    apps = service.build(settings)
+    async with apps.public.router.lifespan_context(apps.public):
+        apps.health.started = True
+        async with asyncio.timeout(30):
+            while not apps.health.ready:  # noqa: ASYNC110  # until its dependencies were checked
+                await asyncio.sleep(0.01)
+        yield apps
+
+
+@pytest.fixture
+async def client(apps: Apps) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the public port, to which errors are answered as a server would."""
+    transport = httpx.ASGITransport(apps.public, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=f"https://{HOST}") as client:
+        yield client
+
+
+@pytest.fixture
+async def management(apps: Apps) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the management port."""
+    transport = httpx.ASGITransport(apps.management)
+    async with httpx.AsyncClient(transport=transport, base_url="http://management") as client:
+        yield client
+
+
+async def differences(service: Service, settings: Settings) -> list[Any]:
+    """In what the migrations differ from the tables of the code, as Alembic tells it; none, if all is well."""
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415  # no server needs it
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+
+    del service  # whose import has made the tables known
+    await migrate.migrate(settings)
+    engine = create_engine(settings)
+    try:
+        async with engine.connect() as connection:
+            found: list[Any] = await connection.run_sync(
+                lambda sync: compare_metadata(MigrationContext.configure(sync), METADATA)
+            )
+    finally:
+        await engine.dispose()
+    return found

@@ -1,0 +1,90 @@
+"""From the command to the first request of one's own: what a newcomer types, with one file edited."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.new.test_new import MakeService
+from toolkit.paths import BUILD
+
+MINUTES = 3
+OWN = '''
+
+@router.get("/{name}/greeting", responses=problems(401, 403))
+async def greeting(name: Name, writer: Writer) -> dict[str, str]:
+    """A greeting from whoever asks. Needs the scope items:write."""
+    return {"greeting": f"{writer.subject} greets {name}"}
+'''
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A newcomer's: nothing of this checkout's environment, and a database and key in a folder of their own."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("PIP_")}
+    return kept | {
+        "APP_PORT": str(free_port()),
+        "APP_MANAGEMENT_PORT": str(free_port()),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+
+
+@pytest.fixture
+def service(make_service: MakeService) -> Path:
+    """Made, and one file edited."""
+    folder = make_service("bookings")
+    routes = folder / "bookings" / "items" / "routes.py"
+    routes.write_text(routes.read_text() + OWN)
+    return folder
+
+
+@pytest.fixture
+def running(service: Path, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(["make", "run"], cwd=service, env=environment, start_new_session=True)
+    yield process
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(30)
+
+
+@pytest.mark.timeout(MINUTES * 60)
+def test_the_first_request(service: Path, environment: dict[str, str], request: pytest.FixtureRequest) -> None:
+    started = time.monotonic()
+    subprocess.run(["make", "--silent", ".venv"], cwd=service, env=environment, check=True)
+    process: subprocess.Popen[bytes] = request.getfixturevalue("running")
+    public = f"http://127.0.0.1:{environment['APP_PORT']}"
+    management = f"http://127.0.0.1:{environment['APP_MANAGEMENT_PORT']}"
+    while True:
+        assert process.poll() is None
+        try:
+            if httpx.get(f"{management}/readyz").status_code == 200:
+                break
+        except httpx.TransportError:
+            pass  # it does not listen yet
+        time.sleep(0.05)
+    token = subprocess.run(
+        ["make", "--silent", "token"], cwd=service, env=environment, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    url = f"{public}/api/v1/items/you/greeting"
+    answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"})
+    seconds = time.monotonic() - started
+    assert answer.json() == {"greeting": "dev greets you"}
+    refused = httpx.get(url)
+    assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
+    assert 'route="/api/v1/items/{name}/greeting",status="200"' in httpx.get(f"{management}/metrics").text
+    report = BUILD / "report" / "new.json"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps({"seconds_to_the_first_request": round(seconds, 1), "files_edited": 1}))

@@ -1,0 +1,137 @@
+"""`make new`: what is refused, and that every combination of answers gives a service that passes its own checks."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keel import new
+from keel.new import NewError
+from tests.make import make
+from tests.new.conftest import git
+from toolkit.paths import ROOT
+from toolkit.process import CommandFailed
+
+MakeService = Callable[..., Path]
+
+ANSWERS: dict[str, dict[str, str]] = {
+    "bookings": {},
+    "order-intake": {"database": "none", "tokens": "no", "title": "Order intake"},
+    "stock": {"tokens": "no", "resource": "articles"},
+    "x9": {"database": "none", "resource": "invoices"},
+    "tickets": {"cache": "none", "resource": "events", "package": "desk"},
+}
+# The environment of this checkout has all that a service's own has; the kit is the service's.
+ENVIRONMENT = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/")}
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(command, check=False, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_new_service_passes_its_own_checks(name: str, make_service: MakeService) -> None:
+    folder = make_service(name, **ANSWERS[name])
+    run(folder, "ruff", "check", ".")
+    run(folder, "ruff", "format", "--check", ".")
+    run(folder, sys.executable, "-m", "mypy")
+    assert " passed" in run(folder, sys.executable, "-m", "pytest", "-q")
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_chart_takes_its_values(name: str, make_service: MakeService) -> None:
+    folder = make_service(name, **ANSWERS[name])
+    (folder / ".venv").mkdir()
+    said = run(folder, "make", "--silent", "chart", f"CHART={ROOT / 'charts' / 'fastapi-service'}")
+    assert said.split() == ["local", "is", "valid", "staging", "is", "valid", "production", "is", "valid"]
+
+
+def test_no_word_in_it_is_of_the_first_service(make_service: MakeService) -> None:
+    folder = make_service("bookings")
+    files = [file for file in folder.rglob("*") if file.is_file() and ".git" not in file.relative_to(folder).parts]
+    assert len(files) > 25
+    found = [file for file in files if re.search(rb"links|shipshape", file.read_bytes(), re.IGNORECASE)]
+    assert found == []
+
+
+def test_it_names_no_place_of_this_machine(make_service: MakeService, tmp_path: Path) -> None:
+    """But for where the template is, which an update asks."""
+    folder = make_service("bookings")
+    for file in folder.rglob("*"):
+        if file.is_file() and file.name != new.ANSWERS and ".git" not in file.relative_to(folder).parts:
+            assert str(tmp_path).encode() not in file.read_bytes(), file
+
+
+def test_the_kit_is_locked_by_its_hash(make_service: MakeService) -> None:
+    """And two services have the same, byte for byte."""
+    locks = [(make_service(name) / new.LOCK).read_text() for name in ("one", "two")]
+    assert re.search(r"^\./wheels/fastapi_keel-[0-9.]+-py3-none-any\.whl --hash=sha256:[0-9a-f]{64}$", locks[0], re.M)
+    assert locks[0] == locks[1]
+
+
+def test_it_is_a_repository_to_commit(make_service: MakeService) -> None:
+    folder = make_service("bookings")
+    assert "?? bookings/" in git(folder, "status", "--porcelain").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("", "NAME is '': a service's name has lower-case letters"),
+        ("Bookings", "a service's name has lower-case letters"),
+        ("9lives", "begins with a letter"),
+        ("a-", "does not end with a hyphen"),
+        ("a" * 41, "at most 40"),
+        ("a_b", "lower-case letters, digits and hyphens"),
+        ("../x", "a service's name has"),
+        ("json", "a Python package of that name would hide another one"),
+        ("class", "a Python package of that name would hide another one"),
+        ("keel", "a Python package of that name would hide another one"),
+        ("tests", "a Python package of that name would hide another one"),
+    ],
+)
+def test_a_name_that_a_service_cannot_have(name: str, sentence: str, make_service: MakeService, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(NewError, match=re.escape(sentence)):
+        make_service(name)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("answers", "sentence"),
+    [
+        ({"database": "oracle"}, "Invalid choice for 'database'"),
+        ({"tokens": "maybe"}, "Invalid choice for 'tokens'"),
+        ({"resource": "Item"}, "one word of lower-case letters, ending with s"),
+        ({"package": "tests"}, "a Python package's name of its own"),
+        ({"resource": "bookings"}, "another word than the package's name"),
+        ({"colour": "red"}, "The template does not ask for colour"),
+    ],
+)
+def test_an_answer_that_is_none(
+    answers: dict[str, str], sentence: str, make_service: MakeService, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(NewError, match=sentence):
+        make_service("bookings", **answers)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_is_not_empty(make_service: MakeService, tmp_path: Path) -> None:
+    mine = tmp_path / "bookings" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(NewError, match=r"is not an empty folder, and nothing was written"):
+        make_service("bookings")
+    assert (list(mine.parent.iterdir()), mine.read_text()) == ([mine], "mine")
+
+
+def test_make_says_what_is_wrong() -> None:
+    with pytest.raises(CommandFailed, match="NAME is 'Bad Name': a service's name has"):
+        make("new", NAME="Bad Name")
