@@ -1,7 +1,7 @@
 """`keel new NAME [DIR]` makes a service from the template; `keel update` brings what is new of it into one.
 
 Both are done by copier (https://copier.readthedocs.io), and need the extra `fastapi-keel[new]`, git and uv. The
-template is in the repository that the kit is from: a service gets the kit as it is at the template's commit, as a wheel.
+template is in the repository that the kit is from: a service gets the kit as at the template's commit, in a wheel.
 """
 
 import argparse
