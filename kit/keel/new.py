@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 RESERVED = {"app", "build", "deploy", "keel", "site", "test", "tests", "wheels"}
@@ -138,7 +139,8 @@ def update(folder: Path, ref: str | None = None) -> None:
         raise NewError(f"Both you and the template changed {', '.join(conflicts)}: choose, then commit.")
 
 
-def _copier():  # type: ignore[no-untyped-def]
+def _copier() -> tuple[Any, tuple[type[Exception], ...]]:
+    """Copier, and what it raises."""
     try:
         import copier  # noqa: PLC0415  # an extra that no server has
         import copier.errors  # noqa: PLC0415
