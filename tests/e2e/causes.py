@@ -23,9 +23,9 @@ from k8s import up
 from k8s.service import NAMESPACE, RELEASE
 from offline.image_build import Built
 from tests.e2e.cluster import wait_for
-from tests.e2e.conftest import Loopback
 from tests.e2e.load import Load
-from tests.e2e.test_monitoring import PODS
+from tests.e2e.pods import PODS
+from tests.e2e.web import Loopback
 from toolkit.process import CommandFailed, output, run
 
 LOG = "e2e-causes"

@@ -5,8 +5,6 @@
 """
 
 import os
-import shutil
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -24,9 +22,12 @@ from k8s.kind.cluster import NODE_PORTS, free_ports
 from k8s.service import HOST
 from offline.image_build import Built, build_image
 from tests.e2e import lanes
-from tests.e2e.delivery.variants import crashing, next_version
+from tests.e2e.cluster import wait_for
+from tests.e2e.delivery.variants import copy_source, crashing, next_version
 from tests.e2e.load import Load, Result
+from tests.e2e.prometheus import query
 from tests.e2e.reports import Record, Reports, Spent, busy_seconds
+from tests.e2e.web import Loopback, trust_of
 from toolkit.paths import BUILD, ROOT, TOOLS
 from toolkit.process import Failure, output
 from toolkit.programs import digest
@@ -38,8 +39,6 @@ FOLDER = BUILD / CLUSTER
 KUBECONFIG = FOLDER / "kubeconfig"
 REPORTS = Reports()
 TURNS = lanes.Turns(BUILD / "turns.lock")
-# When a test of the operations ran, in seconds since 1970.
-OPERATIONS: list[tuple[str, float, float]] = []
 STACK = pytest.StashKey[up.Stack]()
 
 
@@ -132,18 +131,6 @@ def web(stack: up.Stack) -> Iterator[httpx.Client]:
     trust = trust_of(stack.service.authority.certificate)
     with httpx.Client(verify=trust, base_url=f"https://{HOST}:{port}", timeout=10, transport=Loopback(trust)) as found:
         yield found
-
-
-class Loopback(httpx.HTTPTransport):
-    """Connects to 127.0.0.1 whatever the name, and verifies the certificate for the name."""
-
-    def __init__(self, trust: Any) -> None:
-        super().__init__(verify=trust)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["sni_hostname"] = request.url.host
-        request.url = request.url.copy_with(host="127.0.0.1")
-        return super().handle_request(request)
 
 
 @pytest.fixture(scope="session")
@@ -240,8 +227,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     outcome: Any = yield
     if call.when == "call":
         item.failed = outcome.get_result().failed  # type: ignore[attr-defined]
-        if "test_zero_downtime.py" in item.nodeid or "test_autoscaling.py" in item.nodeid:
-            OPERATIONS.append((item.name, call.start, call.stop))
+
+
+@pytest.fixture
+def quiet(stack: up.Stack) -> Iterator[None]:
+    """No alert fires while the test runs, whatever it does: with the chart's own windows and waits, by what Prometheus
+    remembers."""
+    began = time.time()
+    yield
+    ended = time.time()
+    rules = 'count(job:slo_errors:ratio_rate5m{namespace="links",job="links"})'
+    wait_for("the release's rules in Prometheus", lambda: bool(query(stack, rules)))
+    firing = 'ALERTS{namespace="links",job="links",alertstate="firing"}'
+    found = query(stack, f"max_over_time({firing}[{ended - began:.0f}s] @ {ended:.0f})")
+    assert [each["metric"]["alertname"] for each in found] == []  # type: ignore[index]
 
 
 @pytest.fixture(scope="session")
@@ -288,16 +287,6 @@ def panels() -> list[dict[str, object]]:
     return REPORTS.panels
 
 
-def copy_source(context: Path) -> None:
-    """What the service's image is built from."""
-    for name in ("app", "requirements", "Dockerfile", ".dockerignore"):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, context / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, context / name)
-
-
 VARIANTS: dict[str, Callable[[Path], None]] = {"next": next_version, "broken": crashing}
 
 
@@ -309,10 +298,6 @@ def _ports() -> dict[str, int]:
         inside = {m["containerPort"]: m["hostPort"] for m in mappings}
         return {name: inside[port] for name, port in NODE_PORTS.items()}
     return free_ports()
-
-
-def trust_of(authority: Path) -> Any:
-    return ssl.create_default_context(cafile=authority)
 
 
 def _since(started: float) -> float:

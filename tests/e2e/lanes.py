@@ -17,10 +17,9 @@ WAITING = "test_alerts"
 CLOSES_NODES = "one pod hangs"
 # While the cluster is as it was brought up.
 FIRST = "test_second_run_replaces_nothing"
-# After what they look back at; then what brings many resource definitions, which keep the API server busy; at the very
-# end what stops nodes.
+# What asks of the service's use, when there has been much; what spends its error budget; then what brings many resource
+# definitions, which keep the API server busy; at the very end what stops nodes.
 LAST = [
-    "test_quiet",
     "test_dashboards",
     "test_alerts",
     "test_overload",

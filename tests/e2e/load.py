@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,7 @@ import aiohttp
 from k8s.load.open_loop import MAX_RATE, TIMEOUT, OpenLoop, session
 
 MAX_SECONDS = 300.0
+SETTLE = 300  # requests before and after: three seconds of the load
 
 
 @dataclass
@@ -139,6 +142,25 @@ class Load:
                 if "failures" in said:
                     said["failures"] = [(t, reason) for t, reason in said["failures"]]
                     self.result = Result(**said)
+
+
+@contextmanager
+def under(load: Load) -> Iterator[Load]:
+    """A load that is well under way when the block begins, and goes on for a while after it."""
+    with load:
+        load.sent_at_least(SETTLE)
+        yield load
+        load.sent_at_least(load.sent + SETTLE)
+
+
+def assert_lost_nothing(load: Load) -> None:
+    result = load.result
+    assert result.rate > 0.9 * load.rate, f"only {result.rate:.0f} requests a second were sent: nothing was proven"
+    assert result.failed == 0, result.reasons()
+
+
+def note(load: Load) -> str:
+    return f"p50 {load.result.quantile(0.5) * 1000:.0f} ms, p99 {load.result.quantile(0.99) * 1000:.0f} ms"
 
 
 async def _main(sender: Sender) -> None:

@@ -23,22 +23,29 @@ from offline.image_build import Built
 from tests.e2e import causes, receiver
 from tests.e2e.causes import World
 from tests.e2e.cluster import wait_for
-from tests.e2e.test_monitoring import PODS, query
+from tests.e2e.pods import PODS
+from tests.e2e.prometheus import query
 from tests.rules import runbooks
 from toolkit.paths import CHART, PLATFORM, ROOT
 from toolkit.process import run
 
-pytestmark = pytest.mark.timeout(420)
+LINGERS_SECONDS = 330
+# The last test's time has to do for what lingers, too.
+pytestmark = pytest.mark.timeout(420 + LINGERS_SECONDS)
 LOG = "e2e-alerts"
 # Fires by itself whenever no test visits the service.
 IDLE = "ServiceNoTraffic"
 CRITICAL, WARNING = {"severity": "critical"}, {"severity": "warning"}
 
 
+# Alerts whose cause is mended, and which are not over yet: since when, and their row of the report.
+Lingering = dict[str, tuple[float, dict[str, object]]]
+
+
 @dataclass
 class Trouble:
     """Something that goes wrong, and the alerts that must say so. `lingers` names those that look minutes back: when
-    these are over is seen at the end. `worse` comes on top of it, once it is told."""
+    these are over is seen after the last test. `worse` comes on top of it, once it is told."""
 
     what: str
     happen: Callable[[World], AbstractContextManager[None]]
@@ -216,10 +223,20 @@ def prompt_alertmanager(stack: up.Stack) -> Iterator[None]:
         _configure(stack, as_shipped)
 
 
+@pytest.fixture(scope="module")
+def lingering(world: World) -> Iterator[Lingering]:
+    """What the tests put here is seen to be over after the last of them: nobody waits for it before."""
+    found: Lingering = {}
+    yield found
+    for name, (began, own) in found.items():
+        wait_told(name, "resolved", began, seconds=LINGERS_SECONDS)
+        own["resolved"] = True
+
+
 @pytest.fixture
-def calm(world: World) -> None:
+def calm(world: World, lingering: Lingering) -> None:
     """Nothing is wrong but what only looks as if it were, for minutes."""
-    others = "|".join([IDLE, *LINGERING])
+    others = "|".join([IDLE, *lingering])
     selector = f'ALERTS{{namespace="{NAMESPACE}",job="{RELEASE}",alertname!~"{others}"}}'
     wait_for("no alert, nor one that is about to fire", lambda: not query(world.stack, selector), seconds=330, every=1)
 
@@ -232,9 +249,11 @@ def test_every_alert_has_its_trouble() -> None:
 
 @pytest.mark.usefixtures("calm")
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.what)
-def test_trouble_is_told_and_its_end_too(trouble: Trouble, world: World, observed: list[dict[str, object]]) -> None:
+def test_trouble_is_told_and_its_end_too(
+    trouble: Trouble, world: World, lingering: Lingering, observed: list[dict[str, object]]
+) -> None:
     began = time.time()
-    expected = {IDLE} | LINGERING.keys()
+    expected = {IDLE} | lingering.keys()
     rows: list[tuple[str, dict[str, str], dict[str, object]]] = []
     with ExitStack() as harm:
         for stage in trouble.stages:
@@ -254,7 +273,7 @@ def test_trouble_is_told_and_its_end_too(trouble: Trouble, world: World, observe
     assert fired <= expected
     for name, labels, told_of in rows:
         if name in trouble.lingers:
-            LINGERING[name] = (began, told_of)
+            lingering[name] = (began, told_of)
         else:
             wait_told(name, "resolved", began, labels)
             told_of["resolved"] = True
@@ -272,18 +291,6 @@ def test_a_service_without_visitors_says_so(world: World, observed: list[dict[st
     with world.visited():
         wait_for(f"{IDLE} resolved", lambda: last_told(IDLE, "resolved"), seconds=150, every=1)
     own["resolved"] = True
-
-
-@pytest.mark.usefixtures("world")
-def test_what_looks_minutes_back_is_over_too() -> None:
-    assert LINGERING, "the troubles that linger were not part of this run"
-    for name, (began, own) in LINGERING.items():
-        wait_told(name, "resolved", began, seconds=330)
-        own["resolved"] = True
-
-
-# Alerts whose cause is mended, and which are not over yet: since when, and their row of the report.
-LINGERING: dict[str, tuple[float, dict[str, object]]] = {}
 
 
 def row(name: str, cause: str) -> dict[str, object]:

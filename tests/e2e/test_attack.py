@@ -17,7 +17,7 @@ from tests.attack.target import Target, read_key
 from tests.attack.wire import Address
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Result
-from tests.e2e.test_monitoring import PODS
+from tests.e2e.pods import PODS
 from toolkit.ports import free_port
 
 pytestmark = pytest.mark.timeout(480)

@@ -32,6 +32,7 @@ SOONER = [
 
 
 @pytest.mark.timeout(480)
+@pytest.mark.usefixtures("quiet")
 def test_pods_are_added_under_load_and_removed_after_it(
     stack: up.Stack,
     apps: client.AppsV1Api,

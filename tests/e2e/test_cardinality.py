@@ -7,8 +7,8 @@ from collections.abc import Callable
 from k8s import up
 from k8s.service import HOST
 from tests.e2e.cluster import wait_for
+from tests.e2e.prometheus import value
 from tests.e2e.strangers import KINDS, visit
-from tests.e2e.test_monitoring import value
 
 COUNT = 10_000
 HANDFUL = 80  # five label sets of a histogram: statuses that come only when there is much to do

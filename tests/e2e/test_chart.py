@@ -10,10 +10,9 @@ from kubernetes import client
 from k8s import up
 from k8s.service import NAMESPACE
 from tests.e2e.cluster import wait_for
-from tests.e2e.load import Load
+from tests.e2e.load import SETTLE, Load, assert_lost_nothing, note, under
+from tests.e2e.pods import FEWEST, PODS, deployment_is_settled
 from tests.e2e.release import ready_pods
-from tests.e2e.test_monitoring import PODS
-from tests.e2e.test_zero_downtime import FEWEST, SETTLE, assert_lost_nothing, deployment_is_settled, note, under
 from toolkit.process import CommandFailed, log_file, output, run
 
 pytestmark = pytest.mark.timeout(420)

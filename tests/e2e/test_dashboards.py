@@ -1,5 +1,7 @@
 """Every query of every panel, asked of the cluster's own Prometheus and VictoriaLogs once the service is in use."""
 
+from collections.abc import Callable
+
 import httpx
 import pytest
 
@@ -8,7 +10,8 @@ from grafana.dashboards import FOLDER
 from grafana.queries import Query
 from k8s import up
 from tests.e2e.cluster import wait_for
-from tests.e2e.test_monitoring import query
+from tests.e2e.load import Load, under
+from tests.e2e.prometheus import query
 from tests.grafana.prometheus import wrong
 
 pytestmark = pytest.mark.timeout(420)
@@ -19,12 +22,20 @@ PROMETHEUS = [each for each in ASKED if each.source == "prometheus"]
 LOGS = [each for each in ASKED if each.source == queries.VICTORIALOGS]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def in_use(stack: up.Stack, make_link: Callable[[], str]) -> None:
+    """A link is made and followed, also where no other test has done so."""
+    with under(Load(stack.service.url + make_link(), stack.service.authority.certificate)):
+        pass
+
+
 @pytest.mark.parametrize("asked", PROMETHEUS, ids=lambda asked: asked.where)
 def test_a_panel_has_data_in_its_unit(asked: Query, stack: up.Stack, panels: list[dict[str, object]]) -> None:
     row = {"dashboard": asked.dashboard, "panel": asked.panel, "query": asked.expression, "pass": False}
     panels.append(row)
-    found = query(stack, asked.expression)
-    assert found, f"no data: it says {asked.absent!r}"
+    what = f"data, in place of {asked.absent!r}"
+    # Of what has just begun Prometheus knows a rate after the second scrape.
+    found = wait_for(what, lambda: query(stack, asked.expression) or None, seconds=60)
     assert not wrong([float(each["value"][1]) for each in found], asked)  # type: ignore[index]
     row["pass"] = True
 

@@ -13,13 +13,11 @@ import pytest
 from k8s import up
 from offline.image_build import Built, build_image
 from tests.e2e.cluster import wait_for
-from tests.e2e.conftest import copy_source
-from tests.e2e.delivery.variants import NEXT, PRESENT, VARIANTS
+from tests.e2e.delivery.variants import NEXT, PRESENT, VARIANTS, copy_source
 from tests.e2e.delivery.world import NAMESPACE, RELEASE, Run, World
-from tests.e2e.load import Load
+from tests.e2e.load import Load, assert_lost_nothing, note, under
+from tests.e2e.prometheus import query
 from tests.e2e.release import ready_pods
-from tests.e2e.test_monitoring import query
-from tests.e2e.test_zero_downtime import assert_lost_nothing, note, under
 from toolkit.process import output, succeeds
 
 pytestmark = pytest.mark.timeout(420)

@@ -7,21 +7,8 @@ from kubernetes import client
 
 from k8s import up
 from tests.e2e.cluster import wait_for
-from toolkit.prometheus import Prometheus
-
-PODS = "app.kubernetes.io/instance=links,app.kubernetes.io/component=app"
-
-
-def query(stack: up.Stack, promql: str) -> list[dict[str, object]]:
-    """The result of an instant query."""
-    with Prometheus(stack.service.facts()["prometheus"]) as prometheus:
-        return prometheus.query(promql)
-
-
-def value(stack: up.Stack, promql: str) -> float:
-    """The one number that a query gives; 0 where it gives none."""
-    found = query(stack, promql)
-    return float(found[0]["value"][1]) if found else 0.0  # type: ignore[index]
+from tests.e2e.pods import PODS
+from tests.e2e.prometheus import query
 
 
 def test_every_pod_is_a_target_and_up(stack: up.Stack, core: client.CoreV1Api, report: Callable[..., None]) -> None:

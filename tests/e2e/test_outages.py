@@ -17,11 +17,9 @@ from k8s.service import NAMESPACE
 from keel.data.shared_cache import MARK_SECONDS
 from tests.e2e import causes
 from tests.e2e.cluster import wait_for
-from tests.e2e.conftest import Loopback
-from tests.e2e.load import Load
-from tests.e2e.test_monitoring import PODS
-from tests.e2e.test_service import STALE_SECONDS, generation, management, pod_names
-from tests.e2e.test_zero_downtime import FEWEST, assert_lost_nothing, note, under
+from tests.e2e.load import Load, assert_lost_nothing, note, under
+from tests.e2e.pods import FEWEST, PODS, STALE_SECONDS, generation, management, pod_names
+from tests.e2e.web import Loopback
 from toolkit.process import CommandFailed, output
 
 pytestmark = pytest.mark.timeout(300)

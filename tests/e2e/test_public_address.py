@@ -10,7 +10,7 @@ from kubernetes import client
 from k8s import up
 from k8s.certificates import ensure_authority
 from k8s.service import HOST
-from tests.e2e.conftest import Loopback
+from tests.e2e.web import Loopback
 
 
 def test_link_is_made_and_followed_over_verified_tls(

@@ -14,8 +14,9 @@ import pytest
 from k8s import up
 from offline.image_build import Built
 from tests.e2e.cluster import wait_for
+from tests.e2e.load import assert_lost_nothing, note, under
+from tests.e2e.pods import FEWEST
 from tests.e2e.release import Release, answers, apply, ready_pods
-from tests.e2e.test_zero_downtime import FEWEST, assert_lost_nothing, note, under
 from toolkit.paths import ROOT
 from toolkit.process import CommandFailed, output, run, succeeds
 

@@ -13,16 +13,14 @@ from kubernetes import client
 
 from k8s import up
 from tests.e2e.cluster import wait_for
-from tests.e2e.conftest import Loopback
-from tests.e2e.load import Load
-from tests.e2e.test_monitoring import PODS, value
-from tests.e2e.test_zero_downtime import assert_lost_nothing, under
+from tests.e2e.load import Load, assert_lost_nothing, under
+from tests.e2e.pods import STALE_SECONDS, generation, management, pod_names
+from tests.e2e.prometheus import value
+from tests.e2e.web import Loopback
 from toolkit.process import output, run
 
 pytestmark = pytest.mark.timeout(300)
 POD_NETWORK = ip_network("10.244.0.0/16")
-# APP_CACHE_SECONDS, and a second for the request itself on a busy machine.
-STALE_SECONDS = 5 + 1
 
 
 @pytest.fixture
@@ -30,29 +28,6 @@ def owner(web: httpx.Client, token: str) -> httpx.Client:
     """A client that may read and write links."""
     web.headers["Authorization"] = f"Bearer {token}"
     return web
-
-
-def pod_names(core: client.CoreV1Api) -> list[str]:
-    """Of those that are to stay."""
-    pods = core.list_namespaced_pod("links", label_selector=PODS).items
-    return [pod.metadata.name for pod in pods if pod.metadata.deletion_timestamp is None]
-
-
-def generation(core: client.CoreV1Api) -> set[tuple[str, int]]:
-    """What a rollout or a restart would change, and the autoscaler does not: pod template and restarts."""
-    pods = core.list_namespaced_pod("links", label_selector=PODS).items
-    return {
-        (pod.metadata.labels["pod-template-hash"], status.restart_count)
-        for pod in pods
-        for status in pod.status.container_statuses or []
-    }
-
-
-def management(core: client.CoreV1Api, pod: str, path: str) -> str:
-    """What a pod's management port answers, through the API server; as it is, of which the client would make a dict."""
-    answer = core.connect_get_namespaced_pod_proxy_with_path(f"{pod}:9000", "links", path, _preload_content=False)
-    text: str = answer.data.decode()
-    return text
 
 
 @pytest.fixture

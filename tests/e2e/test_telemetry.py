@@ -12,7 +12,7 @@ from kubernetes import client
 
 from k8s import up
 from tests.e2e.cluster import wait_for
-from tests.e2e.test_monitoring import value
+from tests.e2e.prometheus import value
 
 pytestmark = pytest.mark.timeout(420)
 

@@ -12,7 +12,7 @@ from k8s import up
 from k8s.__main__ import REGISTRY_PORT
 from k8s.service import NAMESPACE
 from tests.e2e.cluster import wait_for
-from tests.e2e.test_zero_downtime import FEWEST, deployment_is_settled
+from tests.e2e.pods import FEWEST, deployment_is_settled
 from toolkit.progress import Progress
 
 IDLE_CORES = 1.0

@@ -1,8 +1,7 @@
-"""Nothing that operations do to a healthy service costs a single request, with the chart's defaults."""
+"""Nothing that operations do to a healthy service costs a request or fires an alert, with the chart's defaults."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -13,56 +12,21 @@ from k8s.service import NAMESPACE
 from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.delivery.variants import NEXT, PRESENT
-from tests.e2e.load import Load
+from tests.e2e.load import Load, assert_lost_nothing, note, under
+from tests.e2e.pods import FEWEST, PODS, deployment_is_settled
 from tests.e2e.release import ready_pods
-from tests.e2e.test_monitoring import PODS
 from toolkit.process import output, run
 
-pytestmark = pytest.mark.timeout(420)
-FEWEST = 3  # pods, by the chart's defaults
-SETTLE = 300  # requests before and after: three seconds of the load
-
-
-@contextmanager
-def under(load: Load) -> Iterator[Load]:
-    """A load that is well under way when the block begins, and goes on for a while after it."""
-    with load:
-        load.sent_at_least(SETTLE)
-        yield load
-        load.sent_at_least(load.sent + SETTLE)
-
-
-def assert_lost_nothing(load: Load) -> None:
-    result = load.result
-    assert result.rate > 0.9 * load.rate, f"only {result.rate:.0f} requests a second were sent: nothing was proven"
-    assert result.failed == 0, result.reasons()
-
-
-def note(load: Load) -> str:
-    return f"p50 {load.result.quantile(0.5) * 1000:.0f} ms, p99 {load.result.quantile(0.99) * 1000:.0f} ms"
+pytestmark = [pytest.mark.timeout(420), pytest.mark.usefixtures("quiet")]
 
 
 def upgrade(stack: up.Stack, image: Built) -> None:
     run(stack.service.upgrade_command(image), log="e2e-upgrade")
 
 
-def deployment_is_settled(apps: client.AppsV1Api, core: client.CoreV1Api) -> bool:
-    """All pods are of the present revision and ready, and those before them are gone."""
-    found = apps.read_namespaced_deployment("links", NAMESPACE)
-    pods = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items
-    wanted, status = found.spec.replicas, found.status
-    return bool(
-        status.observed_generation == found.metadata.generation
-        and status.updated_replicas == wanted
-        and status.ready_replicas == wanted
-        and len(pods) == wanted
-        and not any(p.metadata.deletion_timestamp for p in pods)
-    )
-
-
 @pytest.fixture(autouse=True)
 def settled(stack: up.Stack, apps: client.AppsV1Api, core: client.CoreV1Api) -> None:
-    """Each scenario begins with a healthy service, and all nodes open."""
+    """Each scenario begins with a healthy service, and all nodes open. An autouse fixture comes before `quiet`."""
     for node in core.list_node().items:
         if node.spec.unschedulable:
             core.patch_node(node.metadata.name, {"spec": {"unschedulable": False}})

@@ -59,12 +59,12 @@ def item(file: str, name: str = "test_it") -> Any:
 def test_order_and_lanes() -> None:
     up = item("test_up", lanes.FIRST)
     items = [item("test_recovery"), item("test_release"), item("test_alerts"), item("test_service"), up]
-    items += [item("test_signatures"), item("test_quiet")]
+    items += [item("test_signatures"), item("test_dashboards")]
     found: dict[str, list[str]] = {}
     for each in sorted(items, key=lanes.place):
         found.setdefault(lanes.lane(f"{each.path}::{each.name}"), []).append(each.path.stem)
     assert found["beside"] == ["test_signatures", "test_release"]
-    assert found["service"] == ["test_up", "test_service", "test_quiet", "test_alerts", "test_recovery"]
+    assert found["service"] == ["test_up", "test_service", "test_dashboards", "test_alerts", "test_recovery"]
 
 
 def test_each_lane_has_a_process_of_its_own(tmp_path: Path) -> None:

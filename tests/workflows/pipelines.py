@@ -1,5 +1,6 @@
 """The pipelines as data: workflows, the actions of their own, and what each step runs."""
 
+import re
 from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
@@ -12,6 +13,12 @@ from toolkit.paths import ROOT
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 ACTIONS = sorted((GITHUB / "actions").glob("*/action.yml"))
+# Values that a pipeline is given come by the environment: make would expand what is in an argument of its own.
+MAKE = re.compile(
+    r'([A-Z_]+="([\w.:/]|\$\w+|\$\{\w+(#v|,,)\})+" )*'
+    r"make (--silent )?(?P<target>[a-z0-9-]+)( [A-Z_]+=[\w./:,-]+)*"
+    r'( >>? "\$(GITHUB_OUTPUT|GITHUB_STEP_SUMMARY|RUNNER_TEMP/notes\.md)")?'
+)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,8 @@ from typing import Any
 import pytest
 
 from delivery import tools
-from tests.workflows.pipelines import ACTIONS, GITHUB, WORKFLOWS, Step, jobs, load, steps
+from tests.workflows.pipelines import ACTIONS, GITHUB, MAKE, WORKFLOWS, Step, jobs, load, steps
 
-# Values that a pipeline is given come by the environment: make would expand what is in an argument of its own.
-MAKE = re.compile(
-    r'([A-Z_]+="([\w.:/]|\$\w+|\$\{\w+(#v|,,)\})+" )*'
-    r"make (--silent )?(?P<target>[a-z0-9-]+)( [A-Z_]+=[\w./:,-]+)*"
-    r'( >>? "\$(GITHUB_OUTPUT|GITHUB_STEP_SUMMARY|RUNNER_TEMP/notes\.md)")?'
-)
 # What a runner runs besides, and why that is no target.
 SET_UP = {
     "sudo apt-get update ": "what the owner of a laptop installs by hand: `make doctor` names it",

@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from tests.make import make
-from tests.workflows.pipelines import steps
-from tests.workflows.test_pipelines import MAKE
+from tests.workflows.pipelines import MAKE, steps
 from toolkit.paths import ROOT
 
 TABLE: dict[str, str] = yaml.safe_load(Path(__file__).with_name("targets.yaml").read_text(encoding="utf-8"))

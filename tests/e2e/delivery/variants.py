@@ -1,5 +1,6 @@
 """Releases of the service, good and bad: each is the checkout with a change, as a merged mistake would be one."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,16 @@ from toolkit.paths import ROOT
 
 PRESENT, NEXT, BAD = __version__, "99.0.0", "99.1.0"
 REDIRECT = 'slug = scope["path_params"]["slug"]\n'
+
+
+def copy_source(context: Path) -> None:
+    """What the service's image is built from."""
+    for name in ("app", "requirements", "Dockerfile", ".dockerignore"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, context / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, context / name)
 
 
 def next_version(context: Path) -> None:

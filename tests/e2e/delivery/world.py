@@ -20,8 +20,8 @@ from k8s import up
 from k8s.certificates import ensure_server
 from k8s.service import GATEWAY_HOST
 from offline.image_build import Built
-from tests.e2e.conftest import Loopback, trust_of
 from tests.e2e.load import Load
+from tests.e2e.web import Loopback, trust_of
 from toolkit.paths import ROOT
 from toolkit.process import output
 

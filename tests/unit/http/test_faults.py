@@ -12,7 +12,7 @@ from keel.http import faults
 from keel.http.faults import InjectedError
 from keel.service import Apps
 from tests.unit.answers import check_problem
-from tests.unit.observability.test_metrics import COUNT, series
+from tests.unit.exposition import COUNT, series
 from tests.unit.product import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio

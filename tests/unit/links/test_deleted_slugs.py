@@ -15,7 +15,7 @@ from app.links.store import LinkStore, SlugTakenError
 from app.links.targets import Target
 from keel.data import migrate, purge
 from keel.data.database import Database
-from tests.unit.links.test_domain import running
+from tests.unit.instances import running
 from tests.unit.product import Settings
 
 pytestmark = pytest.mark.anyio

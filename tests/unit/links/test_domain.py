@@ -1,37 +1,23 @@
 """Several instances of the service, and Valkey between them."""
 
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 from sqlalchemy import delete, insert
 
 from app.links import models
 from app.links.models import Link
 from keel.data import migrate
-from keel.service import Apps
-from tests.unit.product import SERVICE, Settings
+from tests.unit.instances import running
+from tests.unit.product import Settings
 from tests.unit.servers import Valkey
 
 pytestmark = pytest.mark.anyio
 
 LINKS = "/api/v1/links"
 URL, OTHER = "https://example.com/page", "https://example.org/"
-
-
-@contextlib.asynccontextmanager
-async def running(settings: Settings, token: str) -> AsyncIterator[tuple[Apps, httpx.AsyncClient]]:
-    service = SERVICE.build(settings)
-    transport = httpx.ASGITransport(service.public)
-    headers = {"Authorization": f"Bearer {token}"}
-    async with (
-        service.public.router.lifespan_context(service.public),
-        httpx.AsyncClient(transport=transport, base_url="https://links.example.com", headers=headers) as client,
-    ):
-        yield service, client
 
 
 @pytest.fixture

@@ -1,0 +1,47 @@
+"""The service's pods: which there are, what they are at, and what they say."""
+
+from kubernetes import client
+
+from k8s.service import NAMESPACE
+
+PODS = "app.kubernetes.io/instance=links,app.kubernetes.io/component=app"
+FEWEST = 3  # pods, by the chart's defaults
+# APP_CACHE_SECONDS, and a second for the request itself on a busy machine.
+STALE_SECONDS = 5 + 1
+
+
+def pod_names(core: client.CoreV1Api) -> list[str]:
+    """Of those that are to stay."""
+    pods = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items
+    return [pod.metadata.name for pod in pods if pod.metadata.deletion_timestamp is None]
+
+
+def generation(core: client.CoreV1Api) -> set[tuple[str, int]]:
+    """What a rollout or a restart would change, and the autoscaler does not: pod template and restarts."""
+    pods = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items
+    return {
+        (pod.metadata.labels["pod-template-hash"], status.restart_count)
+        for pod in pods
+        for status in pod.status.container_statuses or []
+    }
+
+
+def management(core: client.CoreV1Api, pod: str, path: str) -> str:
+    """What a pod's management port answers, through the API server; as it is, of which the client would make a dict."""
+    answer = core.connect_get_namespaced_pod_proxy_with_path(f"{pod}:9000", NAMESPACE, path, _preload_content=False)
+    text: str = answer.data.decode()
+    return text
+
+
+def deployment_is_settled(apps: client.AppsV1Api, core: client.CoreV1Api) -> bool:
+    """All pods are of the present revision and ready, and those before them are gone."""
+    found = apps.read_namespaced_deployment("links", NAMESPACE)
+    pods = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items
+    wanted, status = found.spec.replicas, found.status
+    return bool(
+        status.observed_generation == found.metadata.generation
+        and status.updated_replicas == wanted
+        and status.ready_replicas == wanted
+        and len(pods) == wanted
+        and not any(p.metadata.deletion_timestamp for p in pods)
+    )
