@@ -1,8 +1,10 @@
 """Releases, good and bad, brought to a cluster by the commands a pipeline runs, under 100 requests a second.
 
-In the order of the file: each scenario begins with what the one before has left.
+Each scenario brings about where it begins, by a fixture: `gone`, `prepared` or `deployed`. In the order of the file all
+is mostly there already.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,12 +41,30 @@ def variants(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture(scope="module")
 def world(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Without the namespace, at first."""
     world = World(stack, tmp_path_factory.mktemp("delivery"))
     world.remove()  # of a run that was ended
     world.write_environments()
     yield world
     world.remove()
+
+
+@pytest.fixture
+def gone(world: World) -> None:
+    """A cluster that nobody has prepared for the release."""
+    world.be_gone()
+
+
+@pytest.fixture
+def prepared(world: World) -> None:
+    """Where the first deploy comes to."""
+    world.be_prepared()
+
+
+@pytest.fixture
+def deployed(world: World, stack: up.Stack, token: str) -> None:
+    """The present version serves, by all its pods."""
+    world.be_deployed(stack.image, token)
+    wait_for("the fewest pods", lambda: len(uids(world)) >= FEWEST, seconds=60)
 
 
 @dataclass
@@ -88,8 +108,9 @@ def assert_taken_back(world: World, run: Run, seen: Watched, image: Built) -> No
     assert query(world.stack, f"{errors} > 0") == [], "the version before has answered with errors"
 
 
+@pytest.mark.usefixtures("gone")
 def test_what_is_wrong_is_said_before_anything_is_changed(
-    world: World, stack: up.Stack, variants: dict[str, Built], delivered: Callable[..., None]
+    world: World, stack: up.Stack, delivered: Callable[..., None]
 ) -> None:
     image = f"{stack.image.repository}:latest"
     tag = world.do("deploy", IMAGE=image)
@@ -103,12 +124,10 @@ def test_what_is_wrong_is_said_before_anything_is_changed(
     delivered("refused before anything is changed: a tag, a missing Secret")
 
 
+@pytest.mark.usefixtures("prepared")
 def test_first_deploy_of_a_bad_image_leaves_nothing(
     world: World, variants: dict[str, Built], delivered: Callable[..., None]
 ) -> None:
-    world.make_namespace()
-    world.make_secrets()
-    world.become_deployer()
     run = world.do("deploy", variants["crashing"])
     assert run.process.returncode == 3, run.said
     assert "broken on purpose" in run.said
@@ -120,7 +139,8 @@ def test_first_deploy_of_a_bad_image_leaves_nothing(
     delivered("first deploy, of a crashing image: removed again", seconds=run.seconds)
 
 
-def test_first_deploy(world: World, stack: up.Stack, token: str, delivered: Callable[..., None]) -> None:
+@pytest.mark.usefixtures("prepared")
+def test_first_deploy(world: World, stack: up.Stack, delivered: Callable[..., None]) -> None:
     showing = world.do("diff", stack.image)
     assert showing.process.returncode == 10, showing.said
     assert "+ Deployment delivery" in showing.said
@@ -132,15 +152,15 @@ def test_first_deploy(world: World, stack: up.Stack, token: str, delivered: Call
     assert world.versions() == {PRESENT}
     again = world.do("diff", stack.image)
     assert (again.process.returncode, "Nothing would change." in again.said) == (0, True), again.said
-    world.link = world.make_link(token)
     delivered("first deploy onto an empty namespace", seconds=run.seconds)
 
 
+@pytest.mark.usefixtures("deployed")
 def test_good_upgrade_while_others_want_to_deploy_and_back(
     world: World, stack: up.Stack, variants: dict[str, Built], delivered: Callable[..., None]
 ) -> None:
     """Of two deploys at once the second is refused, and a rollback that may wait does so."""
-    wait_for("two pods", lambda: len(uids(world)) >= FEWEST, seconds=60)
+    revision = world.history()[-1]["revision"]
     with watched(world) as seen:
         first = world.start("deploy", variants["next_version"])
         # While it watches, so that the others take nothing of the time that it needs to get there.
@@ -151,7 +171,7 @@ def test_good_upgrade_while_others_want_to_deploy_and_back(
         third = world.start("rollback", WAIT="200")
         assert first.process.poll() is None
         assert first.end() == 0, first.said
-        assert world.history()[-1]["revision"] == first.summary["after"]["revision"] == 2
+        assert world.history()[-1]["revision"] == first.summary["after"]["revision"] == revision + 1
         assert first.summary["after"]["version"] == NEXT
         back = third.end()
     assert (back, third.summary["after"]["version"]) == (0, PRESENT), third.said
@@ -168,6 +188,7 @@ def test_good_upgrade_while_others_want_to_deploy_and_back(
     assert served < SECONDS
 
 
+@pytest.mark.usefixtures("deployed")
 def test_failing_migration(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
     before = uids(world)
     with watched(world) as seen:
@@ -181,6 +202,7 @@ def test_failing_migration(world: World, variants: dict[str, Built], delivered: 
     )
 
 
+@pytest.mark.usefixtures("deployed")
 def test_crashing_image(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
     before = uids(world)
     with watched(world) as seen:
@@ -193,6 +215,7 @@ def test_crashing_image(world: World, variants: dict[str, Built], delivered: Cal
     delivered("upgrade to a crashing image, rolled back", seen.load.result, seconds=run.seconds, note=note(seen.load))
 
 
+@pytest.mark.usefixtures("deployed")
 def test_image_that_answers_500_to_one_request_in_five(
     world: World, variants: dict[str, Built], delivered: Callable[..., None]
 ) -> None:
@@ -210,6 +233,7 @@ def test_image_that_answers_500_to_one_request_in_five(
     )
 
 
+@pytest.mark.usefixtures("deployed")
 def test_image_that_is_ready_but_slow(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
     with watched(world) as seen:
         run = world.do("deploy", variants["slow"])
@@ -219,6 +243,7 @@ def test_image_that_is_ready_but_slow(world: World, variants: dict[str, Built], 
     delivered("upgrade to a slow image, rolled back", seen.load.result, seconds=run.seconds, note=note(seen.load))
 
 
+@pytest.mark.usefixtures("deployed")
 def test_sigterm_in_the_middle(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
     image = variants["next_version"]
 
@@ -241,24 +266,39 @@ def test_sigterm_in_the_middle(world: World, variants: dict[str, Built], deliver
     )
 
 
+@pytest.mark.usefixtures("deployed")
 def test_drift_is_shown_and_a_dry_run_changes_nothing(
     world: World, stack: up.Stack, delivered: Callable[..., None]
 ) -> None:
-    patch = ["patch", "configmap", RELEASE, "--type=merge"]
-    output([*world.kubectl, *patch, '--patch={"data":{"APP_TRACE_SAMPLE_RATIO":"0.9"}}'])
-    before = world.history()
-    showing = world.do("diff", stack.image)
-    assert showing.process.returncode == 10, showing.said
-    assert "~ ConfigMap delivery   (changed by hand since the last release)" in showing.said
-    assert '-  APP_TRACE_SAMPLE_RATIO: "0.9"' in showing.said
-    dry = world.do("deploy", stack.image, DRY_RUN="1")
-    assert dry.process.returncode == 0, dry.said
-    assert world.history() == before
-    (config,) = world.objects("configmaps", f"--selector=app.kubernetes.io/instance={RELEASE}")
-    assert config["data"]["APP_TRACE_SAMPLE_RATIO"] == "0.9"
+    usual = sample_ratio(world)
+    set_by_hand(world, "0.9")
+    try:
+        before = world.history()
+        showing = world.do("diff", stack.image)
+        assert showing.process.returncode == 10, showing.said
+        assert "~ ConfigMap delivery   (changed by hand since the last release)" in showing.said
+        assert '-  APP_TRACE_SAMPLE_RATIO: "0.9"' in showing.said
+        dry = world.do("deploy", stack.image, DRY_RUN="1")
+        assert dry.process.returncode == 0, dry.said
+        assert world.history() == before
+        assert sample_ratio(world) == "0.9"
+    finally:
+        set_by_hand(world, usual)
     delivered("drift is shown by diff, and a dry run changes nothing")
 
 
+def sample_ratio(world: World) -> str:
+    (config,) = world.objects("configmaps", f"--selector=app.kubernetes.io/instance={RELEASE}")
+    found: str = config["data"]["APP_TRACE_SAMPLE_RATIO"]
+    return found
+
+
+def set_by_hand(world: World, ratio: str) -> None:
+    data = json.dumps({"data": {"APP_TRACE_SAMPLE_RATIO": ratio}})
+    output([*world.kubectl, "patch", "configmap", RELEASE, "--type=merge", "--patch", data])
+
+
+@pytest.mark.usefixtures("deployed")
 def test_the_way_back_fails_too(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
     """Somebody has removed what Helm knows of earlier revisions: nobody but a person can help, and is told."""
 

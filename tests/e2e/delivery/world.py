@@ -20,6 +20,7 @@ from k8s import up
 from k8s.certificates import ensure_server
 from k8s.service import GATEWAY_HOST
 from offline.image_build import Built
+from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load
 from tests.e2e.web import Loopback, trust_of
 from toolkit.paths import ROOT
@@ -59,7 +60,8 @@ class Run:
 
 @dataclass
 class World:
-    """Commands and looks. `link` is a short link of the release, once there is one."""
+    """Commands and looks. `link` is a short link of the release, once there is one. `be_gone`, `be_prepared` and
+    `be_deployed` bring about where a scenario begins, and cost nothing where the one before has ended there."""
 
     stack: up.Stack
     folder: Path
@@ -101,6 +103,46 @@ class World:
             },
         }
         self.environments.write_text(yaml.safe_dump({"test": {**test, **changes}}))
+
+    def be_gone(self) -> None:
+        """Nothing of it is there, not even the namespace."""
+        if self.objects("namespace", f"--field-selector=metadata.name={NAMESPACE}"):
+            self.remove()
+
+    def be_prepared(self) -> None:
+        """All is there that a release needs, and no release; the commands have a deployer's rights alone."""
+        if self.kubeconfig is None or self._released:
+            self.remove()
+            self.make_namespace()
+            self.make_secrets()
+            self.become_deployer()
+
+    def be_deployed(self, image: Built, token: str) -> None:
+        """This image's release serves, with a short link; no other is on its way."""
+        if not self._is_of(image):
+            self.be_prepared()
+            run = self.do("deploy", image, BAKE="5")
+            assert run.process.returncode == 0, run.said
+        wait_for("a settled release", self._settled, seconds=60)
+        self.link = self.link or self.make_link(token)
+
+    @property
+    def _released(self) -> bool:
+        """Whether Helm knows of any revision."""
+        return bool(self.objects("secrets", f"--selector=owner=helm,name={RELEASE}"))
+
+    def _is_of(self, image: Built) -> bool:
+        """Whether the release is of this image, and nothing of it is half done."""
+        if not self._released or self.history()[-1]["status"] != "deployed":
+            return False
+        (found,) = self.objects("deployments")
+        (container,) = found["spec"]["template"]["spec"]["containers"]
+        return str(container["image"]).endswith(image.digest)
+
+    def _settled(self) -> bool:
+        (found,) = self.objects("deployments")
+        status = found["status"]
+        return bool(status.get("updatedReplicas") == status.get("readyReplicas") == status.get("replicas"))
 
     def make_secrets(self) -> None:
         """A database with its user, the Secret that names it, and a certificate."""
@@ -163,6 +205,7 @@ class World:
         output([*delete, "--filename=-"], stdin=self._rights())
         output([*delete, "namespace", NAMESPACE])
         self._drop_database()
+        self.kubeconfig, self.link = None, ""
 
     def start(self, command: str, image: Built | None = None, **variables: str) -> Run:
         """As a pipeline does: a program with variables, and nobody at a terminal."""
