@@ -17,13 +17,11 @@ from tests.e2e.cluster import wait_for
 from tests.e2e.load import assert_lost_nothing, note, under
 from tests.e2e.pods import FEWEST
 from tests.e2e.release import Release, answers, apply, ready_pods
-from toolkit.paths import ROOT
 from toolkit.process import CommandFailed, output, run, succeeds
 
 pytestmark = pytest.mark.timeout(420)
 READY_SECONDS = 30
-# The last commit with version 0.1.0 of the chart.
-BEFORE = "13f9e6d"
+EARLIER = Path(__file__).with_name("earlier")
 
 
 @pytest.fixture
@@ -55,8 +53,8 @@ def test_with_nothing_set_but_the_image(release: Release, report: Callable[..., 
     report("helm uninstall leaves nothing behind")
 
 
-def test_upgrade_from_the_chart_before_and_back(release: Release, tmp_path: Path, report: Callable[..., None]) -> None:
-    release.install(chart=chart_of(BEFORE, tmp_path))
+def test_upgrade_from_the_chart_before_and_back(release: Release, report: Callable[..., None]) -> None:
+    release.install(chart=EARLIER)
     release.wait_ready(FEWEST)
     url = release.address()
     name = release.deployment().metadata.name
@@ -68,15 +66,6 @@ def test_upgrade_from_the_chart_before_and_back(release: Release, tmp_path: Path
     report("upgrade from the chart's version before, and rollback", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)
     assert min(ready) >= FEWEST, ready
-
-
-def chart_of(commit: str, folder: Path) -> Path:
-    """The chart as it was at a commit of this repository."""
-    archive = folder / "chart.tar"
-    # A shallow clone has no history: `git fetch --unshallow` mends it.
-    run(["git", "archive", f"--output={archive}", commit, "charts/fastapi-service"], log="e2e-chart", cwd=ROOT)
-    run(["tar", "--extract", f"--file={archive}", f"--directory={folder}"], log="e2e-chart")
-    return folder / "charts" / "fastapi-service"
 
 
 def test_who_says_how_many_pods_there_are(release: Release, report: Callable[..., None]) -> None:
