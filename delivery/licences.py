@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from license_expression import ExpressionError, Licensing  # type: ignore[import-untyped]
 
 from delivery import sbom
 from delivery.sbom import ECOSYSTEMS, Package
@@ -17,6 +17,7 @@ from toolkit.process import Failure
 
 POLICY = ROOT / "delivery" / "licences.yaml"
 REPORT = sbom.REPORT / "licences.json"
+GRAMMAR = Licensing()  # of whatever names: which are known is for the policy to say
 
 
 @dataclass(frozen=True)
@@ -76,44 +77,19 @@ def taken(expression: str, allowed: frozenset[str]) -> bool:
     with these licences: one of those that OR joins, and all that AND joins. A name that is none is taken as it is."""
     if expression in allowed:
         return True
-    words = re.findall(r"[()]|[^\s()]+", expression)
-    position = 0
+    try:
+        parsed = GRAMMAR.parse(expression)
+    except ExpressionError:
+        return False
+    return parsed is not None and _met(parsed, allowed)
 
-    def peek() -> str:
-        return words[position] if position < len(words) else ""
 
-    def advance() -> str:
-        nonlocal position
-        position += 1
-        return words[position - 1] if position <= len(words) else ""
-
-    def either() -> bool:
-        met = both()
-        while peek() == "OR":
-            advance()
-            met = both() or met
-        return met
-
-    def both() -> bool:
-        met = single()
-        while peek() == "AND":
-            advance()
-            met = single() and met
-        return met
-
-    def single() -> bool:
-        if peek() == "(":
-            advance()
-            met = either()
-            return advance() == ")" and met
-        name = advance()
-        if peek() == "WITH":
-            advance()
-            name = f"{name} WITH {advance()}"
-        return name in allowed
-
-    met = either()
-    return met and position == len(words)
+def _met(part: Any, allowed: frozenset[str]) -> bool:
+    if isinstance(part, GRAMMAR.OR):
+        return any(_met(each, allowed) for each in part.args)
+    if isinstance(part, GRAMMAR.AND):
+        return all(_met(each, allowed) for each in part.args)
+    return part.render() in allowed
 
 
 def report(image: str, judged: list[Judgement]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote
+
+from packageurl import PackageURL
 
 from delivery import tools
 from delivery.image import reachable
@@ -86,18 +87,13 @@ def read(file: Path) -> Contents:
 
 def package(component: dict[str, Any]) -> Package:
     """pkg:deb/debian/zlib1g@1.3-1?arch=amd64&epoch=1 and the licences beside it."""
-    address, _, rest = component["purl"].partition("?")
-    qualifiers = {key: values[0] for key, values in parse_qs(rest).items()}
-    kind, _, path = address.removeprefix("pkg:").partition("/")
-    name, _, version = path.rpartition("@")
-    name = unquote(name.rpartition("/")[2])
-    if kind == "pypi":
-        name = normalized(name)
+    found = PackageURL.from_string(component["purl"])
+    qualifiers = dict(found.qualifiers)
     epoch = f"{qualifiers['epoch']}:" if "epoch" in qualifiers else ""
     return Package(
-        kind,
-        name,
-        epoch + unquote(version),
+        found.type,
+        normalized(found.name) if found.type == "pypi" else found.name,
+        epoch + (found.version or ""),
         qualifiers.get("arch", ""),
         tuple(dict.fromkeys(licence(entry) for entry in component.get("licenses", []))),
     )

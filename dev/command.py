@@ -212,7 +212,8 @@ def environment(chosen: dict[str, int], database: PostgreSQL, cache: Valkey) -> 
 
 
 def snapshot() -> Snapshot:
-    """What the service's files look like: a change changes their time or size."""
+    """What the service's files look like: a change changes their time or size. The kernel (inotify(7)) does not tell of
+    files in a folder that was moved, nor of all that others share; and a local cluster may use up its limits."""
     found = {}
     for file in APP.rglob("*.py"):
         try:

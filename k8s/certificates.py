@@ -1,4 +1,7 @@
-"""A demo certificate authority, and certificates of it for the local cluster. Real clusters use cert-manager."""
+"""A demo certificate authority, and certificates of it for the local cluster. Real clusters use cert-manager.
+
+Browsers are told to trust it, so it ends, and its certificates are good for servers alone: trustme's are not.
+"""
 
 import datetime as dt
 from dataclasses import dataclass

@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 from kubernetes import client
 
 from k8s import up
@@ -110,27 +107,17 @@ def faults(world: World, *each: dict[str, float]) -> Iterator[None]:
 def certificate(world: World, host: str, days: float) -> Iterator[list[str]]:
     """A certificate that ends in so many days, below zero for one that has ended. Gives the values that serve it."""
     now = dt.datetime.now(dt.UTC)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=90))
-        .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    begin, end = now - dt.timedelta(days=90), now + dt.timedelta(days=days)
+    made = trustme.CA().issue_cert(host, common_name=host, not_before=begin, not_after=end)
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/tls",
         "metadata": {"name": host, "namespace": NAMESPACE},
-        "stringData": {"tls.crt": made.public_bytes(pem).decode(), "tls.key": private.decode()},
+        "stringData": {
+            "tls.crt": made.cert_chain_pems[0].bytes().decode(),
+            "tls.key": made.private_key_pem.bytes().decode(),
+        },
     }
     world.stack.cluster.apply(json.dumps(secret), LOG)
     try:

@@ -1,17 +1,13 @@
 """A real HTTP server of our own that publishes keys, and answers as a test wants."""
 
-import datetime as dt
 import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+import trustme
 
 
 class Issuer(ThreadingHTTPServer):
@@ -52,26 +48,12 @@ class Issuer(ThreadingHTTPServer):
         return (200, self.pages[path]) if path in self.pages else (404, b"")
 
     def speak_tls(self, directory: Path) -> Path:
-        """From now on; returns the file of the certificate, which vouches for itself."""
-        private = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "issuer")])
-        now = dt.datetime.now(dt.UTC)
-        signed = (
-            x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(hours=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-            .sign(private, hashes.SHA256())
-        )
-        path, key_path = directory / "issuer.crt", directory / "issuer.key"
-        path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-        key_path.write_bytes(
-            private.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        """From now on; returns the file of the authority to trust."""
+        authority = trustme.CA()
+        path = directory / "authority.crt"
+        authority.cert_pem.write_to_path(path)
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(path, key_path)
+        authority.issue_cert("127.0.0.1").configure_cert(tls)
         self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.scheme = "https"
         return path
