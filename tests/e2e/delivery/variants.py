@@ -13,7 +13,7 @@ REDIRECT = 'slug = scope["path_params"]["slug"]\n'
 
 def copy_source(context: Path) -> None:
     """What the service's image is built from."""
-    for name in ("app", "requirements", "Dockerfile", ".dockerignore"):
+    for name in ("app", "kit", "requirements", "Dockerfile", ".dockerignore"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, context / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -38,8 +38,9 @@ def migration(context: Path) -> None:
 def crashing(context: Path) -> None:
     """Migrates, but ends as soon as it is to serve."""
     set_version(context, BAD)
-    file = context / "app" / "server.py"
-    broken = 'async def serve(settings: Settings) -> int:\n    raise SystemExit("broken on purpose")\n'
+    file = context / "kit" / "keel" / "server.py"
+    broken = "async def serve(service: Service, configuration: Configuration) -> int:\n"
+    broken += '    raise SystemExit("broken on purpose")\n'
     file.write_text(f"{file.read_text()}\n\n{broken}")
 
 
@@ -62,8 +63,8 @@ VARIANTS: dict[str, Callable[[Path], None]] = {
 
 def add_migration(context: Path, statement: str) -> None:
     """One after the newest, which the version of the checkout survives."""
-    versions = context / "app" / "migrations" / "versions"
-    ours = max(file.name[:4] for file in (ROOT / "app" / "migrations" / "versions").glob("[0-9]*.py"))
+    versions = context / "app" / "migrations"
+    ours = max(file.name[:4] for file in (ROOT / "app" / "migrations").glob("[0-9]*.py"))
     newest = max(file.name[:4] for file in versions.glob("[0-9]*.py"))
     number = f"{int(newest) + 1:04d}"
     (versions / f"{number}_more.py").write_text(
