@@ -17,7 +17,6 @@ from tests.grafana.prometheus import Prometheus, wrong
 from tests.grafana.served import Served
 from tests.rules.rendered import groups
 from tests.unit.processes import App, until
-from tests.unit.product import Settings
 from tests.unit.servers import free_port
 from toolkit.paths import BUILD
 
