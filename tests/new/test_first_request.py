@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.new.test_new import MakeService
+from tests.new.checks import MakeService
 from toolkit.paths import BUILD
 
 MINUTES = 3

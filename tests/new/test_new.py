@@ -1,10 +1,8 @@
 """`make new`: what is refused, and that every combination of answers gives a service that passes its own checks."""
 
-import os
 import re
-import subprocess
 import sys
-from collections.abc import Callable
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,11 +10,10 @@ import pytest
 from keel import new
 from keel.new import NewError
 from tests.make import make
-from tests.new.conftest import git
+from tests.new.checks import MakeService, run
+from tests.new.snapshots import git
 from toolkit.paths import ROOT
 from toolkit.process import CommandFailed
-
-MakeService = Callable[..., Path]
 
 ANSWERS: dict[str, dict[str, str]] = {
     "bookings": {},
@@ -25,14 +22,6 @@ ANSWERS: dict[str, dict[str, str]] = {
     "x9": {"database": "none", "resource": "invoices"},
     "tickets": {"cache": "none", "resource": "events", "package": "desk"},
 }
-# The environment of this checkout has all that a service's own has; the kit is the service's.
-ENVIRONMENT = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/")}
-
-
-def run(folder: Path, *command: str) -> str:
-    done = subprocess.run(command, check=False, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -73,6 +62,19 @@ def test_the_kit_is_locked_by_its_hash(make_service: MakeService) -> None:
     locks = [(make_service(name) / new.LOCK).read_text() for name in ("one", "two")]
     assert re.search(r"^\./wheels/fastapi_keel-[0-9.]+-py3-none-any\.whl --hash=sha256:[0-9a-f]{64}$", locks[0], re.M)
     assert locks[0] == locks[1]
+
+
+def test_what_it_runs_on_is_what_the_kit_is_tested_with(make_service: MakeService) -> None:
+    """The kit's files and the locked versions are those of this checkout, so that its tests say the same of both."""
+    folder = make_service("bookings")
+    (wheel,) = (folder / new.WHEELS).iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if name.startswith("keel/") and not name.endswith("/")]
+        for name in names:
+            assert archive.read(name) == (ROOT / "kit" / name).read_bytes(), name
+    kit = [file for file in (ROOT / "kit" / "keel").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    assert len(names) == len(kit)
+    assert (folder / "requirements" / "app.txt").read_text().endswith((ROOT / "requirements" / "app.txt").read_text())
 
 
 def test_it_is_a_repository_to_commit(make_service: MakeService) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from keel import new
 from keel.new import NewError
-from tests.new.conftest import commit, git
-from tests.new.test_new import MakeService, run
+from tests.new.checks import MakeService, run
+from tests.new.snapshots import commit, git
 
 # What is changed in the template's repository: a file, what is in it, and what comes in its place.
 CHANGES: list[tuple[str, str, str]] = [
