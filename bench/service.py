@@ -21,7 +21,7 @@ from keel.security import dev_token
 from keel.settings import Settings
 from toolkit import valkey_programs
 
-ISSUER, AUDIENCE = "https://issuer.example.com", "shipshape"
+ISSUER, AUDIENCE = "https://issuer.example.com", SERVICE.product.name
 PASSWORD = "secret"  # noqa: S105  # of servers that live as long as the run
 TARGET = "https://example.com/page"
 

@@ -9,15 +9,14 @@ import sys
 from offline import engine
 from offline.image_build import Built, build_and_push
 from offline.registry import NAME as LOCAL_REGISTRY
-from toolkit import reference
+from toolkit import project, reference
 from toolkit.paths import BUILD, ROOT
 from toolkit.process import Failure, output, succeeds
 from toolkit.progress import Progress
 from toolkit.switch import switch
 
 NAME = "links"
-# What the nodes of the local cluster call the registry that this host reaches at a port of 127.0.0.1.
-LOCAL = "shipshape.local"
+LOCAL = project.LOCAL
 FACTS = BUILD / "image.json"
 PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(?:/[a-z0-9]+)?")
 

@@ -18,7 +18,7 @@ from k8s.load.open_loop import MAX_RATE
 from k8s.up import Stack
 from offline import sources
 from offline.images import COMPILERS
-from toolkit import versions
+from toolkit import project, versions
 from toolkit.paths import LOGS, TOOLS
 from toolkit.ports import from_environment
 from toolkit.process import Failure
@@ -170,7 +170,7 @@ def sentence(error: Failure | OSError) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m k8s", description=__doc__)
-    parser.add_argument("--cluster", default=os.environ.get("CLUSTER") or "shipshape", help="name of the kind cluster")
+    parser.add_argument("--cluster", default=os.environ.get("CLUSTER") or project.NAME, help="name of the kind cluster")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="say what this host lacks, and the command that mends it")
     building = commands.add_parser("images", help="build what is missing of the images and tools")

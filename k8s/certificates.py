@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from toolkit import project
+
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 90
 RENEW_DAYS = 30
@@ -48,7 +50,7 @@ def ensure_authority(folder: Path) -> Pair:
     pair = Pair(folder / "ca.crt", folder / "ca.key")
     if pair.days_left < RENEW_DAYS:
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Shipshape demo CA")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{project.NAME.capitalize()} demo CA")])
         usage = _key_usage(key_cert_sign=True, crl_sign=True)
         builder = (
             _builder(name, name, key.public_key(), AUTHORITY_DAYS)

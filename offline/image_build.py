@@ -7,6 +7,7 @@ from pathlib import Path
 
 from offline.engine import buildx, push_options
 from offline.registry import Registry
+from toolkit import project
 from toolkit.paths import BUILD
 from toolkit.process import run
 
@@ -32,7 +33,7 @@ def build_image(
 ) -> Built:
     """Build a folder's Dockerfile, push it, and return its digest, which depends on nothing but the inputs."""
     digest = build_and_push(f"{registry.host}/{name}:{tag}", context, name=name, options=options)
-    return Built(f"shipshape.local/{name}", digest)
+    return Built(f"{project.LOCAL}/{name}", digest)
 
 
 def build_and_push(target: str, context: Path, *, name: str, options: Sequence[str] = ()) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from offline import bootstrap
 from offline.engine import buildx, push_options
 from offline.registry import Registry
-from toolkit import packages
+from toolkit import packages, project
 from toolkit.paths import OFFLINE
 from toolkit.process import CommandFailed, output, run, succeeds
 from toolkit.programs import Programs, copy, digest, module_dir
@@ -20,7 +20,7 @@ from toolkit.versions import REGISTRY, Image, Module, Versions
 
 COMPILERS = 2  # side by side: one links on a single core while the other compiles
 BUILDERS = 2
-KEY_LABEL = "shipshape.key"
+KEY_LABEL = f"{project.NAME}.key"
 COMPRESSION = "zstd"  # packed and, on every node, unpacked in a third of gzip's time
 HOLD = "packages/hold"  # asks for the versions of the packages in an image
 # What every image without a distribution in it gets, as distroless images do: names for users, and a /tmp.

@@ -5,14 +5,14 @@ from http import HTTPStatus
 
 import httpx
 
-from toolkit import containers
+from toolkit import containers, project
 from toolkit.paths import cache
 from toolkit.process import Failure, output, run, succeeds
 from toolkit.progress import Progress
 
-NAME = "shipshape-registry"
+NAME = f"{project.NAME}-registry"
 NETWORK = "kind"
-LABEL = "shipshape=registry"
+LABEL = f"{project.NAME}=registry"
 INTERNAL = f"http://{NAME}:5000"  # as the nodes reach it
 MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from toolkit import project
+
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 LOGS = BUILD / "log"
@@ -15,7 +17,7 @@ CHART = ROOT / "charts" / "fastapi-service"
 def cache() -> Path:
     """What is expensive to make, shared by all checkouts: $SHIPSHAPE_CACHE, or below $XDG_CACHE_HOME."""
     named = os.environ.get("SHIPSHAPE_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shipshape"
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / project.NAME
     path = (Path(named) if named else base).absolute()
     path.mkdir(parents=True, exist_ok=True)
     return path

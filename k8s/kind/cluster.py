@@ -15,7 +15,7 @@ import yaml
 from k8s import components
 from k8s.kind import host
 from offline.registry import INTERNAL
-from toolkit import containers
+from toolkit import containers, project
 from toolkit.containers import Container
 from toolkit.paths import BUILD, shown
 from toolkit.ports import is_taken
@@ -83,7 +83,7 @@ class Cluster:
 
     def apply(self, manifests: str, log: str) -> None:
         """Bring objects to what the manifests say, whoever changed them; what is so already stays untouched."""
-        options = ["--server-side", "--force-conflicts", "--field-manager=shipshape", "--filename=-"]
+        options = ["--server-side", "--force-conflicts", f"--field-manager={project.NAME}", "--filename=-"]
         run([*self.kubectl, "apply", *options], log=log, stdin=manifests)
 
     def check(self) -> None:

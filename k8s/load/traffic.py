@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from k8s.load.tally import Tally
+from toolkit import project
 
 API = "/api/v1/links"
 POPULAR = 40  # links with names of their own, found again by the next run
@@ -50,7 +51,7 @@ class Ask:
 
     @property
     def headers(self) -> dict[str, str]:
-        headers = {"User-Agent": "shipshape-load"}
+        headers = {"User-Agent": f"{project.NAME}-load"}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
         if self.body is not None:
