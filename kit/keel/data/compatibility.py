@@ -27,9 +27,9 @@ def record(connection: Connection, scripts: "ScriptDirectory", heads: Collection
         return
     applied = [script for head in heads for script in scripts.iterate_revisions(head, "base")]
     order = [script.revision for script in reversed(applied)]
-    floors = [script.module.works_from for script in applied if hasattr(script.module, "works_from")]
+    floors = [floor for script in applied if (floor := getattr(script.module, "works_from", None))]
     connection.execute(delete(TABLE))
-    connection.execute(insert(TABLE).values(works_from=max(floors, key=order.index)))
+    connection.execute(insert(TABLE).values(works_from=max(floors, key=order.index, default=order[0])))
 
 
 def ahead(connection: Connection, scripts: "ScriptDirectory", heads: Collection[str]) -> str | None:

@@ -118,6 +118,7 @@ class Database:
         self._writers = asyncio.Semaphore(max(1, min(size, size + overflow - 1)))
         self._patience = settings.database_pool_timeout_seconds
         self._schema = Schema(settings.product, registry)
+        self._package = settings.product.package
         # A pool of its own: requests that use up the other one must not make the pod unready.
         self._check_engine = create_engine(settings, pool_size=1, max_overflow=0)
 
@@ -218,15 +219,15 @@ class Database:
                 "database unavailable",
                 reason=reason,
                 cause=repr(getattr(error, "orig", None) or error),
-                **advice(error, reason),
+                **advice(error, reason, self._package),
             )
             raise DatabaseUnavailableError(reason) from error
 
 
-def advice(error: BaseException, reason: str) -> dict[str, str]:
-    """What to do, for the log, where that is known."""
+def advice(error: BaseException, reason: str, package: str) -> dict[str, str]:
+    """What to do, for the log, where that is known; `package` is what `python -m` runs."""
     if reason == "schema":
-        return {"advice": "run: python -m app migrate"}
+        return {"advice": f"run: python -m {package} migrate"}
     if reason == "exhausted":
         return {"advice": "lower APP_DATABASE_POOL_SIZE and APP_DATABASE_POOL_OVERFLOW, or raise max_connections"}
     if "unsupported startup parameter" in str(error):

@@ -134,7 +134,7 @@ async def new(settings: Settings, text: str) -> Path:
     folder = migrations_of(settings.product)
     with tempfile.TemporaryDirectory() as directory:
         engine = create_engine(
-            settings.model_copy(update={"database_url": SecretStr(f"sqlite:///{directory}/empty.db")})
+            settings.model_copy(update={"database_url": SecretStr(f"sqlite+aiosqlite:///{directory}/empty.db")})
         )
         try:
             await upgrade(engine, settings.product)
