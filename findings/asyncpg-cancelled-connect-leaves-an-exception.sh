@@ -10,7 +10,7 @@
 #            create_connection(), nobody awaits that future, and connection_lost() gives it an exception. 0.32.0 takes
 #            care of the same case for the future that stands for the login. Not seen on uvloop.
 # Here:      a connect has a time-out, which cancels. The app runs on uvloop; its tests do not, and fail for what a loop
-#            reports: those with impatient time-outs connect with ssl=disable (tests/unit/test_faults.py).
+#            reports: those with impatient time-outs connect with ssl=disable (tests/kit/test_faults.py).
 #
 # Needs Python 3.11 to 3.13 (PYTHON=python3.12 names one) and a package index.
 set -euo pipefail

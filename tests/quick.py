@@ -20,8 +20,9 @@ SLOW = ROOT / "tests" / "slow.txt"
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
 # Side by side, of about the same length.
 LANES = {
-    "tests of the app and of the tools": [
-        *(*PYTEST, "tests/unit", "tests/tools", "tests/dev", "tests/supply", "tests/workflows"),
+    "tests of the kit, of the app and of the tools": [
+        *(*PYTEST, "tests/kit", "tests/app", "tests/tools", "tests/harness", "tests/dev", "tests/supply"),
+        "tests/workflows",
     ],
     "tests of the chart, its rules and dashboards, and of deploys": [
         *(*PYTEST, "tests/chart", "tests/deploy", "tests/grafana", "tests/rules"),

@@ -138,9 +138,9 @@ def main(arguments: list[str]) -> None:
     with beside() as others:
         step("Linters, formatter, types", ["make", "--no-print-directory", "lint"])
         step("Pipelines, versions and locks", ["make", "--no-print-directory", "workflows"])
-        step("Unit and integration tests", [*PYTEST, "tests/unit", *COVERAGE])
+        step("Unit and integration tests", [*PYTEST, "tests/kit", "tests/app", *COVERAGE])
         step("Attempts of a stranger at the service", [*PYTEST, "tests/attack"])
-        step("Tests of the cluster's tools", [*PYTEST, "tests/tools"])
+        step("Tests of the cluster's tools, and of the tests' own", [*PYTEST, "tests/tools", "tests/harness"])
         step("A new service, and its updates", [*PYTEST, "tests/new"])
         wait_for(others)
     say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 40 minutes")

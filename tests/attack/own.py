@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.main import SERVICE
 from dev.servers import PostgreSQL, Valkey
 from keel.security import dev_token
 from tests.attack.target import Target
 from tests.attack.wire import Address
-from tests.unit.processes import ROOT, App, until
+from tests.support.processes import ROOT, App, until
 from toolkit import valkey_programs
 from toolkit.process import Failure
 
@@ -96,7 +97,7 @@ def started() -> Iterator[Own]:
         migrated = command(directory, "migrate", **variables)
         if migrated.returncode:
             raise Failure(f"The database cannot be migrated: {migrated.stderr}")
-        app = App(directory, **variables, **LIMITS)
+        app = App(SERVICE, directory, **variables, **LIMITS)
         stack.callback(ended, app)
         yield Own(
             Address(int(app.public.rpartition(":")[2]), NAME),

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from subprocess import CompletedProcess
 
-from app.main import PRODUCT
+from app.main import PRODUCT, SERVICE
 from keel.security import dev_token
 from keel.settings.settings import DEVELOPMENT_ISSUER
 from tests.attack.attempts import Tally
 from tests.attack.own import Own, ended
 from tests.attack.target import LINKS, Target, sign
 from tests.attack.wire import Address
-from tests.unit.processes import App
+from tests.support.processes import App
 
 MISCONFIGURED = 2
 SECRET = "hunter2hunter2"
@@ -72,7 +72,7 @@ def attack(own: Own, tally: Tally) -> None:
             # Each is named, so that nothing can be wanting from what is looked through.
             lines = [line for line in told.splitlines() if variable in line]
             tally.judge(f"{variable}, where {name} is told", bool(lines) and SECRET not in "".join(lines), lines)
-    app = App(own.directory, **production)
+    app = App(SERVICE, own.directory, **production)
     try:
         _in_production(own, app, tally)
     finally:

@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey
 
 from tests.attack.attempts import Tally
 from tests.attack.target import LINKS, Target, b64, encoded, sign, sign_bytes
-from tests.unit.issuer import Issuer
+from tests.support.issuer import Issuer
 
 HOUR = 3600
 

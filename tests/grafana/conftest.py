@@ -16,8 +16,8 @@ from keel.security import dev_token
 from tests.grafana.prometheus import Prometheus, wrong
 from tests.grafana.served import Served
 from tests.rules.rendered import groups
-from tests.unit.processes import App, until
-from tests.unit.servers import free_port
+from tests.support.processes import App, until
+from tests.support.servers import free_port
 from toolkit.paths import BUILD
 
 REPORT = BUILD / "report" / "observability.json"
@@ -53,6 +53,7 @@ class Answer:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """Our service, with traces that no collector takes, and faults on demand."""
     app = App(
+        SERVICE,
         tmp_path_factory.mktemp("app"),
         APP_FAULTS_ENABLED="true",
         APP_RATE_LIMIT_ADDRESS_PER_MINUTE="1000000",

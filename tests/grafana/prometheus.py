@@ -10,7 +10,7 @@ import yaml
 from grafana.queries import Query
 from tests.grafana.server import Server
 from tests.rules import programs
-from tests.unit.servers import free_port
+from tests.support.servers import free_port
 
 Json = dict[str, Any]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.unit.processes import until
+from tests.support.processes import until
 
 
 class Server:

@@ -8,7 +8,7 @@ from grafana import queries
 from grafana.panels import NOT_SCRAPED
 from tests.grafana.conftest import DASHBOARDS, GONE, LINKS, OTHER, POD, Answer, of
 from tests.grafana.prometheus import Prometheus, wrong
-from tests.unit.processes import until
+from tests.support.processes import until
 
 
 def bad(answers: list[Answer]) -> list[str]:

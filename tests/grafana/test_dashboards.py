@@ -20,7 +20,7 @@ from tests.grafana import known
 from tests.grafana.conftest import DASHBOARDS, LINKS, POD, of
 from tests.grafana.prometheus import Prometheus
 from tests.rules.rendered import groups, rules_of
-from tests.unit.processes import App
+from tests.support.processes import App
 
 PANELS = [(dashboard, panel) for dashboard in DASHBOARDS for panel in queries.panels(dashboard)]
 EVERY = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda each: each["uid"])

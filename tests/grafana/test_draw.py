@@ -23,8 +23,8 @@ from tests.grafana.conftest import GONE, LINKS, Answer
 from tests.grafana.drawn import Pages
 from tests.grafana.prometheus import Prometheus
 from tests.grafana.served import Served
-from tests.unit.processes import until
-from tests.unit.servers import free_port
+from tests.support.processes import until
+from tests.support.servers import free_port
 
 SERVICE = ("namespace", "job", "deployment")
 EVIL = "\"'></title></style><script>window.hit = 1</script><img src=x onerror='window.hit = 1'>{{8*8}}"

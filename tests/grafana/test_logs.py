@@ -15,7 +15,7 @@ from grafana import queries
 from grafana.queries import Json
 from tests.grafana.conftest import DASHBOARDS, LINKS, POD
 from tests.grafana.victorialogs import VictoriaLogs
-from tests.unit.processes import App, until
+from tests.support.processes import App, until
 
 # What docs/logs.md has a shipper say, for the fields that VictoriaLogs has of its own.
 FIELDS = {"_msg_field": "message", "_time_field": "@timestamp", "_stream_fields": "service.name"}

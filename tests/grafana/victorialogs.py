@@ -8,7 +8,7 @@ import httpx
 
 from tests.grafana.server import Server
 from tests.rules import programs
-from tests.unit.servers import free_port
+from tests.support.servers import free_port
 
 Json = dict[str, Any]
 

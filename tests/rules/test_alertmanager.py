@@ -18,7 +18,7 @@ import yaml
 from tests.rules import programs
 from tests.rules.programs import run
 from tests.rules.rendered import EVERY_ALERT, Rule, alerts_of, groups
-from tests.unit.servers import free_port
+from tests.support.servers import free_port
 from toolkit.paths import PLATFORM
 
 FOLDER = PLATFORM / "monitoring"

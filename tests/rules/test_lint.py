@@ -11,11 +11,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
+from tests.app.subject import SERVICE, Settings
 from tests.chart.helm import CHART, ENVIRONMENTS, render
 from tests.rules.causes import CAUSES
 from tests.rules.programs import run
 from tests.rules.rendered import EVERY_ALERT, SHRUNK, Rule, alerts_of, groups, rules_of, write
-from tests.unit.product import SERVICE, Settings
 
 ROOT = Path(__file__).parents[2]
 ALL = groups(EVERY_ALERT)

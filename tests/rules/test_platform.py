@@ -12,7 +12,7 @@ import yaml
 from tests.rules.programs import command, run
 from tests.rules.rendered import alerts_of, platform, write
 from tests.rules.unit import Firing, check
-from tests.unit.servers import free_port
+from tests.support.servers import free_port
 from toolkit.paths import PLATFORM, ROOT
 
 ALERT = "PrometheusReloadFailed"

@@ -11,7 +11,7 @@ import yaml
 
 from tests.rules.programs import command, run
 from tests.rules.rendered import EVERY_ALERT, alerts_of, groups
-from tests.unit.servers import free_port
+from tests.support.servers import free_port
 from toolkit.paths import PLATFORM
 
 RULE = {"alert": "Down", "expr": "vector(1)", "for": "5m"}

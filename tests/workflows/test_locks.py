@@ -33,8 +33,8 @@ OWN = {
 # Digests that are no dependency's: examples in place of the image that is deployed, and what is made from them.
 NO_LOCKS = (
     "k8s/environments/argocd/", "k8s/environments/flux/", "charts/fastapi-service/ci/", "tests/chart/", "tests/deploy/",
-    "tests/workflows/", "tests/e2e/", "tests/supply/", "tests/unit/", "tests/tools/", "toolkit/programs.py", "docs/",
-    "delivery/",
+    "tests/workflows/", "tests/e2e/", "tests/supply/", "tests/harness/", "tests/tools/", "toolkit/programs.py",
+    "docs/", "delivery/",
 )  # fmt: skip
 Dependency = tuple[str, str]
 

@@ -14,7 +14,7 @@ import pytest
 
 from k8s import dashboards
 from k8s.__main__ import main
-from tests.unit.processes import ROOT
+from tests.support.processes import ROOT
 
 FACTS = {
     "url": "https://links.localhost:8443",
