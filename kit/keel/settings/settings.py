@@ -246,7 +246,8 @@ class Settings(OwnSettings):
     @classmethod
     def _async_driver(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         url = parse_database_url(value.get_secret_value())
-        if info.data.get("environment") == "production" and url.get_backend_name() == "sqlite":
+        lasting = cls.product.has_database and info.data.get("environment") == "production"
+        if lasting and url.get_backend_name() == "sqlite":
             raise ValueError("must name a PostgreSQL database in production: a pod's SQLite file dies with it")
         return SecretStr(url.render_as_string(hide_password=False))
 
