@@ -5,11 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from keel.compat.fastapi import SUPERFLUOUS
 from keel.errors.problems import ErrorMiddleware
-
-# By name, as FastAPI keeps some to itself: Starlette's two answers to errors (keel.errors.problems), the limit
-# on bodies (keel.http.body_limit), and the telemetry of exceptions, of which keel.errors.problems leaves none to see.
-SUPERFLUOUS = {"ServerErrorMiddleware", "ExceptionMiddleware", "ExceptionTelemetryMiddleware", "AppBodyLimitMiddleware"}
 
 
 class Application(FastAPI):

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
+from keel.compat.prometheus_client import collectors, label_names
+
 INTRODUCTION = """\
 # Metrics
 
@@ -46,11 +48,9 @@ def reference(registry: CollectorRegistry) -> str:
 
 
 def _metrics(registry: CollectorRegistry) -> Iterator[Metric]:
-    # prometheus_client 0.26.0 tells nobody which collectors there are, nor the labels of one without children.
-    collectors: set[Any] = set(registry._collector_to_names)
-    for collector in collectors:
-        own = getattr(collector, "_labelnames", ())
+    for collector in collectors(registry):
+        own = label_names(collector)
         for family in collector.collect():
-            labels = own or getattr(family, "_labelnames", ())
+            labels = own or label_names(family)
             labels = labels or tuple(sorted({name for sample in family.samples for name in sample.labels} - {"le"}))
-            yield Metric(family.name, family.type, tuple(labels), family.documentation)
+            yield Metric(family.name, family.type, labels, family.documentation)

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from keel.application import SUPERFLUOUS, Application
+from keel.application import Application
+from keel.compat.fastapi import SUPERFLUOUS
 from keel.errors.problems import ErrorMiddleware
 from keel.service import Apps
 

@@ -7,6 +7,7 @@ from sqlalchemy.engine import URL, Dialect, ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import NullPool
 
+from keel.compat.asyncpg import socket_of
 from keel.data import keepalive
 from keel.data.async_engine import AsyncEngine, create_async_engine
 from keel.data.database_pool import PatientPool
@@ -86,8 +87,7 @@ def _same_kind(text: str, before: URL) -> URL:
 
 
 def _keep_alive(connection: Any, _record: object) -> None:
-    # asyncpg shows its socket nowhere else.
-    keepalive.enable(connection.driver_connection._transport.get_extra_info("socket"))
+    keepalive.enable(socket_of(connection.driver_connection))
 
 
 def _replace_if_closed(connection: Any, _record: object, _proxy: object) -> None:

@@ -5,8 +5,10 @@ import math
 from time import monotonic
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util.queue import Empty
+
+from keel.compat.sqlalchemy import OpenPool
 
 TOO_MANY = "53300"  # SQLSTATE too_many_connections
 RETRY_SECONDS = 1.0  # a server at its limit is not asked for another connection by every request
@@ -18,16 +20,16 @@ class ServerFullError(PoolTimeoutError):
     """The server has no connection left, and none of ours was free in time."""
 
 
-class PatientPool(AsyncAdaptedQueuePool):
+class PatientPool(OpenPool):
     """Waits for one of its own connections, if it has any, where the server refuses it another one."""
 
     refused_at = -math.inf
 
-    def _do_get(self) -> ConnectionPoolEntry:
+    def give(self) -> ConnectionPoolEntry:
         if monotonic() - self.refused_at < RETRY_SECONDS and self._has_some():
             return self._wait_for_ours()
         try:
-            return super()._do_get()
+            return super().give()
         except Exception as error:
             if getattr(error, "sqlstate", None) != TOO_MANY:
                 raise
@@ -41,8 +43,8 @@ class PatientPool(AsyncAdaptedQueuePool):
 
     def _wait_for_ours(self) -> ConnectionPoolEntry:
         try:
-            return self._pool.get(True, self._timeout)
+            return self.wait()
         except Empty:
             raise ServerFullError(
-                f"the server has no connection left; none of ours was free for {self._timeout:g} s"
+                f"the server has no connection left; none of ours was free for {self.patience:g} s"
             ) from None

@@ -7,12 +7,13 @@ from typing import Any
 
 import structlog
 from pydantic import BaseModel, Field
-from starlette._exception_handler import wrap_app_handling_exceptions
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from keel.compat.starlette import EXCEPTION_HANDLERS, wrap_app_handling_exceptions
 
 MEDIA_TYPE = "application/problem+json"
 # RFC 9110's names, which Python has since 3.13.
@@ -123,7 +124,7 @@ class ErrorMiddleware:
             return
         if self._handlers is None:
             self._handlers = _handlers_of(scope["app"]) if "app" in scope else ({}, {})
-        scope["starlette.exception_handlers"] = self._handlers
+        scope[EXCEPTION_HANDLERS] = self._handlers
         started = False
 
         # Not async, which would cost every request two coroutines more.

@@ -15,8 +15,8 @@ from typing import Any
 import httptools
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from keel.compat.uvicorn import STATUS_LINE, HttpToolsProtocol
 from keel.errors.problems import MEDIA_TYPE, title
 from keel.http import security_headers
 from keel.settings import Settings

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from starlette.types import Scope
+
+from keel.compat.fastapi import effective_route, iter_route_contexts
 
 UNMATCHED = "unmatched"
 
@@ -12,13 +13,9 @@ UNMATCHED = "unmatched"
 def template(scope: Scope) -> str:
     """The whole path template of the route that handled `scope`, such as /api/v1/links.
 
-    FastAPI includes routers lazily since 0.137: scope["route"] then knows only the path within
-    its own router, and the prefix is in the effective route beside it. In a mounted application it
-    is the template within that application.
+    In a mounted application it is the template within that application.
     """
-    fastapi = scope.get("fastapi")
-    included = fastapi.get("effective_route_context") if fastapi else None
-    route = scope.get("route") if included is None else included.starlette_route or included
+    route = effective_route(scope)
     if route is None:
         route = _plain_route(scope)
     path = getattr(route, "path_format", None) or getattr(route, "path", None)

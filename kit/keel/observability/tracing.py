@@ -21,6 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
+from keel.compat.fastapi import TELEMETRY
 from keel.observability import otel_variables
 from keel.settings import Settings
 
@@ -66,7 +67,7 @@ def telemetry(settings: Settings) -> TelemetryConfig:
 
 def ids(scope: Scope, traceparent: bytes | None) -> TraceIds | None:
     """Of our span if there is one, else of the caller's traceparent, else None."""
-    if "fastapi.telemetry" in scope:
+    if TELEMETRY in scope:
         return current_ids()
     if traceparent is not None and (match := TRACEPARENT.fullmatch(traceparent)):
         return TraceIds(match[1].decode(), None, False)
