@@ -27,7 +27,7 @@ from toolkit.ports import from_environment
 from toolkit.process import CommandFailed, Failure, output
 
 HOME = BUILD / "dev"
-APP = ROOT / "app"
+APP, KIT = ROOT / "app", ROOT / "kit"
 DATABASE = "links"
 PORTS = {"APP_PORT": 8000, "APP_MANAGEMENT_PORT": 9000, "POSTGRESQL_PORT": 15432, "VALKEY_PORT": 16379}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -206,7 +206,7 @@ def environment(chosen: dict[str, int], database: PostgreSQL, cache: Valkey) -> 
         "APP_VALKEY_URL": cache.url,
         "APP_PORT": str(chosen["APP_PORT"]),
         "APP_MANAGEMENT_PORT": str(chosen["APP_MANAGEMENT_PORT"]),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{KIT}",
     }
     return {**usual, **os.environ, **ours}
 
@@ -215,7 +215,7 @@ def snapshot() -> Snapshot:
     """What the service's files look like: a change changes their time or size. The kernel (inotify(7)) does not tell of
     files in a folder that was moved, nor of all that others share; and a local cluster may use up its limits."""
     found = {}
-    for file in APP.rglob("*.py"):
+    for file in (*APP.rglob("*.py"), *KIT.rglob("*.py")):
         try:
             status = file.stat()
         except FileNotFoundError:  # an editor is replacing it
@@ -229,17 +229,17 @@ def changed(before: Snapshot, after: Snapshot) -> list[Path]:
 
 
 def watch(service: DevServer, ready: Callable[[], None]) -> None:
-    """Run the service until interrupted; start it anew whenever a file of app/ has changed. `ready` is called once."""
+    """Run the service until interrupted; start it anew when a file of app/ or kit/ has changed. Calls `ready` once."""
     seen = snapshot()
     runs = welcomed = service.run()
     if runs:
         ready()
     else:
-        say("The service did not start: waiting for a change in app/ ...")
+        say("The service did not start: waiting for a change in app/ or kit/ ...")
     while True:
         time.sleep(LOOK_SECONDS)
         if runs and service.process and service.process.poll() is not None:
-            say(f"The service ended (exit {service.process.returncode}): waiting for a change in app/ ...")
+            say(f"The service ended (exit {service.process.returncode}): waiting for a change in app/ or kit/ ...")
             runs = False
         now = snapshot()
         if not (files := changed(seen, now)):
@@ -263,7 +263,7 @@ def watch(service: DevServer, ready: Callable[[], None]) -> None:
 def welcome(service: DevServer, chosen: dict[str, int], database: PostgreSQL, cache: Valkey, seconds: float) -> str:
     url = f"http://127.0.0.1:{chosen['APP_PORT']}"
     return f"""
-Ready after {seconds:.1f} s. Ctrl-C ends everything; a change in app/ reloads the service.
+Ready after {seconds:.1f} s. Ctrl-C ends everything; a change in app/ or kit/ reloads the service.
 
   The service     {url}
   Its API         {url}/docs

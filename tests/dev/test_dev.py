@@ -103,7 +103,7 @@ def checkout() -> Iterator[Path]:
     """A copy, where another user may enter: root's PostgreSQL is run by one."""
     folder = Path(tempfile.mkdtemp(prefix="dev-"))
     folder.chmod(0o755)
-    for name in ("app", "dev", "offline", "toolkit"):
+    for name in ("app", "dev", "kit", "offline", "toolkit"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     yield folder
     shutil.rmtree(folder)
@@ -150,11 +150,16 @@ def test_serves_reloads_and_leaves_nothing(checkout: Path, start: Callable[[], D
     reload_seconds = time.monotonic() - began
     assert running.get("/")["version"] == "0.0.1"
 
+    kit = checkout / "kit" / "keel" / "http" / "identity.py"
+    kit.write_text(kit.read_text().replace("name=product.name", "name=product.name.upper()"))
+    running.wait_for("Reloaded after a change of kit/keel/http/identity.py")
+    assert running.get("/")["name"] == "SHIPSHAPE"
+
     package.write_text(text + "(")
     running.wait_for("It does not start after a change of app/__init__.py")
     assert running.process.poll() is None
     package.write_text(text.replace(__version__, "0.0.2"))
-    until(lambda: sum("Reloaded" in line for line in list(running.said)) == 2)
+    until(lambda: sum("Reloaded" in line for line in list(running.said)) == 3)
     assert running.get("/")["version"] == "0.0.2"
     package.write_text(text)
 
