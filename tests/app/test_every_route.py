@@ -7,7 +7,7 @@ import pytest
 
 from app.links.redirects import RedirectRoute
 from keel.service import Apps
-from tests.app.subject import SERVICE, Settings
+from tests.app.subject import Settings
 from tests.support.problems import check_problem
 
 pytestmark = pytest.mark.anyio
@@ -84,8 +84,10 @@ async def test_a_redirect_takes_nothing_else(client: httpx.AsyncClient, method: 
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
-async def test_without_the_page_its_path_is_a_slug(settings: Settings, service: Apps) -> None:
-    without = SERVICE.build(settings.model_copy(update={"docs": "off"}))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(without.public), base_url=settings.public_url) as client:
+class TestWithoutThePageOfTheApi:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"docs": "off"})
+
+    async def test_its_path_is_a_slug(self, client: httpx.AsyncClient) -> None:
         assert (await client.get("/docs")).json()["detail"] == "There is no such link."
-    del service
