@@ -15,10 +15,12 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "fastapi-service"
 SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
-# Values, but for the one file that says where they are deployed.
-ENVIRONMENTS = sorted(
-    set((ROOT / "k8s" / "environments").glob("*.yaml")) - {ROOT / "k8s" / "environments" / "deploy.yaml"}
-)
+# Which files of values make an environment: deploy.yaml says so of each.
+_FOLDER = ROOT / "k8s" / "environments"
+_LISTED = yaml.safe_load((_FOLDER / "deploy.yaml").read_text(encoding="utf-8"))
+_FILES = {_FOLDER / each["values"][-1]: [_FOLDER / name for name in each["values"]] for each in _LISTED.values()}
+# The file of each that is its own.
+ENVIRONMENTS = sorted(_FILES)
 
 IMAGE = {"repository": "registry.example.com/team/app"}
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -71,6 +73,11 @@ def refusal(values: Object, *files: Path, release: str = "demo", options: tuple[
     return [line.strip().removeprefix("- ") for line in done.stderr.splitlines() if line.strip().startswith("- ")]
 
 
+def with_shared(file: Path) -> list[Path]:
+    """A file of values, after what an environment shares with others."""
+    return _FILES.get(file, [file])
+
+
 def helm(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [helm_program(), *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False
@@ -91,7 +98,7 @@ def helm_program() -> str:
 def _template(
     release: str, values: str, files: tuple[Path, ...], options: tuple[str, ...]
 ) -> subprocess.CompletedProcess[str]:
-    chosen = [f"--values={file}" for file in files]
+    chosen = [f"--values={each}" for file in files for each in with_shared(file)]
     return helm("template", release, CHART, *chosen, "--values=-", *options, stdin=values)
 
 

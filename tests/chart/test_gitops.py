@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from .helm import CHART, DIGEST, ROOT, Object, Objects, render
+from .helm import CHART, DIGEST, ROOT, Object, Objects, render, with_shared
 
 GITOPS = ROOT / "k8s" / "environments"
 PRODUCTION = GITOPS / "production.yaml"
@@ -34,7 +34,7 @@ def test_argo_cd_renders_production() -> None:
     path = ROOT / source["path"]
     assert path == CHART
     files = [(path / file).resolve() for file in helm["valueFiles"]]
-    assert files == [PRODUCTION]
+    assert files == with_shared(PRODUCTION)
     assert all(each["forceString"] for each in helm["parameters"])
     image = {each["name"].removeprefix("image."): each["value"] for each in helm["parameters"]}
     namespace = application["destination"]["namespace"]
@@ -47,7 +47,7 @@ def test_flux_renders_production() -> None:
     chart = spec["chart"]["spec"]
     assert ROOT / chart["chart"] == CHART
     files = [ROOT / file for file in chart["valuesFiles"]]
-    assert files == [CHART / "values.yaml", PRODUCTION]
+    assert files == [CHART / "values.yaml", *with_shared(PRODUCTION)]
     image = spec["values"]["image"]
     namespace = release["metadata"]["namespace"]
     assert with_image(image, *files, release=spec["releaseName"], namespace=namespace) == expected()

@@ -36,8 +36,8 @@ def refusal(tmp_path: Path, **settings: Any) -> str:
 @pytest.mark.parametrize("name", ["staging", "production"])
 def test_those_of_the_repository(name: str) -> None:
     found = environment.load(name)
-    assert found.values[0].name == f"{name}.yaml"
-    assert found.values[0].is_file()
+    assert [file.name for file in found.values] == ["common.yaml", f"{name}.yaml"]
+    assert all(file.is_file() for file in found.values)
     assert found.url == f"https://links{'.staging' if name == 'staging' else ''}.example.com"
     assert found.plain == found.url.replace("https", "http")
     assert found.signature

@@ -43,7 +43,7 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
         namespace="links",
         release="links",
         url="https://links.example.com",
-        values=[ROOT / "k8s" / "environments" / "staging.yaml"],
+        values=[ROOT / "k8s" / "environments" / name for name in ("common.yaml", "staging.yaml")],
     )
     return Pipeline(environment, Summary("deploy", "test"), Progress())
 

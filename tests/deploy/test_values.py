@@ -8,6 +8,7 @@ from toolkit.paths import ROOT
 from toolkit.process import Failure
 
 ENVIRONMENTS = ROOT / "k8s" / "environments"
+PRODUCTION = [ENVIRONMENTS / "common.yaml", ENVIRONMENTS / "production.yaml"]
 
 
 def test_values_are_merged_as_helm_does() -> None:
@@ -18,7 +19,7 @@ def test_values_are_merged_as_helm_does() -> None:
 
 
 def test_the_release_s_own_objectives() -> None:
-    found = values.objectives(values.load([ENVIRONMENTS / "production.yaml"], {}))
+    found = values.objectives(values.load(PRODUCTION, {}))
     assert found == Objectives(errors=0.001, slow=0.01, threshold="0.5", burn_rate=14.4, minimum=10)
 
 
@@ -36,7 +37,7 @@ def test_other_objectives() -> None:
 def test_the_secrets_that_must_be_there() -> None:
     local = values.load([ENVIRONMENTS / "local.yaml"], {"image": {"pullSecrets": [{"name": "registry"}]}})
     assert values.secrets(local) == ["links-secrets", "links-tls", "registry"]
-    assert values.secrets(values.load([ENVIRONMENTS / "production.yaml"], {})) == ["links-secrets"]
+    assert values.secrets(values.load(PRODUCTION, {})) == ["links-secrets"]
     # cert-manager makes the certificate's.
     issued = values.load([ENVIRONMENTS / "local.yaml"], {"certificate": {"enabled": True}})
     assert values.secrets(issued) == ["links-secrets"]

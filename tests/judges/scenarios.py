@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.chart.helm import CHART, DIGEST, ENVIRONMENTS, IMAGE, ROOT, SCENARIOS, Object, helm
+from tests.chart.helm import CHART, DIGEST, ENVIRONMENTS, IMAGE, ROOT, SCENARIOS, Object, helm, with_shared
 
 HERE = Path(__file__).parent
 BAD = "bad"  # the scenario of this name is not ours, and in no table
@@ -69,7 +69,8 @@ def rendered(file: Path, kubernetes: str, *, namespace: str, more: Sequence[str]
     """The manifests for a version of Kubernetes; none where the chart says that these values need a newer one."""
     options = [f"--namespace={namespace}", f"--kube-version={kubernetes}", *image_of(file), *more]
     # The release is named after the scenario too: judges that read them all at once tell them apart by their labels.
-    done = helm("template", namespace, CHART, f"--values={file}", *options)
+    values = [f"--values={each}" for each in with_shared(file)]
+    done = helm("template", namespace, CHART, *values, *options)
     if done.returncode == 0:
         return done.stdout
     mistakes = [line for line in done.stderr.splitlines() if line.strip().startswith("- ")]
