@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 from keel.data import migrate
 from keel.http.acceptor import Acceptor
 from keel.http.protocol import ConnectionLimits, HttpProtocol, check_times
-from keel.service import Apps, Configuration, Service
+from keel.service import Configuration, Served, Service
 from keel.settings import Settings
 
 log = structlog.get_logger("keel.server")
@@ -112,7 +112,7 @@ class Server(uvicorn.Server):
 class Lifecycle:
     """From listening to the exit code: serving, and the drain after SIGTERM."""
 
-    def __init__(self, settings: Settings, apps: Apps) -> None:
+    def __init__(self, settings: Settings, apps: Served) -> None:
         self.settings = settings
         self.product = apps.product
         self.health = apps.health

@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from keel.application import Application
 from keel.data import valkey
@@ -47,16 +48,24 @@ from keel.settings.claims import parse_claims, parse_meanings
 
 
 @dataclass(frozen=True)
-class Apps:
+class Served:
     """Two ASGI applications, one for each port, and what they share."""
 
     product: Product
-    public: FastAPI
-    management: Starlette
+    public: ASGIApp
+    management: ASGIApp
     health: Health
     limits: ConnectionLimits
     bodies: AwaitedBodies
     registry: CollectorRegistry
+
+
+@dataclass(frozen=True)
+class Apps(Served):
+    """Those of a service."""
+
+    public: FastAPI
+    management: Starlette
 
 
 @dataclass(frozen=True)

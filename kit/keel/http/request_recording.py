@@ -19,14 +19,14 @@ class RequestRecordMiddleware:
             await self.app(scope, receive, send)
             return
         scope.setdefault("state", {})
-        record = RequestRecord(scope, receive, send)
-        failed = True
+        record = RequestRecord(scope, receive, send, self._tell)
         self.metrics.in_flight += 1
         try:
             await self.app(scope, record.receive, record.send)
-            failed = False
         finally:
-            self.metrics.in_flight -= 1
-            record.end(failed)
-            self.metrics.observe(record)
-            access_log.write(record)
+            record.end(failed=True)  # unless the response was whole
+
+    def _tell(self, record: RequestRecord) -> None:
+        self.metrics.in_flight -= 1
+        self.metrics.observe(record)
+        access_log.write(record)

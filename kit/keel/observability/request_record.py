@@ -1,6 +1,6 @@
 """A request and its response as seen from outside: what the metrics and the access log tell of it."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 from starlette.requests import Request
@@ -15,10 +15,18 @@ DISCONNECT_CHECK_AFTER_SECONDS = 0.1
 
 
 class RequestRecord:
+    """A request, from its first message to the last of its response. What a route does after that, as Starlette's
+    background tasks do, is no part of it: nobody waits for it.
+
+    `tell` is called once, at the end.
+    """
+
     __slots__ = (
         "_receive",
         "_send",
+        "_tell",
         "_whole",
+        "ended",
         "failed",
         "left",
         "received",
@@ -30,8 +38,9 @@ class RequestRecord:
         "status",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, tell: Callable[["RequestRecord"], None]) -> None:
         self.scope = scope
+        self.ended = False
         self.route = route_template.UNMATCHED
         """Template of the route that answered, once there is an end."""
         self.status = 0
@@ -48,6 +57,7 @@ class RequestRecord:
         self.left = False
         """Whether the client left before the answer began."""
         self._whole = False
+        self._tell = tell
         self._receive = receive
         self._send = send
 
@@ -68,8 +78,11 @@ class RequestRecord:
             if not self.left and status < 500 and perf_counter() - self.started > DISCONNECT_CHECK_AFTER_SECONDS:
                 return self._send_late(message)
             self.status = CLIENT_CLOSED_REQUEST if self.left else status
-        elif not self.left:
-            self.sent += len(message.get("body", b""))
+        else:
+            if not self.left:
+                self.sent += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.end(failed=False)
         return self._send(message)
 
     async def _send_late(self, message: Message) -> None:
@@ -78,11 +91,16 @@ class RequestRecord:
         await self._send(message)
 
     def end(self, failed: bool) -> None:
+        """Note the end, the first time that this is called, and tell of it."""
+        if self.ended:
+            return
+        self.ended = True
         self.seconds = perf_counter() - self.started
         self.failed = failed
         self.route = route_template.template(self.scope)
         if not self.status:
             self.status = CLIENT_CLOSED_REQUEST if self.left else 500
+        self._tell(self)
 
     async def _look_for_client(self) -> None:
         """ASGI does not report a disconnect while the route is running, so poll for it."""

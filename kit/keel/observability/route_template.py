@@ -36,4 +36,7 @@ def _plain_route(scope: Scope) -> object:
     endpoint = scope.get("endpoint")
     if endpoint is None:
         return None
-    return next((route for route in scope["app"].routes if getattr(route, "endpoint", None) is endpoint), None)
+    return next(
+        (route for route in getattr(scope.get("app"), "routes", ()) if getattr(route, "endpoint", None) is endpoint),
+        None,
+    )

@@ -1,0 +1,175 @@
+"""Serve any ASGI application as the Helm chart wants it: `python -m keel.serve module:app`.
+
+The application stays as it is. Beside it there is a management port with probes and metrics; SIGTERM drains it; each
+request has an id, a line in the log as JSON, and a place in the histogram `http_request_duration_seconds` by method,
+route and status. The settings are those of any service, `APP_PORT` and so on: `--settings` prints them.
+"""
+
+import argparse
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp
+
+from keel import happy_eyeballs
+from keel.domain import Check
+from keel.http.protocol import ConnectionLimits
+from keel.http.request_recording import RequestRecordMiddleware
+from keel.http.time_limit import AwaitedBodies
+from keel.management import create_management
+from keel.observability import logs
+from keel.observability.event_loop import EventLoopLag
+from keel.observability.metrics import RequestMetrics, create_registry
+from keel.observability.probes import Health
+from keel.observability.request_id import RequestIdMiddleware
+from keel.product import Product
+from keel.server import Lifecycle, ServeError, allow_connections, listen
+from keel.service import Served
+from keel.settings import ConfigurationError, Settings, settings_of
+from keel.settings.reference import reference
+
+FAILED, MISCONFIGURED = 1, 2
+STANDARD = ("process_", "python_")  # which every registry has
+
+
+class TargetError(Exception):
+    """The message is a sentence that says what to do."""
+
+
+class _ApplicationsMetrics(Collector):
+    """What the application counts in prometheus_client's own registry, beside what is counted here."""
+
+    def __init__(self, ours: CollectorRegistry) -> None:
+        self._ours = {family.name for family in ours.collect()}
+
+    def describe(self) -> list[Metric]:
+        return []  # so that nothing is collected before it is asked for
+
+    def collect(self) -> Iterator[Metric]:
+        for family in REGISTRY.collect():
+            if family.name not in self._ours and not family.name.startswith(STANDARD):
+                yield family
+
+
+def run(
+    app: ASGIApp,
+    *,
+    name: str = "service",
+    version: str = "0.0.0",
+    checks: Mapping[str, Check] | None = None,
+    optional_checks: Mapping[str, Check] | None = None,
+) -> int:
+    """Serve an application until SIGTERM; returns the exit code.
+
+    Args:
+        app: any ASGI application, its lifespan included.
+        name: a DNS label, for logs and metrics.
+        version: its release, likewise.
+        checks: coroutines by the name of a dependency, which raise while it is away. A pod gets no requests before each
+            of them has passed once.
+        optional_checks: likewise, without which a pod is ready. Both are told by /readyz and `dependency_up`.
+
+    Raises:
+        ConfigurationError: with every mistake of the settings.
+        ServeError: a port is taken.
+    """
+    settings = settings_of(Product(name=name, title=name, version=version, package="keel.serve", tokens=False)).load()
+    logs.configure(settings)
+    return happy_eyeballs.run(_serve(app, settings, checks or {}, optional_checks or {}))
+
+
+async def _serve(
+    app: ASGIApp, settings: Settings, checks: Mapping[str, Check], optional_checks: Mapping[str, Check]
+) -> int:
+    registry = create_registry(settings.product.version)
+    lag = EventLoopLag(registry)
+    health = Health(
+        checks, settings.check_interval_seconds, settings.check_timeout_seconds, optional_checks, registry=registry
+    )
+    public = RequestIdMiddleware(RequestRecordMiddleware(app, RequestMetrics(registry)))
+    limits = ConnectionLimits(settings, registry)
+    registry.register(_ApplicationsMetrics(registry))
+    with (
+        listen(settings.host, settings.port, "APP") as listener,
+        listen(settings.management_host, settings.management_port, "APP_MANAGEMENT") as management,
+    ):
+        limits.max_connections = allow_connections(settings.max_connections)
+        bodies = AwaitedBodies(settings.max_concurrent_requests)
+        apps = Served(settings.product, public, create_management(health, registry), health, limits, bodies, registry)
+        async with health.watching(), lag.watching():
+            return await Lifecycle(settings, apps).run(listener, management)
+
+
+def load(target: str, *, factory: bool = False) -> Any:
+    """The application that `module:name` names; with `factory`, what calling it returns.
+
+    Raises:
+        TargetError: there is no such thing.
+    """
+    module, _, name = target.partition(":")
+    if not re.fullmatch(r"[\w.]+:[\w.]+", target):
+        raise TargetError(f"'{target}' names no application: write MODULE:NAME, as main:app.")
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise TargetError(
+            f"There is no module {module} in {os.getcwd()}: name another folder with --app-dir."
+        ) from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise TargetError(f"The module {module} has no {name}.")
+        found = getattr(found, part)
+    found = found() if factory else found
+    if not callable(found):
+        raise TargetError(f"{target} is no ASGI application: it cannot be called. Is it a factory, or another name?")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 1 if it failed, 2 if the configuration or the target is wrong."""
+    options = _parser().parse_args(arguments)
+    if options.settings:
+        sys.stdout.write(f"{reference([Settings])}\n")
+        return 0
+    sys.path.insert(0, str(options.app_dir))
+    try:
+        target: Callable[..., Any] = load(options.target, factory=options.factory)
+        return run(target, name=options.name, version=options.version)
+    except ConfigurationError as error:
+        sys.stderr.write("\n  ".join(["The configuration is not valid:", *error.problems]) + "\n")
+        return MISCONFIGURED
+    except TargetError as error:
+        sys.stderr.write(f"{error}\n")
+        return MISCONFIGURED
+    except ServeError as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m keel.serve", description="Serve an ASGI application with probes, metrics, logs and a drain."
+    )
+    parser.add_argument(
+        "target", nargs="?", default="main:app", help="MODULE:NAME of the application (default: main:app)"
+    )
+    parser.add_argument("--factory", action="store_true", help="NAME is a function that returns the application")
+    parser.add_argument("--app-dir", type=Path, default=Path(), help="folder of MODULE (default: this one)")
+    parser.add_argument("--name", default=os.environ.get("OTEL_SERVICE_NAME") or "service", help="of the service")
+    parser.add_argument("--version", default="0.0.0", help="of the service, in logs and metrics")
+    parser.add_argument("--settings", action="store_true", help="print what every variable means instead, as Markdown")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
