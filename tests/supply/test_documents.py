@@ -14,7 +14,7 @@ TARGETS, TARGETS_OF_A_SERVICE = (
     for makefile in ("Makefile", "template/Makefile.jinja")
 )
 # What they say is partly of a service that `make new` has made.
-OF_A_SERVICE = ("README.md", "docs/recipes.md", "docs/upgrading.md")
+OF_A_SERVICE = ("CHANGELOG.md", "README.md", "docs/recipes.md", "docs/upgrading.md")
 CODE = re.compile(r"(?ms)^```.*?^```|`[^`\n]+`|^ {4}\S.*?$")
 LINK = re.compile(r"\]\(([^)\s#]*)(#[^)\s]*)?\)")
 
