@@ -22,6 +22,7 @@ from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load
 from tests.e2e.pods import PODS
+from tests.e2e.subject import SUBJECT
 from tests.e2e.web import Loopback
 from toolkit.process import CommandFailed, output, run
 
@@ -39,7 +40,7 @@ class World:
 
     stack: up.Stack
     broken: Built
-    link: str
+    page: str
     token: str
 
     @property
@@ -64,7 +65,7 @@ class World:
     @contextmanager
     def visited(self) -> Iterator[None]:
         """Fifty visits a second; what becomes of them is not the question."""
-        with Load(self.stack.service.url + self.link, self.stack.service.authority.certificate, rate=50):
+        with Load(self.stack.service.url + self.page, self.stack.service.authority.certificate, rate=50):
             yield
 
     @contextmanager
@@ -245,8 +246,8 @@ class Failover:
 
 @contextmanager
 def locked_table(world: World) -> Iterator[None]:
-    """Somebody holds the table of links, and people go on making links."""
-    held = "BEGIN; LOCK TABLE links IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)"
+    """Somebody holds the table, and people go on writing to it."""
+    held = f"BEGIN; LOCK TABLE {SUBJECT.table} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)"
     psql = ["exec", "statefulset/postgresql", "--", "psql", "--username=links", "--command", held]
     holder = subprocess.Popen(
         [*world.stack.cluster.kubectl, "--namespace", "data", *psql],
@@ -256,9 +257,8 @@ def locked_table(world: World) -> Iterator[None]:
 
     def ask(_: int) -> None:
         with suppress(httpx.HTTPError):
-            web.post("/api/v1/links", json={"url": "https://example.com/"}, headers=token)
+            SUBJECT.write(web, world.token)
 
-    token = {"Authorization": f"Bearer {world.token}"}
     trust = ssl.create_default_context(cafile=world.stack.service.authority.certificate)
     try:
         with (

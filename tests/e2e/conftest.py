@@ -27,6 +27,7 @@ from tests.e2e.delivery.variants import copy_source, crashing, next_version
 from tests.e2e.load import Load, Result
 from tests.e2e.prometheus import query
 from tests.e2e.reports import Record, Reports, Spent, busy_seconds
+from tests.e2e.subject import SUBJECT
 from tests.e2e.web import Loopback, trust_of
 from toolkit.paths import BUILD, ROOT, TOOLS
 from toolkit.process import Failure, output
@@ -140,32 +141,29 @@ def token(stack: up.Stack) -> str:
 
 
 @pytest.fixture(scope="session")
-def make_link(stack: up.Stack, token: str) -> Callable[[], str]:
-    """Makes a short link, and gives its path."""
+def make_page(stack: up.Stack, token: str) -> Callable[[], str]:
+    """Makes something that anybody may read, and gives its path."""
     trust = trust_of(stack.service.authority.certificate)
 
     def make() -> str:
-        authorization = {"Authorization": f"Bearer {token}"}
         with httpx.Client(base_url=stack.service.url, timeout=10, transport=Loopback(trust)) as web:
-            answer = web.post("/api/v1/links", json={"url": "https://example.com/"}, headers=authorization)
-        assert answer.status_code == 201, answer.text
-        return f"/{answer.json()['slug']}"
+            return SUBJECT.make(web, token)
 
     return make
 
 
 @pytest.fixture
-def link(make_link: Callable[[], str]) -> str:
-    """The path of a fresh short link."""
-    return make_link()
+def page(make_page: Callable[[], str]) -> str:
+    """The path of something fresh that anybody may read."""
+    return make_page()
 
 
 @pytest.fixture
-def load(stack: up.Stack, link: str) -> Callable[..., Load]:
-    """Makes a load on the redirect of a link, through the ingress at 127.0.0.1."""
+def load(stack: up.Stack, page: str) -> Callable[..., Load]:
+    """Makes a load on a read, through the ingress at 127.0.0.1."""
 
     def make(rate: float = 100.0) -> Load:
-        return Load(stack.service.url + link, stack.service.authority.certificate, rate=rate)
+        return Load(stack.service.url + page, stack.service.authority.certificate, rate=rate)
 
     return make
 

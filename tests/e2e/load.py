@@ -23,6 +23,7 @@ from types import TracebackType
 import aiohttp
 
 from k8s.load.open_loop import MAX_RATE, TIMEOUT, OpenLoop, session
+from tests.e2e.subject import SUBJECT
 
 MAX_SECONDS = 300.0
 SETTLE = 300  # requests before and after: three seconds of the load
@@ -102,7 +103,7 @@ class Load:
     `rate` is in requests a second; an answer with another status than `expected` has failed.
     """
 
-    def __init__(self, url: str, authority: Path, *, rate: float = 100.0, expected: int = 307) -> None:
+    def __init__(self, url: str, authority: Path, *, rate: float = 100.0, expected: int = SUBJECT.status) -> None:
         if rate > MAX_RATE:
             raise ValueError(f"{rate} requests a second are more than {MAX_RATE}")
         self.rate = rate
@@ -180,6 +181,6 @@ if __name__ == "__main__":
     parser.add_argument("url")
     parser.add_argument("--authority", type=Path, required=True, help="certificate of the authority to trust")
     parser.add_argument("--rate", type=float, default=100.0, help=f"requests a second, at most {MAX_RATE:.0f}")
-    parser.add_argument("--expected", type=int, default=307, help="the status of a good answer")
+    parser.add_argument("--expected", type=int, default=SUBJECT.status, help="the status of a good answer")
     args = parser.parse_args()
     asyncio.run(_main(Sender(args.url, args.authority, min(args.rate, MAX_RATE), args.expected)))

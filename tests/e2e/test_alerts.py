@@ -201,9 +201,9 @@ TROUBLES = [
 
 
 @pytest.fixture(scope="module")
-def world(stack: up.Stack, images: Callable[[str], Built], token: str, make_link: Callable[[], str]) -> Iterator[World]:
+def world(stack: up.Stack, images: Callable[[str], Built], token: str, make_page: Callable[[], str]) -> Iterator[World]:
     """The release with alerts that fire in seconds, an Alertmanager that tells at once, and somebody to be told."""
-    found = World(stack, images("broken"), make_link(), token)
+    found = World(stack, images("broken"), make_page(), token)
     with receiver.installed(stack), prompt_alertmanager(stack):
         found.upgrade()
         yield found

@@ -23,9 +23,9 @@ LOGS = [each for each in ASKED if each.source == queries.VICTORIALOGS]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def in_use(stack: up.Stack, make_link: Callable[[], str]) -> None:
-    """A link is made and followed, also where no other test has done so."""
-    with under(Load(stack.service.url + make_link(), stack.service.authority.certificate)):
+def in_use(stack: up.Stack, make_page: Callable[[], str]) -> None:
+    """Something is made and read, also where no other test has done so."""
+    with under(Load(stack.service.url + make_page(), stack.service.authority.certificate)):
         pass
 
 

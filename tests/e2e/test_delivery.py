@@ -78,7 +78,7 @@ class Watched:
 @contextmanager
 def watched(world: World) -> Iterator[Watched]:
     """Under load, with every number of ready pods that there was."""
-    with ready_pods(world.stack, NAMESPACE, RELEASE) as ready, under(world.load(world.link)) as load:
+    with ready_pods(world.stack, NAMESPACE, RELEASE) as ready, under(world.load(world.page)) as load:
         yield Watched(load, ready)
 
 

@@ -9,6 +9,7 @@ from k8s import up
 from tests.e2e.cluster import wait_for
 from tests.e2e.pods import PODS
 from tests.e2e.prometheus import query
+from tests.e2e.subject import SUBJECT
 
 
 def test_every_pod_is_a_target_and_up(stack: up.Stack, core: client.CoreV1Api, report: Callable[..., None]) -> None:
@@ -22,16 +23,17 @@ def test_every_pod_is_a_target_and_up(stack: up.Stack, core: client.CoreV1Api, r
 
 
 def test_request_made_now_shows_in_a_query(
-    stack: up.Stack, web: httpx.Client, link: str, report: Callable[..., None]
+    stack: up.Stack, web: httpx.Client, page: str, report: Callable[..., None]
 ) -> None:
-    counted = 'http_request_duration_seconds_count{namespace="links",route="/{slug}",status="307",method="GET"}'
+    labels = f'namespace="links",route="{SUBJECT.route}",status="{SUBJECT.status}",method="GET"'
+    counted = f"http_request_duration_seconds_count{{{labels}}}"
 
     def by_pod() -> dict[str, float]:
         return {r["metric"]["pod"]: float(r["value"][1]) for r in query(stack, counted)}  # type: ignore[index]
 
     before = by_pod()
     for _ in range(20):
-        assert web.get(link).status_code == 307
+        assert web.get(page).status_code == SUBJECT.status
 
     def gained() -> bool:
         # By pod: one that the autoscaler has just removed takes its count along.

@@ -19,6 +19,7 @@ from tests.e2e import causes
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load, assert_lost_nothing, note, under
 from tests.e2e.pods import FEWEST, PODS, STALE_SECONDS, generation, management, pod_names
+from tests.e2e.subject import SUBJECT
 from tests.e2e.web import Loopback
 from toolkit.process import CommandFailed, output
 
@@ -62,36 +63,35 @@ def assert_refused(answer: httpx.Response) -> None:
 
 @pytest.fixture
 def create(stack: up.Stack, token: str) -> Iterator[Create]:
-    """Makes a link, each time on a connection of its own, so that any pod may get it."""
+    """Makes a page, each time on a connection of its own, so that any pod may get it."""
     trust = ssl.create_default_context(cafile=stack.service.authority.certificate)
     with httpx.Client(transport=Loopback(trust), base_url=stack.service.url, timeout=20) as web:
 
         def create(token: str = token) -> httpx.Response:
-            headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
-            return web.post("/api/v1/links", json={"url": "https://example.com/"}, headers=headers)
+            return SUBJECT.write(web, token, Connection="close")
 
         yield create
 
 
 @pytest.fixture(scope="module")
-def link(stack: up.Stack, make_link: Callable[[], str]) -> str:
-    """The path of a link that the caches have: Valkey keeps none that was changed a moment ago."""
+def page(stack: up.Stack, make_page: Callable[[], str]) -> str:
+    """The path of something that the caches have: Valkey keeps none that was changed a moment ago."""
     trust = ssl.create_default_context(cafile=stack.service.authority.certificate)
-    path, made = make_link(), time.monotonic()
+    path, made = make_page(), time.monotonic()
     with httpx.Client(transport=Loopback(trust), base_url=stack.service.url, timeout=10) as web:
 
         def kept() -> bool:
             answers = [web.get(path, headers={"Connection": "close"}).status_code for _ in range(10)]
-            return answers == [307] * 10 and time.monotonic() - made > MARK_SECONDS + STALE_SECONDS
+            return answers == [SUBJECT.status] * 10 and time.monotonic() - made > MARK_SECONDS + STALE_SECONDS
 
-        wait_for("a link that Valkey keeps", kept)
+        wait_for("something that Valkey keeps", kept)
     return path
 
 
 @pytest.fixture
-def pods(core: client.CoreV1Api, link: str) -> set[str]:
-    """The service at rest, with a link to follow. These pods are to stay ready; the autoscaler may add others."""
-    del link
+def pods(core: client.CoreV1Api, page: str) -> set[str]:
+    """The service at rest, with something to read. These pods are to stay ready; the autoscaler may add others."""
+    del page
 
     def at_rest() -> bool:
         found = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items

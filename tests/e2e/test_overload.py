@@ -21,11 +21,11 @@ def small(stack: up.Stack) -> Iterator[None]:
 
 
 @pytest.fixture
-def sender(stack: up.Stack, link: str) -> Callable[[int, int], Load]:
+def sender(stack: up.Stack, page: str) -> Callable[[int, int], Load]:
     program, authority = tools.program("vegeta"), Path(stack.service.authority.certificate)
 
     def make(rate: int, seconds: int) -> Load:
-        return Load(program, stack.service.url + link, authority, rate=rate, seconds=seconds)
+        return Load(program, stack.service.url + page, authority, rate=rate, seconds=seconds)
 
     return make
 

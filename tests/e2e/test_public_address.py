@@ -10,23 +10,13 @@ from kubernetes import client
 from k8s import up
 from k8s.certificates import ensure_authority
 from k8s.service import HOST
+from tests.e2e.subject import SUBJECT
 from tests.e2e.web import Loopback
 
 
-def test_link_is_made_and_followed_over_verified_tls(
-    web: httpx.Client, token: str, report: Callable[..., None]
-) -> None:
-    made = web.post(
-        "/api/v1/links",
-        json={"url": "https://example.com/page"},
-        headers={"Authorization": f"Bearer {token}"},
-    )
-    assert made.status_code == 201
-    followed = web.get("/" + made.json()["slug"])
-    assert followed.status_code == 307
-    assert followed.headers["location"] == "https://example.com/page"
-    assert made.json()["short_url"] == str(followed.url.copy_with(host=HOST))
-    report("a link made and followed over verified TLS")
+def test_written_and_read_over_verified_tls(web: httpx.Client, token: str, report: Callable[..., None]) -> None:
+    assert web.get(SUBJECT.make(web, token)).status_code == SUBJECT.status
+    report("written and read over verified TLS")
 
 
 @pytest.mark.parametrize("who", ["the public authorities", "another authority of the same name"])
@@ -54,15 +44,15 @@ def test_certificate_is_for_this_name_only(stack: up.Stack) -> None:
 @pytest.mark.parametrize("size", [500_000, 5_000_000])
 def test_a_body_over_the_limit_is_told(web: httpx.Client, size: int) -> None:
     """Behind Traefik 3.7.15 one to five of fifteen were 502: the service reset the connection while the body came."""
-    answers = [web.post("/api/v1/links", content=b"x" * size).status_code for _ in range(15)]
+    answers = [web.post(SUBJECT.collection, content=b"x" * size).status_code for _ in range(15)]
     assert answers == [413] * 15
 
 
-def test_plain_http_is_redirected(stack: up.Stack, link: str) -> None:
+def test_plain_http_is_redirected(stack: up.Stack, page: str) -> None:
     with httpx.Client(transport=Loopback(True), timeout=10) as web:
-        answer = web.get(f"http://{HOST}:{stack.cluster.ports['http']}{link}")
+        answer = web.get(f"http://{HOST}:{stack.cluster.ports['http']}{page}")
     assert answer.status_code == 301
-    assert answer.headers["location"] == stack.service.url + link
+    assert answer.headers["location"] == stack.service.url + page
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/startupz", "/livez", "/readyz"])

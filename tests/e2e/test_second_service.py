@@ -9,12 +9,11 @@ import pytest
 from k8s import up
 from tests.e2e.load import Load, assert_lost_nothing, note, under
 from tests.e2e.second_service import NAME, SecondService
+from tests.e2e.subject import ITEMS
 from tests.e2e.web import Loopback, trust_of
 from toolkit.process import output, run
 
 pytestmark = pytest.mark.timeout(420)
-
-ITEMS = "/api/v1/items"
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +38,11 @@ def web(second: SecondService) -> Iterator[httpx.Client]:
 @pytest.fixture
 def item(second: SecondService, web: httpx.Client) -> str:
     """The path of an item."""
-    headers = {"Authorization": f"Bearer {second.token()}"}
-    answer = web.post(ITEMS, json={"name": "first", "text": "Hello"}, headers=headers)
-    assert answer.status_code in {201, 409}, answer.text
-    return f"{ITEMS}/first"
+    return ITEMS.make(web, second.token())
 
 
 def load(second: SecondService, path: str) -> Load:
-    return Load(second.url + path, second.stack.service.authority.certificate, rate=100, expected=200)
+    return Load(second.url + path, second.stack.service.authority.certificate, rate=100, expected=ITEMS.status)
 
 
 def test_helm_test_passes(second: SecondService) -> None:
@@ -55,7 +51,7 @@ def test_helm_test_passes(second: SecondService) -> None:
 
 def test_it_answers_as_the_first_one_does(web: httpx.Client, item: str) -> None:
     assert web.get(item).json()["text"] == "Hello"
-    refused = web.post(ITEMS, json={"name": "second", "text": "Hello"})
+    refused = web.post(ITEMS.collection, json=ITEMS.body())
     assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
     assert web.get("/").json()["name"] == NAME
 

@@ -12,10 +12,12 @@ import pytest
 from kubernetes import client
 
 from k8s import up
+from k8s.service import HOST
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load, assert_lost_nothing, under
 from tests.e2e.pods import STALE_SECONDS, generation, management, pod_names
 from tests.e2e.prometheus import value
+from tests.e2e.subject import LINKS, SUBJECT
 from tests.e2e.web import Loopback
 from toolkit.process import output, run
 
@@ -36,6 +38,20 @@ def visitor(stack: up.Stack) -> Iterator[Callable[[str], httpx.Response]]:
     trust = ssl.create_default_context(cafile=stack.service.authority.certificate)
     with httpx.Client(transport=Loopback(trust), base_url=stack.service.url, timeout=10) as web:
         yield lambda path: web.get(path, headers={"Connection": "close"})
+
+
+@pytest.fixture
+def link(page: str) -> str:
+    """The path of a fresh short link: what the subject reads are redirects."""
+    assert SUBJECT is LINKS
+    return page
+
+
+def test_a_short_link_is_of_the_public_address(web: httpx.Client, token: str) -> None:
+    made = LINKS.write(web, token).json()
+    followed = web.get(LINKS.path(made))
+    assert followed.headers["location"] == "https://example.com/"
+    assert made["short_url"] == str(followed.url.copy_with(host=HOST))
 
 
 def test_change_reaches_every_replica_in_time(

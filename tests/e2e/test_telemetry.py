@@ -13,6 +13,7 @@ from kubernetes import client
 from k8s import up
 from tests.e2e.cluster import wait_for
 from tests.e2e.prometheus import value
+from tests.e2e.subject import SUBJECT
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -26,17 +27,17 @@ def lines(stack: up.Stack, query: str) -> list[dict[str, str]]:
 
 
 def test_a_request_is_found_in_the_logs_by_its_id_and_by_its_trace(
-    stack: up.Stack, web: httpx.Client, link: str, report: Callable[..., None]
+    stack: up.Stack, web: httpx.Client, page: str, report: Callable[..., None]
 ) -> None:
     identity, trace = secrets.token_hex(16), secrets.token_hex(16)
     headers = {"X-Request-ID": identity, "traceparent": f"00-{trace}-{secrets.token_hex(8)}-00"}
-    assert web.get(link, headers=headers).status_code == 307
+    assert web.get(page, headers=headers).status_code == SUBJECT.status
     answers = '{kubernetes.pod_namespace="links"} log.logger:="app.access"'
     query = f'{answers} http.request.id:="{identity}"'
     started = time.monotonic()
     wait_for("the line in VictoriaLogs", lambda: len(lines(stack, query)) == 1, seconds=60)
     (line,) = lines(stack, query)
-    assert (line["url.path"], line["trace.id"]) == (link, trace)
+    assert (line["url.path"], line["trace.id"]) == (page, trace)
     assert lines(stack, f'{answers} trace.id:="{trace}"') == [line]
     report("a request in the logs, by its id", seconds=time.monotonic() - started)
 
@@ -57,12 +58,12 @@ def test_the_search_page_is_there(stack: up.Stack) -> None:
 
 
 def test_a_request_is_found_as_a_trace(
-    stack: up.Stack, web: httpx.Client, link: str, report: Callable[..., None]
+    stack: up.Stack, web: httpx.Client, page: str, report: Callable[..., None]
 ) -> None:
     """With the spans of the service, in the trace that the caller began."""
     trace = secrets.token_hex(16)
     parent = f"00-{trace}-{secrets.token_hex(8)}-01"
-    assert web.get(f"/api/v1/links{link}", headers={"traceparent": parent}).status_code == 401
+    assert web.post(SUBJECT.collection, json={}, headers={"traceparent": parent}).status_code == 401
     assert web.get("/unknown-as-yet", headers={"traceparent": parent}).status_code == 404
 
     def spans() -> list[str]:
@@ -73,7 +74,7 @@ def test_a_request_is_found_as_a_trace(
         return [span["operationName"] for each in found for span in each["spans"]]
 
     started = time.monotonic()
-    wait_for("the trace in Jaeger", lambda: "GET /{slug}" in spans(), seconds=60)
+    wait_for("the trace in Jaeger", lambda: f"POST {SUBJECT.collection}" in spans(), seconds=60)
     assert len(spans()) >= 2
     report("a request as a trace, by its id", seconds=time.monotonic() - started)
 

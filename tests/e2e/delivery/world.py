@@ -22,6 +22,7 @@ from k8s.service import GATEWAY_HOST
 from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load
+from tests.e2e.subject import SUBJECT
 from tests.e2e.web import Loopback, trust_of
 from toolkit.paths import ROOT
 from toolkit.process import output
@@ -60,12 +61,13 @@ class Run:
 
 @dataclass
 class World:
-    """Commands and looks. `link` is a short link of the release, once there is one. `be_gone`, `be_prepared` and
-    `be_deployed` bring about where a scenario begins, and cost nothing where the one before has ended there."""
+    """Commands and looks. `page` is the path of something in the release, once there is something. `be_gone`,
+    `be_prepared` and `be_deployed` bring about where a scenario begins, and cost nothing where the one before has
+    ended there."""
 
     stack: up.Stack
     folder: Path
-    link: str = ""
+    page: str = ""
     kubeconfig: Path | None = None
     """Whose rights the commands have; the administrator's at first."""
 
@@ -118,13 +120,13 @@ class World:
             self.become_deployer()
 
     def be_deployed(self, image: Built, token: str) -> None:
-        """This image's release serves, with a short link; no other is on its way."""
+        """This image's release serves, with something to read; no other is on its way."""
         if not self._is_of(image):
             self.be_prepared()
             run = self.do("deploy", image, BAKE="5")
             assert run.process.returncode == 0, run.said
         wait_for("a settled release", self._settled, seconds=60)
-        self.link = self.link or self.make_link(token)
+        self.page = self.page or self.make_page(token)
 
     @property
     def _released(self) -> bool:
@@ -205,7 +207,7 @@ class World:
         output([*delete, "--filename=-"], stdin=self._rights())
         output([*delete, "namespace", NAMESPACE])
         self._drop_database()
-        self.kubeconfig, self.link = None, ""
+        self.kubeconfig, self.page = None, ""
 
     def start(self, command: str, image: Built | None = None, **variables: str) -> Run:
         """As a pipeline does: a program with variables, and nobody at a terminal."""
@@ -239,21 +241,18 @@ class World:
         with httpx.Client(verify=trust, base_url=self.url, timeout=10, transport=Loopback(trust)) as client:
             yield client
 
-    def make_link(self, token: str) -> str:
-        """The path of a fresh short link of this release."""
+    def make_page(self, token: str) -> str:
+        """The path of something fresh in this release."""
         with self.web() as web:
-            authorization = {"Authorization": f"Bearer {token}"}
-            made = web.post("/api/v1/links", json={"url": "https://example.com/"}, headers=authorization)
-        assert made.status_code == 201, made.text
-        return f"/{made.json()['slug']}"
+            return SUBJECT.make(web, token)
 
     def versions(self) -> set[str]:
         """What twenty answers say."""
         with self.web() as web:
             return {web.get("/").json()["version"] for _ in range(20)}
 
-    def load(self, link: str) -> Load:
-        return Load(self.url + link, self.authority)
+    def load(self, page: str) -> Load:
+        return Load(self.url + page, self.authority)
 
     def objects(self, kind: str, *options: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = json.loads(output([*self.kubectl, "get", kind, *options, "--output=json"]))[
