@@ -77,6 +77,20 @@ def test_what_it_runs_on_is_what_the_kit_is_tested_with(make_service: MakeServic
     assert (folder / "requirements" / "app.txt").read_text().endswith((ROOT / "requirements" / "app.txt").read_text())
 
 
+def test_the_package_alone_makes_one(template: Path, make_service: MakeService, tmp_path: Path) -> None:
+    """As `uvx --from fastapi-keel[new] keel new` does: nothing of this checkout but the libraries is there."""
+    (wheel,) = (make_service("first") / new.WHEELS).iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+        (name,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
+        assert "keel = keel.new:main" in archive.read(name).decode()
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); from keel.new import main; sys.exit(main())"
+    )
+    run(tmp_path, sys.executable, "-P", "-c", program, "new", "second", f"--template={template}", "--ref=HEAD")
+    assert (tmp_path / "second" / "second" / "main.py").is_file()
+
+
 def test_it_is_a_repository_to_commit(make_service: MakeService) -> None:
     folder = make_service("bookings")
     assert "?? bookings/" in git(folder, "status", "--porcelain").splitlines()
