@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app kit bench delivery dev grafana k8s offline requirements tests toolkit charts
 
-.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal new new-tests
+.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal new new-tests contract
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -142,6 +142,10 @@ dev: $(VENV) ## The service with reload, on a real PostgreSQL and Valkey of its 
 # ANSWERS="database=none tokens=no" answers the questions of copier.yml, each of which has a default.
 new: $(VENV) ## Make a service of your own from what is committed here (NAME=bookings [DIR=../bookings] [ANSWERS=])
 	@$(RUN) -m keel.new new "$${NAME:-}" $(if $(value DIR),"$$DIR") --template . --ref HEAD $(addprefix --answer ,$(ANSWERS))
+
+# ARGUMENTS="--env NAME=VALUE --away DATABASE_URL=... --values FILE --junit FILE" says more: `python -m keel.contract --help`.
+contract: $(VENV) ## Try an image against the chart's contract, with Docker alone (IMAGE= [ARGUMENTS=])
+	@$(RUN) -m keel.contract "$${IMAGE:?name an image, as IMAGE=registry.example.com/app:1}" $(ARGUMENTS)
 
 new-tests: $(VENV) tools ## Tests of `make new`: a service of its own, its checks, its first request, and later versions in it
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/new

@@ -10,14 +10,14 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keel import happy_eyeballs
 from keel.domain import Check
@@ -37,6 +37,7 @@ from keel.settings import ConfigurationError, Settings, settings_of
 from keel.settings.reference import reference
 
 FAILED, MISCONFIGURED = 1, 2
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
 STANDARD = ("process_", "python_")  # which every registry has
 
 
@@ -57,6 +58,26 @@ class _ApplicationsMetrics(Collector):
         for family in REGISTRY.collect():
             if family.name not in self._ours and not family.name.startswith(STANDARD):
                 yield family
+
+
+class _NoSniffMiddleware:
+    """Browsers take an answer for what it says it is (https://fetch.spec.whatwg.org/#x-content-type-options-header)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http":
+            return self.app(scope, receive, send)
+
+        def with_header(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                headers = message.get("headers", ())
+                if all(name.lower() != NO_SNIFF[0] for name, _ in headers):
+                    message["headers"] = [*headers, NO_SNIFF]
+            return send(message)
+
+        return self.app(scope, receive, with_header)
 
 
 def run(
@@ -94,7 +115,7 @@ async def _serve(
     health = Health(
         checks, settings.check_interval_seconds, settings.check_timeout_seconds, optional_checks, registry=registry
     )
-    public = RequestIdMiddleware(RequestRecordMiddleware(app, RequestMetrics(registry)))
+    public = RequestIdMiddleware(_NoSniffMiddleware(RequestRecordMiddleware(app, RequestMetrics(registry))))
     limits = ConnectionLimits(settings, registry)
     registry.register(_ApplicationsMetrics(registry))
     with (

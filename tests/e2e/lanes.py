@@ -12,7 +12,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # In this order: what needs no pods first, so that a run begins with nothing else on the cluster.
-BESIDE = ["test_signatures", "test_images", "test_supply_chain", "test_judges", "test_release"]
+BESIDE = ["test_signatures", "test_images", "test_contract", "test_supply_chain", "test_judges", "test_release"]
 WAITING = "test_alerts"
 CLOSES_NODES = "one pod hangs"
 # While the cluster is as it was brought up.

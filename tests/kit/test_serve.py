@@ -155,6 +155,7 @@ def test_probes_metrics_and_logs(serve: Callable[..., Foreign]) -> None:
     answer, body = foreign.ask("/hello/you")
     assert (answer.status, body) == (200, '"you"')
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+    assert answer.headers["x-content-type-options"] == "nosniff"
     assert foreign.ask("/broken")[0].status == 500
     assert foreign.ask("/nowhere/at/all")[0].status == 404
     metrics = foreign.metrics()

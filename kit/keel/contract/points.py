@@ -1,0 +1,290 @@
+"""The points of the contract. Each is tried by doing it, and says what was seen, why it matters, and what to change."""
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from http.client import HTTPException
+
+from keel.contract.container import GRACE_SECONDS, Container, ContractError, Pod, in_bytes, run, wait
+from keel.contract.visitors import Visitors
+
+START_SECONDS = 60
+REST_SHARE = 0.8  # of the limit of memory, at rest
+STRANGERS = 40  # paths and methods that nobody expects
+HISTOGRAM = "http_request_duration_seconds_bucket"
+SERVE = "Serve it by `python -m keel.serve module:app`"
+
+
+@dataclass(frozen=True)
+class Result:
+    """`kept` is None where a point could not be tried."""
+
+    point: str
+    kept: bool | None
+    seen: str
+    why: str
+    change: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the points are tried with: the container, and what is asked of it."""
+
+    container: Container
+    path: str
+    canary: str
+    started_after: float | None
+    """Seconds until it was ready; None if it never was."""
+
+    @property
+    def pod(self) -> Pod:
+        return self.container.pod
+
+
+Point = Callable[[Trial], Result]
+
+
+def ready(trial: Trial) -> Result:
+    """It gets ready."""
+    after = trial.started_after
+    seen = f"ready after {after:.1f} s" if after is not None else f"not ready within {START_SECONDS} s"
+    why = "A pod gets no requests before it is ready; a rollout waits for it."
+    return Result(
+        "gets ready", after is not None, seen, why, f"Answer /readyz on the management port with 200. {SERVE}."
+    )
+
+
+def public_port(trial: Trial) -> Result:
+    """It answers on the public port, from outside the container."""
+    status = trial.container.status(trial.pod.public, trial.path)
+    why = "The Service and the Ingress send requests there."
+    change = f"Listen on all addresses (0.0.0.0 or ::) at $APP_PORT, {trial.pod.public}: uvicorn --host 0.0.0.0."
+    return Result("answers on the public port", 0 < status < 500, f"{trial.path}: {status or 'no answer'}", why, change)
+
+
+def probe(path: str, why: str) -> Point:
+    """It has a probe."""
+
+    def point(trial: Trial) -> Result:
+        status = trial.container.status(trial.pod.management, path)
+        change = f"Answer {path} on a second port, $APP_MANAGEMENT_PORT. {SERVE}."
+        return Result(f"has {path}", status == 200, f"{status or 'no answer'}", why, change)
+
+    return point
+
+
+def management_is_apart(trial: Trial) -> Result:
+    """The public port has no metrics."""
+    why = "Whoever reaches the Ingress could read them."
+    if trial.pod.public == trial.pod.management:
+        return Result("keeps metrics to itself", None, "one port for both", why, "Have the ingress refuse /metrics.")
+    answer = trial.container.try_to_ask(trial.pod.public, "/metrics")
+    there = answer.status == 200 and "# TYPE" in answer.body
+    seen = "the public port has /metrics" if there else "the public port has none"
+    return Result("keeps metrics to itself", not there, seen, why, "Serve /metrics on the management port alone.")
+
+
+def histogram(trial: Trial) -> Result:
+    """It has the histogram that alerts and dashboards read."""
+    trial.container.status(trial.pod.public, trial.path)
+    found = _labels(trial, HISTOGRAM)
+    missing = {"method", "route", "status"} - found
+    seen = f"labels {', '.join(sorted(found))}" if found else f"no {HISTOGRAM}"
+    why = "Availability and latency are judged by it; without a status every error counts as good."
+    return Result("has the histogram", not missing, seen, why, f"Give it the labels method, route, status. {SERVE}.")
+
+
+def bounded_series(trial: Trial) -> Result:
+    """No client can make series without end."""
+    before = _series(trial)
+    for number in range(STRANGERS):
+        path = f"/{secrets.token_hex(6)}/{number}"
+        for method in ("GET", f"X{secrets.token_hex(3).upper()}"):
+            trial.container.try_to_ask(trial.pod.public, path, method)
+    made = _series(trial) - before
+    why = "Each series takes memory, here and in Prometheus, for as long as the pod lives."
+    seen = f"{2 * STRANGERS} odd requests made {made} series"
+    change = "Label with the route's template, and with known methods alone."
+    return Result("no client makes series without end", made < STRANGERS, seen, why, change)
+
+
+def json_logs(trial: Trial) -> Result:
+    """Its log is JSON, an object a line."""
+    lines = [line for line in trial.container.logs().splitlines() if line.strip()]
+    odd = [line for line in lines if not _is_object(line)]
+    seen = f"{len(lines) - len(odd)} of {len(lines)} lines are JSON"
+    seen += f"; one that is not: {odd[0][:60]!r}" if odd else ""
+    why = "A log store finds by field what is an object a line; a trace of many lines is torn apart."
+    return Result("logs JSON, an object a line", bool(lines) and not odd, seen, why, f"Log to stdout as JSON. {SERVE}.")
+
+
+def silent_secrets(trial: Trial) -> Result:
+    """What is secret is in no log."""
+    bearer = f"Bearer {trial.canary}"
+    trial.container.try_to_ask(trial.pod.public, f"{trial.path}?token={trial.canary}", Authorization=bearer)
+    shown = trial.canary in trial.container.logs()
+    seen = "a token and a query were logged" if shown else "a token and a query were sent, and not logged"
+    why = "Logs are read by more people than secrets are."
+    return Result("logs no secrets", not shown, seen, why, "Log paths without their query, and no headers.")
+
+
+def memory(trial: Trial) -> Result:
+    """It leaves room below its limit of memory at rest."""
+    used, limit = trial.container.memory(), in_bytes(trial.pod.memory)
+    seen = f"{used / 1024**2:.0f} of {limit / 1024**2:.0f} MiB"
+    why = "A pod at its limit is killed with the requests that it serves."
+    change = "Raise resources.limits.memory, or start fewer workers."
+    return Result("has room in memory", used < REST_SHARE * limit, seen, why, change)
+
+
+def headers(trial: Trial) -> Result:
+    """Its answers say what browsers must not do, and not what it is made of."""
+    found = trial.container.try_to_ask(trial.pod.public, trial.path).headers
+    wrong = [] if found.get("x-content-type-options") == "nosniff" else ["no X-Content-Type-Options: nosniff"]
+    wrong += [f"Server: {found['server']}"] if "server" in found else []
+    why = "A browser guesses types else, and an attacker need not guess versions."
+    change = "Send X-Content-Type-Options: nosniff; start uvicorn with --no-server-header."
+    return Result("has safe headers", not wrong, "; ".join(wrong) or "as they should be", why, change)
+
+
+def drain(trial: Trial) -> list[Result]:
+    """It ends well on SIGTERM, under requests."""
+    container, pod = trial.container, trial.pod
+    kept = _kept_alive(trial)
+    with Visitors(container, trial.path) as visitors:
+        wait(lambda: visitors.answered > 0, 5)
+        container.signal()
+        unready = wait(lambda: container.status(pod.management, "/readyz") in (503, 0), 1.5)
+        leaves = kept()
+        code = container.end(GRACE_SECONDS)
+    ended = "still running" if code is None else f"exit code {code}"
+    return [
+        Result("ends on SIGTERM", code is not None, ended, "Else it is killed, with what it serves.", _SHELL),
+        Result("exits with 0", code == 0, ended, "Anything else reads as a crash.", "Exit with 0 after a drain."),
+        Result(
+            "loses no request while it ends",
+            visitors.answered > 0 and visitors.lost == 0,
+            f"{visitors.lost} of {visitors.answered + visitors.lost} were lost",
+            "Proxies send requests for a moment after SIGTERM.",
+            f"Serve on for APP_DRAIN_DELAY_SECONDS, then finish what has begun. {SERVE}.",
+        ),
+        Result(
+            "is not ready while it ends",
+            unready,
+            "/readyz said so" if unready else "/readyz went on with 200",
+            "Whoever looks at readiness sends nothing more.",
+            f"Answer /readyz with 503 from SIGTERM on. {SERVE}.",
+        ),
+        Result(
+            "asks kept connections to leave",
+            leaves,
+            "Connection: close after SIGTERM" if leaves else "a kept connection was not asked to leave",
+            "A client that goes on with it loses its next request when the port closes.",
+            f"Answer with Connection: close from SIGTERM on. {SERVE}.",
+        ),
+    ]
+
+
+_SHELL = 'Start it with `exec` in a shell script, or with CMD ["uvicorn", ...]: a shell keeps the signal to itself.'
+
+
+def away(pod: Pod, variables: dict[str, str]) -> Result:
+    """Liveness does not follow a dependency that is away."""
+    why = "What all pods share takes all of them out at once, and a restart mends nothing."
+    point = "stays alive without its dependencies"
+    if not variables:
+        change = "Name a dependency that leads nowhere: --away DATABASE_URL=postgresql://user:secret@192.0.2.1/name."
+        return Result(point, None, "no dependency was named", why, change)
+    with run(replace(pod, environment={**pod.environment, **variables})) as container:
+        alive = wait(lambda: container.status(pod.management, "/livez") == 200, START_SECONDS)
+        # For as long as the chart's probe needs to be sure.
+        stays = alive and not wait(lambda: container.status(pod.management, "/livez") != 200, 5)
+        seen = (
+            "/livez is 200 all the time"
+            if stays
+            else f"/livez: {container.status(pod.management, '/livez') or 'no answer'}"
+        )
+    return Result(point, stays, seen, why, "Let /livez ask nobody: that the process answers is enough.")
+
+
+POINTS: list[Point] = [
+    ready,
+    public_port,
+    probe("/startupz", "A slow start is waited for, and not taken for a hang."),
+    probe("/livez", "A process that hangs is restarted."),
+    probe("/readyz", "A pod that cannot serve gets no requests."),
+    probe("/metrics", "Alerts, dashboards and the autoscaler read it."),
+    management_is_apart,
+    histogram,
+    bounded_series,
+    json_logs,
+    silent_secrets,
+    memory,
+    headers,
+]
+
+
+def judge(pod: Pod, path: str, variables_away: dict[str, str]) -> Iterator[Result]:
+    """Try all points, and tell of each as it is known.
+
+    Raises:
+        ContractError: the image does not start.
+    """
+    canary = f"canary-{secrets.token_hex(8)}"
+    with run(pod) as container:
+        began = time.monotonic()
+        up = wait(lambda: container.status(pod.management, "/readyz") == 200 or not container.running, START_SECONDS)
+        if not container.running:
+            tail = "\n".join(container.logs().splitlines()[-20:])
+            code = container.state()["ExitCode"]
+            raise ContractError(f"{pod.image} ended at once, with exit code {code}. The end of its log:\n{tail}")
+        trial = Trial(container, path, canary, time.monotonic() - began if up else None)
+        for point in POINTS:
+            yield point(trial)
+        yield from drain(trial)
+    yield away(pod, variables_away)
+
+
+def _labels(trial: Trial, name: str) -> set[str]:
+    body = trial.container.try_to_ask(trial.pod.management, "/metrics").body
+    return {
+        label for line in body.splitlines() if line.startswith(f"{name}{{") for label in re.findall(r"(\w+)=\"", line)
+    }
+
+
+def _series(trial: Trial) -> int:
+    body = trial.container.try_to_ask(trial.pod.management, "/metrics").body
+    return sum(1 for line in body.splitlines() if line and not line.startswith("#"))
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _kept_alive(trial: Trial) -> Callable[[], bool]:
+    """A connection that has been used once; asking again says whether the answer asks to leave."""
+    connection = trial.container.connect(trial.pod.public)
+    try:
+        connection.request("GET", trial.path)
+        connection.getresponse().read()
+    except (OSError, HTTPException):
+        return lambda: False
+
+    def again() -> bool:
+        try:
+            connection.request("GET", trial.path)
+            found = connection.getresponse()
+            found.read()
+            return (found.getheader("Connection") or "").lower() == "close"
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    return again

@@ -1,0 +1,96 @@
+"""What the contract's command line makes of what it is given; what it does with an image is tried end to end."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from keel.contract import __main__ as command
+from keel.contract import points
+from keel.contract.container import ContractError, Pod, in_bytes
+from keel.contract.points import Result
+
+RESULTS = [
+    Result("gets ready", True, "ready after 1.0 s", "why"),
+    Result("has /livez", False, "404", "It matters.", "Change it."),
+    Result("stays alive without its dependencies", None, "no dependency was named", "why", "Name one."),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("74.5MiB", 78118912), ("512Mi", 512 * 1024**2), ("512m", 512 * 1024**2), ("1Gi", 1024**3), ("123", 123)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert in_bytes(text) == size
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[Pod]:
+    """The pods that were to be tried."""
+    pods: list[Pod] = []
+
+    def judge(pod: Pod, _path: str, _away: dict[str, str]) -> list[Result]:
+        pods.append(pod)
+        return RESULTS
+
+    monkeypatch.setattr(points, "judge", judge)
+    return pods
+
+
+def test_what_was_seen_and_what_to_change(
+    judged: list[Pod], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [f"--json={tmp_path}/r.json", f"--junit={tmp_path}/r.xml"]
+    assert command.main(["app:1", *files]) == 1
+    assert judged[0].image == "app:1"
+    said = capsys.readouterr().out
+    assert " NO  has /livez: 404\n     It matters.\n     -> Change it.\n" in said
+    assert said.endswith("1 of 3 points are kept by app:1.\n")
+    assert [each["kept"] for each in json.loads((tmp_path / "r.json").read_text())] == [True, False, None]
+    suite = ET.parse(tmp_path / "r.xml").getroot()  # noqa: S314  # written by ourselves
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")
+
+
+def test_the_chart_s_values(judged: list[Pod], tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(
+        "ports: {http: 80, management: 81}\nconfig: {A: 1}\nenv: [{name: B, value: x}, {name: C, valueFrom: {}}]\n"
+        "args: [serve]\nresources: {limits: {memory: 256Mi}}\ndrain: {timeoutSeconds: 9}\n"
+    )
+    command.main(["app:1", f"--values={values}", "--env=A=2"])
+    (pod,) = judged
+    assert (pod.public, pod.management, pod.arguments, pod.memory) == (80, 81, ["serve"], str(256 * 1024**2))
+    assert pod.variables == {
+        "APP_PORT": "80",
+        "APP_MANAGEMENT_PORT": "81",
+        "APP_DRAIN_DELAY_SECONDS": "2",
+        "APP_DRAIN_TIMEOUT_SECONDS": "9",
+        "A": "2",
+        "B": "x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--env=A"], "'A' is no variable: write NAME=VALUE."),
+        (["--values=/no/such/file"], "/no/such/file cannot be read"),
+    ],
+)
+def test_mistakes(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["app:1", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_without_docker(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert command.main(["app:1"]) == 2
+    assert "This needs Docker: there is no docker on the PATH." in capsys.readouterr().err
+
+
+def test_values_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "v.yaml").write_text("- a list\n")
+    with pytest.raises(ContractError, match="holds no values"):
+        command._with_values(Pod("app:1"), tmp_path / "v.yaml")
