@@ -66,7 +66,7 @@ def test_a_plain_application_and_the_same_after_the_advice(
     image: Callable[..., Built], tried: Tried, report: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     python = "/usr/bin/python3.13"
-    uvicorn = image("plain", python, "-m", "uvicorn", "main:app", "--host=::", "--port=8000")
+    uvicorn = image("plain", python, "-m", "uvicorn", "main:app", "--host=0.0.0.0", "--port=8000")
     code, kept = tried(uvicorn)
     assert code == 1
     assert {point for point, each in kept.items() if each is False} == {
