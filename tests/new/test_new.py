@@ -78,7 +78,7 @@ def test_what_it_runs_on_is_what_the_kit_is_tested_with(make_service: MakeServic
 
 
 def test_the_package_alone_makes_one(template: Path, make_service: MakeService, tmp_path: Path) -> None:
-    """As `uvx --from fastapi-keel[new] keel new` does: nothing of this checkout but the libraries is there."""
+    """As a newcomer may run it: nothing of this checkout but the libraries is there."""
     (wheel,) = (make_service("first") / new.WHEELS).iterdir()
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")

@@ -23,6 +23,8 @@ SET_UP = {
     "gh release create ": "the page of a release is GitHub's own",
     "gh release view ": "likewise: whether it is there",
     "gh release list ": "likewise, and which is the newest",
+    "read -ra arguments ": "an action for other repositories, which have no Makefile of ours",
+    "PYTHONPATH=": "likewise",
 }
 PIN = re.compile(r"^\s*(?:- )?uses: (?P<action>[\w.-]+/[\w./-]+)@(?P<commit>[0-9a-f]{40}) # v\d+\.\d+\.\d+$")
 RUNS = [step for step in steps() if "run" in step.content]
@@ -84,7 +86,7 @@ def test_zizmor_has_one_where_there_is_one(bad: Callable[[str], Path]) -> None:
 def test_there_are_steps() -> None:
     """The other tests would say nothing if nothing were found."""
     assert len(WORKFLOWS) == 5
-    assert len(ACTIONS) == 2
+    assert len(ACTIONS) == 3
     assert len(RUNS) >= 20
 
 

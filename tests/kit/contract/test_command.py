@@ -1,6 +1,8 @@
 """What the contract's command line makes of what it is given; what it does with an image is tried end to end."""
 
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -94,3 +96,21 @@ def test_values_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "v.yaml").write_text("- a list\n")
     with pytest.raises(ContractError, match="holds no values"):
         command._with_values(Pod("app:1"), tmp_path / "v.yaml")
+
+
+def test_it_needs_the_standard_library_alone() -> None:
+    """So that the GitHub action installs nothing."""
+    kit = Path(command.__file__).parents[2]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            f"import sys; sys.path.insert(0, {str(kit)!r}); import keel.contract.__main__",
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
