@@ -73,9 +73,9 @@ rules: $(VENV) tools ## Tests of the rules, alerts and runbooks, by promtool and
 	@$(RUN) -m tests.rules.programs
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/rules
 
-grafana: $(VENV) tools ## Tests of the dashboards: every query of theirs, against a real Prometheus
+grafana: $(VENV) tools ## Tests of the dashboards and of others' metrics, against a real Prometheus
 	@$(RUN) -m tests.rules.programs
-	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/grafana
+	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/grafana tests/libraries
 
 judges: $(VENV) tools ## What the field's judges say of the chart, the images, the code and its history (build/report/judges.json)
 	@$(RUN) -m tests.judges.tools
@@ -190,7 +190,7 @@ format: $(VENV) ## Let ruff mend what it can
 	$(VENV)/bin/ruff format $(PATHS)
 
 lock: $(VENV) ## Resolve the dependencies anew, with hashes
-	for name in app dev bench; do \
+	for name in app dev bench libraries; do \
 	  own=$$([ $$name = app ] || echo "pyproject.toml --extra $$name"); \
 	  $(VENV)/bin/uv pip compile --quiet kit/pyproject.toml $$own --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/$$name.txt; \

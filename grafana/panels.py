@@ -30,6 +30,7 @@ MOST_LINES = 500
 # Shown in place of an empty panel.
 NOT_SCRAPED = "no pod answers"
 NOT_MEASURED = "not measured by this image"
+NOT_JUDGED = "cannot be judged"
 NO_RULES = "needs the chart's prometheusRule"
 NO_KUBERNETES = "needs kube-state-metrics"
 
@@ -61,9 +62,12 @@ class Query:
 
 def stat(
     text: Text, expression: str, unit: str, steps: Steps = (), *, width: int = 4, absent: str = NOT_SCRAPED,
-    decimals: float | None = None, fine: str = GREEN,
+    decimals: float | None = None, fine: str = GREEN, words: dict[int, str] | None = None,
 ) -> Panel:  # fmt: skip
-    """One large number, of now. Its background has the colour of the last of `steps` that it reaches, else `fine`."""
+    """One large number, of now. Its background has the colour of the last of `steps` that it reaches, else `fine`.
+
+    `words` stand in the place of values.
+    """
     panel = (
         stat_panel.Panel()
         .title(text.title)
@@ -81,6 +85,9 @@ def stat(
         .height(4)
         .span(width)
     )
+    if words:
+        results = {str(value): model.ValueMappingResult(text=text) for value, text in words.items()}
+        panel = panel.mappings([model.ValueMap(options=results)])
     return panel if decimals is None else panel.decimals(decimals)
 
 

@@ -16,9 +16,17 @@ CONTAINERS = f'{PODS}, container="app"'
 LOGGED_PODS = f"$deployment-({HASH}|migrations)-{HASH}"
 
 REQUESTS = "http_request_duration_seconds"
+COUNT = f"{REQUESTS}_count"
+# Of requests whose end is known, and of those of which it is not.
+TOLD, UNTOLD, FAILED = 'status=~"[1-5].."', 'status!~"[1-5].."', 'status=~"5.."'
 
 # Zero while at least one pod answers Prometheus: what was never counted did not happen. Without any there is nothing.
 ZERO = f"max(up{{{SERVICE}}} == 1) * 0"
+# The same where requests can be judged, be there any or none; the gauge is there before the first of them.
+JUDGED_ZERO = (
+    f"({ZERO} and on() (count({COUNT}{{{SERVICE}, {TOLD}}}) or count(http_requests_in_flight{{{SERVICE}}}))"
+    f" unless on() count({COUNT}{{{SERVICE}, {UNTOLD}}}))"
+)
 
 
 def rate(metric: str, labels: str = SERVICE) -> str:
@@ -26,9 +34,9 @@ def rate(metric: str, labels: str = SERVICE) -> str:
     return f"rate({metric}{{{labels}}}[$__rate_interval])"
 
 
-def per_second(metric: str, labels: str = SERVICE) -> str:
+def per_second(metric: str, labels: str = SERVICE, zero: str = ZERO) -> str:
     """Of all series together, 0 when there are none."""
-    return f"sum({rate(metric, labels)}) or {ZERO}"
+    return f"sum({rate(metric, labels)}) or {zero}"
 
 
 def increase(metric: str, labels: str = SERVICE) -> str:
@@ -57,14 +65,21 @@ def or_zero_for_every_pod(expression: str) -> str:
     return f"({expression}) or on (pod) max by (pod) (up{{{SERVICE}}}) * 0"
 
 
-def share(part: str, whole: str) -> str:
+def or_zero_for_every_judged_pod(expression: str) -> str:
+    """Of an expression with label pod, about how requests end."""
+    known = f"count by (pod) ({COUNT}{{{SERVICE}, {TOLD}}} or http_requests_in_flight{{{SERVICE}}})"
+    unknown = f"count by (pod) ({COUNT}{{{SERVICE}, {UNTOLD}}})"
+    return f"({expression}) or on (pod) ({known} * 0 unless on (pod) {unknown})"
+
+
+def share(part: str, whole: str, zero: str = ZERO) -> str:
     """Part of a whole, both without labels; 0 where there is no whole."""
-    return f"(({part}) or {ZERO}) / (({whole}) > 0) or {ZERO}"
+    return f"(({part}) or {ZERO}) / (({whole}) > 0) or {zero}"
 
 
-def quantile(q: float, metric: str, labels: str = SERVICE) -> str:
+def quantile(q: float, metric: str, labels: str = SERVICE, zero: str = ZERO) -> str:
     """Of a histogram; 0 where nothing was observed."""
-    return f"(histogram_quantile({q}, sum by (le) ({rate(metric + '_bucket', labels)})) >= 0) or {ZERO}"
+    return f"(histogram_quantile({q}, sum by (le) ({rate(metric + '_bucket', labels)})) >= 0) or {zero}"
 
 
 def quantile_by(label: str, q: float, metric: str, labels: str = SERVICE) -> str:

@@ -20,8 +20,8 @@ from grafana.panels import (
     stat,
 )
 
-COUNT = f"{q.REQUESTS}_count"
-FAILED = f'{q.SERVICE}, status=~"5.."'
+COUNT = q.COUNT
+FAILED = f"{q.SERVICE}, {q.FAILED}"
 FAILED_PROBE = f'{q.CONTAINERS}, result!="successful"'
 WANTED = f"max(kube_deployment_spec_replicas{{{q.DEPLOYMENT}}})"
 
@@ -96,7 +96,7 @@ PODS = Section("Pods", [
             Column("Restarts", "none", steps=[(1, ORANGE), (5, RED)], expression=q.or_zero_for_every_pod(
                 of_pods("kube_pod_container_status_restarts_total"))),
             Column("Requests", "reqps", expression=q.or_zero_for_every_pod(f"sum by (pod) ({q.rate(COUNT)})")),
-            Column("Failing", "reqps", steps=[(0.01, RED)], expression=q.or_zero_for_every_pod(
+            Column("Failing", "reqps", steps=[(0.01, RED)], expression=q.or_zero_for_every_judged_pod(
                 f"sum by (pod) ({q.rate(COUNT, FAILED)})")),
             Column("In flight", "none", expression=q.or_zero_for_every_pod(
                 f"sum by (pod) (http_requests_in_flight{{{q.SERVICE}}})")),

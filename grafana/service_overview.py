@@ -10,6 +10,7 @@ from grafana.panels import (
     GREEN,
     NO_KUBERNETES,
     NO_RULES,
+    NOT_JUDGED,
     NOT_MEASURED,
     ORANGE,
     RED,
@@ -24,8 +25,7 @@ from grafana.panels import (
     stat,
 )
 
-COUNT = f"{q.REQUESTS}_count"
-FAILED = 'status=~"5.."'
+COUNT, FAILED, TOLD = q.COUNT, q.FAILED, q.TOLD
 FIRING = f'ALERTS{{alertstate="firing", {q.SERVICE}}}'
 # Zero where there are rules that could fire: without them, that nothing fires is no good news.
 NO_ALERT = f"max(job:slo_objective:ratio{{{q.SERVICE}}}) * 0"
@@ -46,27 +46,30 @@ HEALTH = Section("", [
         Text("Alerts firing", "Alerts of this service that fire now, critical and warning.", "Any.",
              "Read the table below; each alert's name leads to its runbook."),
         f'count(ALERTS{{alertstate="firing", severity=~"critical|warning", {q.SERVICE}}}) or {NO_ALERT}',
-        "none", [(1, RED)], decimals=0, absent=NO_RULES,
+        "none", [(1, RED)], width=3, decimals=0, absent=NO_RULES,
     ),
     stat(
         Text("Failing requests", "Share of requests that were answered with a 5xx status in the last minutes.",
              "More than the error budget allows: one in a thousand by default.",
              "See below which route fails with which status, then the logs; compare with the last rollout."),
-        q.share(f"sum({q.rate(COUNT, f'{q.SERVICE}, {FAILED}')})", f"sum({q.rate(COUNT)})"),
-        "percentunit", [(0.001, ORANGE), (0.01, RED)], decimals=2,
+        q.share(f"sum({q.rate(COUNT, f'{q.SERVICE}, {FAILED}')})",
+                f"sum({q.rate(COUNT, f'{q.SERVICE}, {TOLD}')})", q.JUDGED_ZERO),
+        "percentunit", [(0.001, ORANGE), (0.01, RED)], width=3, decimals=2, absent=NOT_JUDGED,
     ),
     stat(
         Text("Slowest 1 %", "99 of 100 requests are answered within this time; 0 when there are none.",
              "Half a second and more: users notice.",
              "See which route is slow, then the database and the event loop: those are the usual causes."),
-        q.quantile(0.99, q.REQUESTS), "s", [(0.5, ORANGE), (1, RED)], decimals=0,
+        q.quantile(0.99, q.REQUESTS, zero=q.JUDGED_ZERO), "s", [(0.5, ORANGE), (1, RED)], width=3, decimals=0,
+        absent=NOT_JUDGED,
     ),
     stat(
         Text("Error budget left", "What is left of the smaller error budget, of availability or latency.",
              "Less than a quarter; below nothing the objective has been missed.",
              "Stop risky changes until it recovers, and look for what spends it in the burn rate."),
         f"min(job:slo_error_budget_remaining:ratio{{{q.SERVICE}}})",
-        "percentunit", [(0, ORANGE), (0.25, GREEN)], fine=RED, decimals=0, absent=NO_RULES,
+        "percentunit", [(0, ORANGE), (0.25, GREEN)], width=3, fine=RED, decimals=0,
+        absent=f"{NOT_JUDGED}, or {NO_RULES}",
     ),
     stat(
         Text("Pods missing", "Pods that are wanted but not ready.", "More than none for longer than a rollout takes.",
@@ -74,13 +77,23 @@ HEALTH = Section("", [
         f"clamp_min(max(kube_deployment_spec_replicas{{{q.DEPLOYMENT}}})"
         f" - max(kube_deployment_status_replicas_ready{{{q.DEPLOYMENT}}}), 0)"
         f" or count(up{{{q.SERVICE}}} == 0) or {q.ZERO}",
-        "none", [(1, ORANGE), (2, RED)], decimals=0,
+        "none", [(1, ORANGE), (2, RED)], width=3, decimals=0,
     ),
     stat(
         Text("Requests", "Requests answered per second.",
              "A sudden drop to nothing while users are awake: they do not get here.",
              "Ask the ingress, DNS and the certificate before the service."),
-        q.per_second(COUNT), "reqps", fine=BLUE,
+        q.per_second(COUNT, zero=q.JUDGED_ZERO), "reqps", width=3, fine=BLUE, absent=NOT_JUDGED,
+    ),
+    stat(
+        Text("Requests are judged", "Whether the metrics tell which requests fail. If not, nothing here is good news.",
+             "That they cannot be judged: no error is seen then, and no alert of an SLO can fire.",
+             "The runbook of ServiceRequestsUnjudged says which line of the service's code to change."),
+        f"count({COUNT}{{{q.SERVICE}, {q.UNTOLD}}}) * 0 + 2"
+        f" or (sum({q.rate(COUNT, f'{q.SERVICE}, {TOLD}')}) > 0) * 0 + 1"
+        f" or {q.JUDGED_ZERO} or {q.ZERO} + 3",
+        "none", [(1, GREEN), (2, RED)], width=6, fine=BLUE,
+        words={0: "no requests", 1: "yes", 2: "no: without status", 3: "no: not counted"},
     ),
 ])  # fmt: skip
 
@@ -135,9 +148,10 @@ REQUESTS = Section("Requests", [
              "Read the logs below for the route, then look at the dependencies."),
         [Query(q.or_none(
             f"sum by (route) ({q.rate(COUNT, f'{q.ROUTES}, {FAILED}')})"
-            f" / (sum by (route) ({q.rate(COUNT, q.ROUTES)}) > 0)"
-            f" or sum by (route) ({q.rate(COUNT, q.ROUTES)}) * 0", "route"), "{{route}}")],
-        "percentunit", [(0.001, ORANGE), (0.01, RED)],
+            f" / (sum by (route) ({q.rate(COUNT, f'{q.ROUTES}, {TOLD}')}) > 0)"
+            f" or sum by (route) ({q.rate(COUNT, f'{q.ROUTES}, {TOLD}')}) * 0",
+            "route", value=q.JUDGED_ZERO), "{{route}}")],
+        "percentunit", [(0.001, ORANGE), (0.01, RED)], absent=NOT_JUDGED,
     ),
     graph(
         Text("Slowest 1 % by route", "99 of 100 requests of a route are answered within this time.",
@@ -254,9 +268,9 @@ FAILURES = Section("What fails", [
             Column("Answers", "short", steps=[(1, ORANGE), (100, RED)], expression=q.or_none(
                 f"topk(10, round(sum by (route, method, status)"
                 f" (increase({COUNT}{{{q.ROUTES}, {FAILED}}}[$__range])))) > 0",
-                "route")),
+                "route", value=q.JUDGED_ZERO)),
         ],
-        width=8, height=12, sort="Answers", descending=True,
+        width=8, height=12, sort="Answers", descending=True, absent=NOT_JUDGED,
     ),
     logs(
         Text("Logs", "Lines of the service's pods; with an id above, those of one request or trace.",

@@ -33,7 +33,9 @@ BESIDE: dict[str, list[str]] = {
     "Tests of the chart and of deploys": [*PYTEST, "tests/chart", "tests/deploy"],
     "Tests of what judges an image, and of make dev": [*PYTEST, "tests/supply", "tests/dev"],
     "Tests of the rules, alerts and runbooks": [*PYTEST, "tests/rules"],
-    "Tests of the dashboards, with a real Prometheus": [*PYTEST, "tests/grafana"],
+    "Tests of the dashboards, and of others' metrics, with a real Prometheus": [
+        *(*PYTEST, "tests/grafana", "tests/libraries"),
+    ],
     "What the judges say of the chart": [*PYTEST, "tests/judges"],
 }
 

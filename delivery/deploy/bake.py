@@ -4,9 +4,10 @@ Judged are the raw counters of the new version's pods. They began at zero with t
 window to fill, and no old pod's answers to mistake for theirs.
 """
 
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from delivery.deploy.prometheus import Prometheus
@@ -14,7 +15,11 @@ from delivery.deploy.rollout import State
 from delivery.deploy.values import Objectives
 from toolkit.process import Failure
 
-FAST = "fast"  # in the label `status`: answers within the threshold, of those that are no errors
+# In the label `status`: answers within the threshold, of those that are no errors; a pod that answers Prometheus; and
+# one that counts requests, be there any or none.
+FAST, UP, COUNTING = "fast", "up", "counting"
+JUDGED = re.compile("[1-5]..")  # status codes, or classes of them: 5xx
+RUNBOOK = "docs/runbooks/ServiceRequestsUnjudged.md"
 
 
 @dataclass(frozen=True)
@@ -22,18 +27,23 @@ class Counts:
     """What a pod, or all of them, have answered."""
 
     requests: int = 0
+    """Those that can be judged."""
     errors: int = 0
     fast: int = 0
+    untold: int = 0
+    """Requests of which nothing tells whether they failed."""
+    untimed: int = 0
+    """Of the requests that are no errors, those of which nothing tells whether they were fast."""
 
     @property
     def slow(self) -> int:
-        return max(0, self.requests - self.errors - self.fast)
+        return max(0, self.requests - self.errors - self.fast - self.untimed)
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.requests + other.requests, self.errors + other.errors, self.fast + other.fast)
+        return Counts(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
 
     def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(self.requests - other.requests, self.errors - other.errors, self.fast - other.fast)
+        return Counts(*(one - another for one, another in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class Limits:
             (
                 f"slower than {self.objectives.threshold} s",
                 seen.slow,
-                seen.requests - seen.errors,
+                seen.requests - seen.errors - seen.untimed,
                 self.objectives.slow,
             ),
         ):
@@ -76,7 +86,8 @@ class Tally:
         """`older` are the pods that served before this deploy began: of theirs only what comes on top counts."""
         for name, counts in sample.items():
             self.first.setdefault(name, counts if name in older else Counts())
-            if counts.requests >= self.last.get(name, Counts()).requests:
+            last = self.last.get(name, Counts())
+            if counts.requests + counts.untold >= last.requests + last.untold:
                 self.last[name] = counts
 
     @property
@@ -85,26 +96,60 @@ class Tally:
 
 
 def query(namespace: str, release: str, pods: list[str], threshold: str) -> str:
-    """PromQL for each pod's answers by status, and for its fast ones."""
+    """PromQL for each pod's answers by status, for its fast ones, and for what else is known of it."""
     names = "|".join(sorted(pods))
     service = f'namespace="{namespace}",job="{release}",pod=~"{names}"'
     # As a bucket of Prometheus 3 is written, and as one of 2.
     bucket = threshold.replace(".", "[.]") if "." in threshold else f"{threshold}([.]0)?"
     fast = f'http_request_duration_seconds_bucket{{{service},status!~"5..",le=~"{bucket}"}}'
-    return (
-        f"sum by (pod, status) (http_request_duration_seconds_count{{{service}}})"
-        f' or label_replace(sum by (pod) ({fast}), "status", "{FAST}", "", "")'
+    also = {
+        FAST: f"sum by (pod) ({fast})",
+        COUNTING: f"sum by (pod) (http_requests_in_flight{{{service}}})",
+        UP: f"max by (pod) (up{{{service}}} == 1)",
+    }
+    return " or ".join(
+        [
+            f"sum by (pod, status) (http_request_duration_seconds_count{{{service}}})",
+            *(f'label_replace({what}, "status", "{name}", "", "")' for name, what in also.items()),
+        ]
     )
 
 
-def sample(result: list[dict[str, Any]]) -> dict[str, Counts]:
-    """The counts of each pod, from that query's result."""
-    found: dict[str, Counts] = {}
+@dataclass(frozen=True)
+class Sample:
+    """What Prometheus knows of pods."""
+
+    counts: dict[str, Counts]
+    up: set[str]
+    """The pods that answer it."""
+    counting: set[str]
+    """The pods that count their requests, even if there was none."""
+
+
+def sample(result: list[dict[str, Any]]) -> Sample:
+    """From that query's result."""
+    found = Sample({}, set(), set())
+    timed = set()
     for each in result:
-        status, count = each["metric"].get("status", ""), round(float(each["value"][1]))
-        one = Counts(fast=count) if status == FAST else Counts(count, count if status.startswith("5") else 0)
-        name = each["metric"]["pod"]
-        found[name] = found.get(name, Counts()) + one
+        name, status = each["metric"]["pod"], each["metric"].get("status", "")
+        count = round(float(each["value"][1]))
+        if status == UP:
+            found.up.add(name)
+            continue
+        found.counting.add(name)
+        if status == COUNTING:
+            continue
+        if status == FAST:
+            timed.add(name)
+            one = Counts(fast=count)
+        elif JUDGED.fullmatch(status):
+            one = Counts(count, count if status.startswith("5") else 0)
+        else:
+            one = Counts(untold=count)
+        found.counts[name] = found.counts.get(name, Counts()) + one
+    for name in found.counts.keys() - timed:
+        counts = found.counts[name]
+        found.counts[name] = replace(counts, untimed=counts.requests - counts.errors)
     return found
 
 
@@ -120,7 +165,11 @@ class Bake:
     """The pods there were before the deploy began."""
     tally: Tally = field(default_factory=Tally)
     answered: bool = False
-    """Whether Prometheus has told anything."""
+    """Whether Prometheus has answered at all."""
+    scraped: bool = False
+    """Whether a pod of the new version answers Prometheus."""
+    counting: bool = False
+    """Whether one of them counts its requests."""
     _asked: float = 0.0
     _restarts: dict[str, int] = field(default_factory=dict)
     _was_ready: set[str] = field(default_factory=set)
@@ -144,8 +193,11 @@ class Bake:
             result = self.prometheus.query(text)
         except Failure:
             return  # away for a moment, it is no reason to go back; without any answer nothing is proven
-        self.answered = self.answered or bool(result)
-        self.tally.add(sample(result), self.older)
+        found = sample(result)
+        self.answered = True
+        self.scraped = self.scraped or bool(found.up)
+        self.counting = self.counting or bool(found.counting)
+        self.tally.add(found.counts, self.older)
         if crossed := self.limits.crossed(self.tally.total):
             raise Failure(f"The new version is taken back: {crossed}.")
 
@@ -177,16 +229,33 @@ class Bake:
 
     @property
     def proven(self) -> bool:
-        return self.tally.total.requests >= self.limits.minimum_requests
+        return self.tally.total.requests >= self.limits.minimum_requests and not self.unjudged
 
     def spelled(self) -> str:
         seen = self.tally.total
         return f"{seen.requests} requests, {seen.errors} errors, {seen.slow} slow"
+
+    @property
+    def unjudged(self) -> str:
+        """Why requests cannot be judged, however many there are; empty where they can, or nobody asked for it."""
+        seen = self.tally.total
+        if not self.scraped:
+            return ""
+        if not self.counting:
+            return "its metrics have no http_request_duration_seconds"
+        if seen.untold:
+            return f"{seen.untold} of {seen.untold + seen.requests} requests have no status code in the label status"
+        if seen.untimed:
+            return f"its requests have no bucket of {self.limits.objectives.threshold} s, the threshold of the SLO"
+        return ""
 
     def unproven(self) -> str:
         """Why nothing is proven."""
         if self.prometheus is None:
             return "no Prometheus was asked"
         if not self.answered:
-            return "Prometheus knows no http_request_duration_seconds of its pods"
-        return f"{self.tally.total.requests} requests prove nothing: {self.limits.minimum_requests} would"
+            return "Prometheus has answered no question"
+        if not self.scraped:
+            return "Prometheus has got no metrics from its pods yet"
+        few = f"{self.tally.total.requests} requests prove nothing: {self.limits.minimum_requests} would"
+        return self.unjudged or few

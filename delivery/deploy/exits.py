@@ -13,6 +13,7 @@ class Exit(IntEnum):
     ROLLED_BACK = 3
     LOCKED = 4
     STUCK = 5
+    UNPROVEN = 6
     CHANGES = 10
     INTERRUPTED = 130
     TERMINATED = 143
@@ -24,6 +25,7 @@ MEANINGS = {
     Exit.ROLLED_BACK: "failed and rolled back: the version before serves",
     Exit.LOCKED: "another deploy is at work, and nothing was changed",
     Exit.STUCK: "failed, and so did the way back: a person is needed, and is told what to run",
+    Exit.UNPROVEN: "done, and nothing is known of it: what the new version answers cannot be judged",
     Exit.CHANGES: "diff: something would change",
     Exit.INTERRUPTED: "interrupted (SIGINT) and rolled back",
     Exit.TERMINATED: "terminated (SIGTERM) and rolled back",

@@ -15,7 +15,7 @@ from rich.markup import escape
 from delivery import signing
 from delivery.deploy import changes, checks, records, signals, values
 from delivery.deploy.access import AS_IT_IS, Access
-from delivery.deploy.bake import Bake, Limits
+from delivery.deploy.bake import RUNBOOK, Bake, Limits
 from delivery.deploy.changes import Changes
 from delivery.deploy.environment import Environment
 from delivery.deploy.exits import Exit, Stopped
@@ -153,6 +153,12 @@ class Pipeline:
             raise  # the lock was lost
         except (Exception, Interrupted) as error:  # a mistake of ours is no reason to leave it there
             self._take_back(error, back)
+        if seconds and bake.unjudged:
+            raise Stopped(
+                Exit.UNPROVEN,
+                f"The new version serves, and whether it serves well is not known: {bake.unjudged}. "
+                f"{RUNBOOK} says what to set.",
+            )
 
     def _record(self, image: Image, *, proven: bool) -> None:
         """That this revision went all the way."""

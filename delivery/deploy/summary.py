@@ -87,7 +87,7 @@ class Summary:
 
     def markdown(self) -> str:
         """For $GITHUB_STEP_SUMMARY."""
-        mark = "✅" if self.exit is Exit.DONE else "❌"
+        mark = {Exit.DONE: "✅", Exit.UNPROVEN: "⚠️"}.get(self.exit, "❌")
         lines = [f"### {mark} {self.command} {self.environment}", "", f"`{self.image}`" if self.image else "", ""]
         lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in self.rows()), ""]
         lines += ["| step | seconds | |", "|---|---:|---|"]

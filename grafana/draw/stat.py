@@ -15,7 +15,8 @@ def draw(panel: Json, view: View) -> Markup:
     if not found:
         return nothing(panel)
     value = found[-1].value
-    text = units.show(value, defaults["unit"], defaults.get("decimals"))
+    words = {key: each["text"] for mapping in defaults.get("mappings", []) for key, each in mapping["options"].items()}
+    text = words.get(f"{value:g}") or units.show(value, defaults["unit"], defaults.get("decimals"))
     color = colors.reached(value, defaults["thresholds"]["steps"])
     filled = panel["options"]["colorMode"].startswith("background")
     style = f"--letters:{len(text)};--color:{color}"

@@ -1,8 +1,13 @@
 """The judgement, over numbers as Prometheus gives them."""
 
+from dataclasses import dataclass
+
 import pytest
 
+from delivery.deploy import environment
+from delivery.deploy.access import Access
 from delivery.deploy.bake import Bake, Counts, Limits, Tally, query, sample
+from delivery.deploy.prometheus import Prometheus
 from delivery.deploy.rollout import Pod, State
 from delivery.deploy.values import Objectives
 from toolkit.process import Failure
@@ -77,15 +82,32 @@ def test_a_look_at_an_older_scrape_takes_nothing_back() -> None:
     assert tally.total == counts(100)
 
 
-def test_what_prometheus_says() -> None:
-    def series(pod: str, status: str, value: str) -> dict[str, object]:
-        return {"metric": {"pod": pod, "status": status}, "value": [1.0, value]}
+Json = dict[str, object]
 
+
+def series(pod: str, status: str, value: str) -> Json:
+    return {"metric": {"pod": pod, "status": status}, "value": [1.0, value]}
+
+
+def test_what_prometheus_says() -> None:
     result = [series("a", "307", "70"), series("a", "404", "10"), series("a", "500", "20"), series("a", "fast", "75")]
-    found = sample([*result, series("b", "200", "5"), series("b", "fast", "5")])
-    assert found == {"a": Counts(100, 20, 75), "b": Counts(5, 0, 5)}
+    found = sample([*result, series("b", "2xx", "5"), series("b", "5xx", "1"), series("b", "fast", "5")]).counts
+    assert found == {"a": Counts(100, 20, 75), "b": Counts(6, 1, 5)}
     assert found["a"].slow == 5
-    assert sample([]) == {}
+    assert sample([]).counts == {}
+
+
+def test_what_prometheus_does_not_say_is_not_taken_for_good() -> None:
+    unlabelled = {"metric": {"pod": "a"}, "value": [1.0, "40"]}
+    found = sample([unlabelled, series("a", "ok", "2"), series("a", "fast", "40"), series("a", "up", "1")])
+    assert found.counts == {"a": Counts(fast=40, untold=42)}
+    assert (found.up, found.counting) == ({"a"}, {"a"})
+    without_bucket = sample([series("a", "200", "40"), series("a", "500", "2")]).counts
+    assert without_bucket == {"a": Counts(42, errors=2, untimed=40)}
+    assert without_bucket["a"].slow == 0
+    idle, silent = sample([series("a", "up", "1"), series("a", "counting", "0")]), sample([series("a", "up", "1")])
+    assert (idle.up, idle.counting) == ({"a"}, {"a"})
+    assert (silent.up, silent.counting) == ({"a"}, set())
 
 
 @pytest.mark.parametrize(("threshold", "le"), [("0.5", 'le=~"0[.]5"'), ("1", 'le=~"1([.]0)?"')])
@@ -127,6 +149,63 @@ def test_what_leaves_or_is_older_is_nobody_s_fault() -> None:
     for _ in range(3):
         gone = [pod("a", ready=False, leaving=True), pod("old", ready=False, restarts=3, template="old")]
         subject.pods(State(template="new", pods=gone))
+
+
+@dataclass(frozen=True)
+class Answers(Prometheus):
+    """A Prometheus that answers this, or does not answer."""
+
+    result: tuple[Json, ...]
+
+    def query(self, promql: str) -> list[Json]:
+        assert "http_request_duration_seconds_count" in promql
+        if not self.result:
+            raise Failure("away")
+        return list(self.result)
+
+
+def baked(*result: Json) -> Bake:
+    """A bake that has asked once."""
+    there = environment.Prometheus(namespace="monitoring", service="prometheus", port=9090)
+    subject = Bake(Answers(Access("test", "links"), there, result), "links", LIMITS, 5, set())
+    subject.look(State(template="new", pods=[pod("a")], observed=True))
+    return subject
+
+
+UP = series("a", "up", "1")
+UNLABELLED: Json = {"metric": {"pod": "a"}, "value": [1.0, "400"]}
+
+
+@pytest.mark.parametrize(
+    ("result", "unjudged"),
+    [
+        ([UP], "its metrics have no http_request_duration_seconds"),
+        ([UP, UNLABELLED], "400 of 400 requests have no status code in the label status"),
+        ([UP, UNLABELLED, series("a", "200", "200"), series("a", "fast", "200")], "400 of 600 requests have no status"),
+        ([UP, series("a", "200", "400")], "its requests have no bucket of 0.5 s"),
+        ([UP, series("a", "200", "400"), series("a", "fast", "400")], ""),
+        ([UP, series("a", "200", "4"), series("a", "fast", "4")], ""),
+        ([UP, series("a", "counting", "0")], ""),  # nobody asks it anything
+    ],
+)
+def test_what_cannot_be_judged(result: list[Json], unjudged: str) -> None:
+    subject = baked(*result)
+    assert subject.unjudged.startswith(unjudged)
+    assert bool(subject.unjudged) is bool(unjudged)
+    if unjudged:
+        assert not subject.proven
+        assert subject.unproven() == subject.unjudged
+
+
+def test_few_requests_and_no_prometheus_are_no_fault_of_the_metrics() -> None:
+    few = baked(UP, series("a", "200", "99"), series("a", "fast", "99"))
+    assert (few.proven, few.unjudged) == (False, "")
+    assert few.unproven() == "99 requests prove nothing: 100 would"
+    away = baked()
+    assert (away.proven, away.unjudged) == (False, "")
+    assert away.unproven() == "Prometheus has answered no question"
+    early = baked(series("a", "counting", "0"))
+    assert (early.unjudged, early.unproven()) == ("", "Prometheus has got no metrics from its pods yet")
 
 
 def test_what_proves_nothing() -> None:

@@ -48,6 +48,9 @@ def test_for_a_page() -> None:
     assert page.count("```") == 2, "what has failed cannot end its own block"
     good = Summary("deploy", "staging")
     assert good.markdown().startswith("### ✅ deploy staging\n")
+    unproven = Summary("deploy", "staging", exit=Exit.UNPROVEN)
+    assert unproven.markdown().startswith("### ⚠️ deploy staging\n")
+    assert "nothing is known of it" in unproven.markdown()
 
 
 def test_for_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

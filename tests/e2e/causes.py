@@ -309,6 +309,14 @@ def no_metrics(world: World) -> Iterator[None]:
 
 
 @contextmanager
+def no_word_of_requests(world: World) -> Iterator[None]:
+    """The metrics of requests are dropped on the way to Prometheus, as if the image had none."""
+    drop = [{"action": "drop", "sourceLabels": ["__name__"], "regex": "http_request.+"}]
+    with world.values(f"--set-json=serviceMonitor.metricRelabelings={json.dumps(drop)}"):
+        yield
+
+
+@contextmanager
 def broken_rollout(world: World) -> Iterator[None]:
     """A release that crashes as soon as it is to serve, and that nobody takes back."""
     with suppress(CommandFailed):

@@ -192,6 +192,11 @@ TROUBLES = [
         consequences={"ServiceTargetDown"},
     ),
     Trouble(
+        "metrics that say nothing of requests",
+        causes.no_word_of_requests,
+        {"ServiceRequestsUnjudged": {}},
+    ),
+    Trouble(
         "a release that crashes at its start",
         causes.broken_rollout,
         {"ServiceCrashLoop": {}, "ServiceRolloutStuck": {}},

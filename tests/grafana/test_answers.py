@@ -60,11 +60,13 @@ def test_an_idle_service_looks_healthy(idle: list[Answer]) -> None:
     assert one(idle, "Pods ready").values == one(idle, "Pods of the newest version").values == [1]
     assert [each["metric"] for each in one(idle, "Firing alerts").series] == [{"alertname": "README"}]
     assert one(idle, "Error budget left").values == [1]
+    assert one(idle, "Requests are judged").values == [0]
     assert one(idle, "Error budgets left").values == [1, 1]
 
 
 def test_a_service_in_use_is_seen(busy: list[Answer]) -> None:
     """Where it showed zero before, or none."""
+    assert one(busy, "Requests are judged").values == [1]
     for panel in ("Requests", "Failing requests", "Slowest 1 %", "Links made", "Links followed", "Led nowhere"):
         assert one(busy, panel).values[0] > 0, panel
     assert {"/{slug}", "/api/v1/links"} <= {each["metric"]["route"] for each in one(busy, "Requests by route").series}
@@ -100,6 +102,9 @@ def test_a_foreign_image_is_shown_as_far_as_it_is_measured(prometheus: Prometheu
     unexplained = [each.query.where for each in answers if not each.series and each.query.absent == NOT_SCRAPED]
     assert not unexplained
     assert one(answers, "Pods ready").values == [1]
+    assert one(answers, "Requests are judged").values == [3]
+    for panel in ("Failing requests", "Slowest 1 %", "Requests", "Failing requests by route", "Top errors"):
+        assert not one(answers, panel).series, panel
 
 
 @pytest.mark.usefixtures("idle")

@@ -141,7 +141,13 @@ def test_numbers_are_what_prometheus_says(drawn: Pages, said: Callable[[Json], l
         found = said(panel["targets"][0])
         if found:
             number = float(found[0]["value"][1])
-            assert shown["value"] == units.show(number, defaults["unit"], defaults.get("decimals")), panel["title"]
+            words = {
+                key: each["text"]
+                for mapping in defaults.get("mappings", [])
+                for key, each in mapping["options"].items()
+            }
+            wanted = words.get(f"{number:g}") or units.show(number, defaults["unit"], defaults.get("decimals"))
+            assert shown["value"] == wanted, panel["title"]
         else:
             assert shown["nothing"] == defaults["noValue"]
     assert drawn.one("Links made")["value"] not in ("0", None)
@@ -285,13 +291,14 @@ def test_what_has_no_data_says_why(prometheus: Prometheus, tmp_path: Path) -> No
     nobody = f"http://127.0.0.1:{free_port()}"
     with view_of(GONE, prometheus.url, nobody) as view:
         drawn = Pages([overview(view, tmp_path)])
-    assert drawn.one("Failing requests")["nothing"] == "no pod answers"
+    assert drawn.one("Requests are judged")["nothing"] == "no pod answers"
+    assert drawn.one("Failing requests")["nothing"] == "cannot be judged"
     assert drawn.one("Requests")["value"] is None
     for panel in ("Alerts firing", "Firing alerts"):
         assert drawn.one(panel)["nothing"] == "needs the chart's prometheusRule"  # and not that nothing fires
     assert drawn.one("Error budgets left")["nothing"] == "needs the chart's prometheusRule"
     assert drawn.one("Answer times")["nothing"] == "no pod answers"
-    assert drawn.one("Top errors")["nothing"] == "no pod answers"
+    assert drawn.one("Top errors")["nothing"] == "cannot be judged"
     assert drawn.one("Logs")["nothing"].startswith(f"VictoriaLogs at {nobody} does not answer")
     for panels in drawn.panels.values():
         assert not [panel["title"] for panel in panels if panel["spills"] + panel["sticksOut"]]

@@ -68,6 +68,14 @@ THROTTLED, PERIODS = "container_cpu_cfs_throttled_periods_total", "container_cpu
 DEPLOYMENT = {"namespace": "links", "deployment": "links"}
 
 
+COUNT = "http_request_duration_seconds_count"
+
+
+def unjudged(reason: str) -> Firing:
+    labels = {"namespace": "links", "job": "links", "reason": reason}
+    return Firing({"$value": "1", "$labels.reason": reason}, labels)
+
+
 def progressing(yes: bool) -> Series:
     return {
         deployment("status_condition", condition="Progressing", status="true"): f"{int(yes)}x40",
@@ -146,6 +154,28 @@ CAUSES: dict[str, Cause] = {
                 for number in range(8)
             },
             "it belongs to another release": {service("up").replace('job="links"', 'job="links-2"'): "0x30"},
+        },
+    ),
+    "ServiceRequestsUnjudged": Cause(
+        series={service("up"): "1x40", service(COUNT, method="GET", handler="/{slug}"): "_ 0+30x40"},
+        before="10m",
+        at="10m30s",
+        firing=unjudged("no status"),
+        quiet={
+            "all have a status": {
+                service("up"): "1x90",
+                service(COUNT, status="200"): "0+30x90",
+                service("http_request_duration_seconds_bucket", status="200", le="0.5"): "0+30x90",
+                service(COUNT, status="5xx"): "0+30x90",
+            },
+            "nobody has asked it anything": {service("up"): "1x90", service("http_requests_in_flight"): "0x90"},
+            "it is asked within minutes": {
+                service("up"): "1x90",
+                service(COUNT, status="200"): "_x18 0+30x90",
+                service("http_request_duration_seconds_bucket", status="200", le="0.5"): "_x18 0+30x90",
+            },
+            "it does not answer Prometheus": {service("up"): "0x90"},
+            "it is another release's": {service(COUNT).replace('job="links"', 'job="links-2"'): "0+30x90"},
         },
     ),
     "ServiceCrashLoop": Cause(
@@ -331,7 +361,7 @@ CAUSES: dict[str, Cause] = {
         },
     ),
     "ServiceNoTraffic": Cause(
-        series={service("up"): "1x90"},
+        series={service("up"): "1x90", service("http_requests_in_flight"): "0x90"},
         before="29m30s",
         at="30m",
         firing=Firing({"$value": "0"}, {"namespace": "links", "job": "links"}),

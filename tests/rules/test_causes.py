@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules.causes import CAUSES, RESTARTS, WAITING, container
+from tests.rules.causes import CAUSES, COUNT, RESTARTS, WAITING, container, service, unjudged
 from tests.rules.rendered import EVERY_ALERT, Rule, alerts_of, groups, only
 from tests.rules.unit import Firing, Series, check
 
@@ -47,6 +47,37 @@ def test_a_server_without_connections_is_no_other_alert_than_a_pool_without(tmp_
     series = {each.replace("pool_timeout", "exhausted"): values for each, values in cause.series.items()}
     assert series != cause.series
     check(tmp_path, rules(name), series, alerts=[(cause.before, name, []), (cause.at, name, [cause.firing])])
+
+
+@pytest.mark.parametrize(
+    ("reason", "series"),
+    [
+        # Those of the pod that says it do not stand for those of the one that does not.
+        (
+            "no status",
+            {
+                service(COUNT, pod="links-7d4b9c-zzzzz", status="200"): "0+30x40",
+                service(COUNT): "0+30x40",
+                service("http_request_duration_seconds_bucket", status="200", le="0.5"): "0+30x40",
+            },
+        ),
+        ("no status", {service(COUNT, status="ok"): "0+30x40"}),
+        ("other names", {service("http_server_request_duration_seconds_count", http_route="/"): "0+30x40"}),
+        ("other names", {service("starlette_request_duration_seconds_count", status_code="200"): "0+30x40"}),
+        ("no histogram", {service("process_cpu_seconds_total"): "0+1x40"}),
+        (
+            "no bucket",
+            {
+                service(COUNT, status="200"): "0+30x40",
+                service("http_request_duration_seconds_bucket", status="200", le="0.3"): "0+30x40",
+            },
+        ),
+    ],
+)
+def test_why_requests_cannot_be_judged(reason: str, series: Series, tmp_path: Path) -> None:
+    name = "ServiceRequestsUnjudged"
+    alerts = [("9m30s", name, []), ("10m", name, [unjudged(reason)])]
+    check(tmp_path, rules(name), {service("up"): "1x40", **series}, alerts=alerts)
 
 
 @pytest.mark.parametrize("minutes", [6, 8])

@@ -14,6 +14,7 @@ from tests.rules.unit import Firing, Series, check
 
 LABELS = {"namespace": "links", "job": "links"}
 UP = 'up{namespace="links",job="links",pod="a"}'
+IN_FLIGHT = 'http_requests_in_flight{namespace="links",job="links",pod="a"}'
 AVAILABILITY, LATENCY = "ServiceAvailabilityBurn", "ServiceLatencyBurn"
 
 
@@ -107,10 +108,53 @@ def test_an_idle_service_has_zeros_and_its_whole_budget(rules: dict[str, Any] | 
     queries = [("20m", name, by_slo(name, value, value)) for name, value in expected]
     queries += [("20m", "job:http_requests:rate5m", {'job:http_requests:rate5m{namespace="links",job="links"}': 0})]
     for series in (
-        {UP: "1x60"},  # a service without a request, or without these metrics
+        {UP: "1x60", IN_FLIGHT: "0x60"},  # a service without a request
         {UP: "1x60", requests("200"): "70x60", requests("503"): "7x60", within("0.5"): "50x60"},
     ):
         check(tmp_path, slo(rules), series, queries=queries)
+
+
+UNLABELLED = _series("count", pod="a")
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        {},
+        {UNLABELLED: "0+300x60"},
+        {UNLABELLED: "0x60"},
+        {'http_server_request_duration_seconds_count{namespace="links",job="links"}': "0+300x60"},
+    ],
+    ids=["no histogram", "no status", "no status and no request", "other names"],
+)
+def test_what_cannot_be_judged_has_neither_errors_nor_a_budget(series: Series, tmp_path: Path) -> None:
+    names = ["job:slo_requests:rate5m", "job:slo_errors:rate5m", "job:slo_errors:ratio_rate5m"]
+    names += ["job:slo_errors:ratio_rate1h", "job:slo_error_budget_remaining:ratio", "job:http_requests:rate5m"]
+    queries: list[tuple[str, str, dict[str, float]]] = [(at, name, {}) for at in ("1m", "20m") for name in names]
+    check(tmp_path, slo(), {UP: "1x60", **series}, queries=queries)
+
+
+def test_a_budget_ends_with_what_it_is_judged_by(tmp_path: Path) -> None:
+    """A release loses the label: what had been left says nothing of it."""
+    judged = "0+300x40 stale"
+    series = {UP: "1x80", requests("200"): judged, within("0.5"): judged, UNLABELLED: "_x40 0+300x40"}
+    name = "job:slo_error_budget_remaining:ratio"
+    check(tmp_path, slo(), series, queries=[("19m", name, by_slo(name, 1, 1)), ("25m", name, {})])
+
+
+def test_those_that_can_be_judged_are(tmp_path: Path) -> None:
+    """One pod of two says no status: the other's errors are those that are known."""
+    series = {**failing(150), UNLABELLED.replace('pod="a"', 'pod="b"'): "0+300x480"}
+    windows = burning("50%", "1h", "6h", "1d", "3d")
+    check(tmp_path, slo(), series, alerts=[("3h", AVAILABILITY, windows)])
+
+
+def test_without_the_bucket_of_the_threshold_only_availability_is_judged(tmp_path: Path) -> None:
+    series = {UP: "1x60", requests("200"): "0+300x60", within("0.3"): "0+100x60"}
+    budget, errors = "job:slo_error_budget_remaining:ratio", "job:slo_errors:ratio_rate5m"
+    queries = [("20m", name, {f'{name}{{namespace="links",job="links",slo="availability"}}': value})
+               for name, value in ((budget, 1), (errors, 0))]  # fmt: skip
+    check(tmp_path, slo(), series, queries=queries)
 
 
 def by_slo(name: str, availability: float, latency: float) -> dict[str, float]:

@@ -8,6 +8,7 @@ braces would have to be escaped in a template.
 - name: {{ include "fastapi-service.fullname" . }}-slo
   interval: {{ $values.interval | quote }}
   rules:
+    {{- include "fastapi-service.rules" (list . "unjudged" $words) | nindent 4 }}
     {{- range $window := include "fastapi-service.sloWindows" . | fromJsonArray }}
     {{- $file := le (include "fastapi-service.seconds" $window | int) 300 | ternary "rates" "ratios" }}
     {{- include "fastapi-service.rules" (list $ $file (merge (dict "window" $window) $words)) | nindent 4 }}
@@ -73,6 +74,8 @@ braces would have to be escaped in a template.
 {{- end -}}
 {{- $anyHost := $hosts | uniq | sortAlpha | join "|" | replace "." "[.]" | replace "*" "[*]" -}}
 {{- $threshold := toString $values.slo.latency.threshold -}}
+{{- /* What OpenTelemetry, of today and before, starlette_exporter and many others call what they count. */ -}}
+{{- $others := "http_server_(request_)?duration_(milli)?seconds_count|starlette_request_duration_seconds_count|http_requests_total" -}}
 {{- $words := dict
   "namespace" .Release.Namespace
   "job" .Release.Name
@@ -92,6 +95,7 @@ braces would have to be escaped in a template.
   "latencyBudget" (subf 1 (divf $values.slo.latency.objective 100))
   "threshold" $threshold
   "bucket" (contains "." $threshold | ternary (replace "." "[.]" $threshold) (printf "%s([.]0)?" $threshold))
+  "others" $others
   "period" $values.slo.period
   "minimumErrors" $values.slo.minimumErrors
   "intervalSeconds" (include "fastapi-service.seconds" $values.interval)

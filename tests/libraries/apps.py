@@ -1,0 +1,66 @@
+"""Apps that count their requests by a library of others, as its own documents say: `python apps.py LIBRARY PORT`.
+
+It runs in the environment of requirements/libraries.txt, and imports nothing of this repository.
+"""
+
+import sys
+
+import uvicorn
+from fastapi import FastAPI, HTTPException
+from opentelemetry import metrics as telemetry
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import make_asgi_app
+from prometheus_fastapi_instrumentator import Instrumentator, metrics
+from starlette_exporter import PrometheusMiddleware, handle_metrics
+
+
+def instrumentator(app: FastAPI) -> None:
+    """By its defaults."""
+    Instrumentator().instrument(app).expose(app)
+
+
+def instrumentator_latency(app: FastAPI) -> None:
+    Instrumentator().add(metrics.latency()).instrument(app).expose(app)
+
+
+def starlette_exporter(app: FastAPI) -> None:
+    app.add_middleware(PrometheusMiddleware)
+    app.add_route("/metrics", handle_metrics)
+
+
+def opentelemetry(app: FastAPI) -> None:
+    """By the stable conventions, where OTEL_SEMCONV_STABILITY_OPT_IN says so; to be scraped."""
+    telemetry.set_meter_provider(MeterProvider([PrometheusMetricReader()]))
+    FastAPIInstrumentor.instrument_app(app, excluded_urls="/metrics")
+    app.mount("/metrics", make_asgi_app())
+
+
+def process(app: FastAPI) -> None:
+    """What a process says of itself, and nothing of requests."""
+    app.mount("/metrics", make_asgi_app())
+
+
+LIBRARIES = (instrumentator, instrumentator_latency, starlette_exporter, opentelemetry, process)
+
+
+def make(library: str) -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/items/{item}")
+    async def read(item: str) -> dict[str, str]:
+        if item == "absent":
+            raise HTTPException(404)
+        if item == "broken":
+            raise HTTPException(500)
+        if item == "raises":
+            raise RuntimeError(item)
+        return {"item": item}
+
+    {each.__name__: each for each in LIBRARIES}[library](app)
+    return app
+
+
+if __name__ == "__main__":
+    uvicorn.run(make(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]), log_level="critical")
