@@ -22,11 +22,11 @@ TOLD, UNTOLD, FAILED = 'status=~"[1-5].."', 'status!~"[1-5].."', 'status=~"5.."'
 
 # Zero while at least one pod answers Prometheus: what was never counted did not happen. Without any there is nothing.
 ZERO = f"max(up{{{SERVICE}}} == 1) * 0"
-# The same where requests can be judged, be there any or none; the gauge is there before the first of them.
-JUDGED_ZERO = (
-    f"({ZERO} and on() (count({COUNT}{{{SERVICE}, {TOLD}}}) or count(http_requests_in_flight{{{SERVICE}}}))"
-    f" unless on() count({COUNT}{{{SERVICE}, {UNTOLD}}}))"
-)
+# There is one where requests are counted, be there any or none: the gauge is there before the first of them, and what
+# the cluster itself asks is counted apart where a library counts that, too.
+COUNTING = f"({COUNT}{{{SERVICE}, {TOLD}}} or http_requests_in_flight{{{SERVICE}}} or http_probes_total{{{SERVICE}}})"
+# Zero where requests can be judged, be there any or none.
+JUDGED_ZERO = f"({ZERO} and on() count{COUNTING} unless on() count({COUNT}{{{SERVICE}, {UNTOLD}}}))"
 
 
 def rate(metric: str, labels: str = SERVICE) -> str:
@@ -67,7 +67,7 @@ def or_zero_for_every_pod(expression: str) -> str:
 
 def or_zero_for_every_judged_pod(expression: str) -> str:
     """Of an expression with label pod, about how requests end."""
-    known = f"count by (pod) ({COUNT}{{{SERVICE}, {TOLD}}} or http_requests_in_flight{{{SERVICE}}})"
+    known = f"count by (pod) {COUNTING}"
     unknown = f"count by (pod) ({COUNT}{{{SERVICE}, {UNTOLD}}})"
     return f"({expression}) or on (pod) ({known} * 0 unless on (pod) {unknown})"
 

@@ -101,10 +101,10 @@ def query(namespace: str, release: str, pods: list[str], threshold: str) -> str:
     service = f'namespace="{namespace}",job="{release}",pod=~"{names}"'
     # As a bucket of Prometheus 3 is written, and as one of 2.
     bucket = threshold.replace(".", "[.]") if "." in threshold else f"{threshold}([.]0)?"
-    fast = f'http_request_duration_seconds_bucket{{{service},status!~"5..",le=~"{bucket}"}}'
+    fast = f'http_request_duration_seconds_bucket{{{service},status=~"[1-4]..",le=~"{bucket}"}}'
     also = {
         FAST: f"sum by (pod) ({fast})",
-        COUNTING: f"sum by (pod) (http_requests_in_flight{{{service}}})",
+        COUNTING: f"count by (pod) (http_requests_in_flight{{{service}}} or http_probes_total{{{service}}})",
         UP: f"max by (pod) (up{{{service}}} == 1)",
     }
     return " or ".join(
@@ -246,7 +246,7 @@ class Bake:
         if seen.untold:
             return f"{seen.untold} of {seen.untold + seen.requests} requests have no status code in the label status"
         if seen.untimed:
-            return f"its requests have no bucket of {self.limits.objectives.threshold} s, the threshold of the SLO"
+            return f"its requests have no bucket of {self.limits.objectives.threshold} s that has a status, too"
         return ""
 
     def unproven(self) -> str:

@@ -1,5 +1,6 @@
 """What the Prometheus Operator is told: who is scraped, and how."""
 
+import re
 from typing import Any
 
 import pytest
@@ -99,3 +100,65 @@ def test_what_cannot_work_is_explained(values: dict[str, Any], message: str) -> 
 @BOTH
 def test_a_timeout_as_long_as_the_interval_is_not_refused(monitor: str) -> None:
     assert endpoint(monitor, interval="1m", scrapeTimeout="60s")["scrapeTimeout"] == "60s"
+
+
+def relabelings(monitor: str, **metrics: Any) -> list[dict[str, Any]]:
+    kind, endpoints = KINDS[monitor]
+    (found,) = render({monitor: {"enabled": True}, "metrics": metrics}).one(kind)["spec"][endpoints]
+    return list(found.get("metricRelabelings", []))
+
+
+@BOTH
+@pytest.mark.parametrize("profile", ["instrumentator", "otel", "starlette_exporter"])
+def test_a_profile_is_brought_into_the_normal_form(monitor: str, profile: str) -> None:
+    """What comes of it is seen in tests/libraries."""
+    named = {each.get("replacement") for each in relabelings(monitor, profile=profile)}
+    assert {"http_requests_in_flight", "http_probes_total"} <= named
+    assert relabelings(monitor, profile="own") == []
+
+
+@BOTH
+def test_ones_own_changes_come_after_those_of_the_profile(monitor: str) -> None:
+    kind, endpoints = KINDS[monitor]
+    drop = {"action": "drop", "regex": "c"}
+    values = {monitor: {"enabled": True, "metricRelabelings": [drop]}, "metrics": {"profile": "otel"}}
+    (found,) = render(values).one(kind)["spec"][endpoints]
+    assert found["metricRelabelings"][-1] == drop
+    assert len(found["metricRelabelings"]) > 1
+
+
+def test_milliseconds_become_seconds_by_bucket() -> None:
+    custom = {"histogram": "took_ms", "unit": "milliseconds"}
+    bounds = {
+        each["regex"].partition(";")[2]: each["replacement"]
+        for each in relabelings("podMonitor", profile="custom", custom=custom)
+        if each.get("targetLabel") == "le"
+    }
+    assert len(bounds) == 13
+    assert (bounds["500([.]0)?"], bounds["2[.]5([.]0)?"], bounds["10000([.]0)?"]) == ("0.5", "0.0025", "10")
+
+
+def test_paths_are_taken_as_they_are_written() -> None:
+    values = {"serviceMonitor": {"enabled": True, "path": "/a.b"}, "metrics": {"profile": "otel"}}
+    (found,) = render(values).one("ServiceMonitor")["spec"]["endpoints"]
+    (probes,) = [each for each in found["metricRelabelings"] if each.get("replacement") == "http_probes_total"]
+    paths = probes["regex"].partition(";")[2]
+    assert re.fullmatch(paths, "/a.b")
+    assert re.fullmatch(paths, "/readyz")
+    assert not re.fullmatch(paths, "/aXb")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"profile": "custom"}, "is empty: name the image's histogram of durations, such as api_latency_seconds"),
+        ({"custom": {"histogram": "took"}}, "metrics.profile own has names of its own: set metrics.profile to custom"),
+        (
+            {"profile": "custom", "custom": {"histogram": "took_bucket"}},
+            "is one of its series: write it without _bucket",
+        ),
+    ],
+)
+def test_names_that_lead_nowhere_are_refused(metrics: dict[str, Any], said: str) -> None:
+    (line,) = refusal({"metrics": metrics})
+    assert line.endswith(said)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,40 @@ from tests.support.servers import free_port
 
 Json = dict[str, Any]
 
+SNAKE = re.compile("([A-Z])")
+
 
 class Prometheus(Server):
-    """Scrapes every second, and evaluates rules. `jobs` are targets' addresses with the labels that they get."""
+    """Scrapes every second if not told otherwise, and evaluates rules. `jobs` are targets' addresses with their labels.
 
-    def __init__(self, folder: Path, jobs: list[tuple[str, dict[str, str]]], rules: list[Json]) -> None:
+    `relabelings` of their metrics, one list for each job, are as the operator's objects have them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        jobs: list[tuple[str, dict[str, str]]],
+        rules: list[Json],
+        relabelings: list[list[Json]] | None = None,
+        every: str = "1s",
+    ) -> None:
         address = f"127.0.0.1:{free_port()}"
         (folder / "rules.yml").write_text(json.dumps({"groups": rules}), encoding="utf-8")
         config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": "1s"},
             "rule_files": ["rules.yml"],
             "scrape_configs": [
                 {
                     "job_name": f"target-{number}",
                     "honor_labels": "namespace" not in labels,
                     "static_configs": [{"targets": [address], "labels": labels}],
+                    "metric_relabel_configs": [
+                        {SNAKE.sub(r"_\1", key).lower(): each[key] for key in each} for each in own
+                    ],
                 }
-                for number, (address, labels) in enumerate(jobs)
+                for number, ((address, labels), own) in enumerate(
+                    zip(jobs, relabelings or [[]] * len(jobs), strict=True)
+                )
             ],
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")

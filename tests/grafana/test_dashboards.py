@@ -243,7 +243,7 @@ def test_every_metric_exists(busy: object, prometheus: Prometheus, service: App)
     service.get("/metrics")
     own = {line.split("{")[0].split(" ")[0] for line in service.body.decode().splitlines() if not line.startswith("#")}
     recorded = {rule["record"] for rule in rules_of(groups()) if "record" in rule}
-    others = known.ALERTS | OF_KUBERNETES | known.OPTIONAL
+    others = known.ALERTS | OF_KUBERNETES | known.OPTIONAL | known.RELABELLED
     used = {metric for query in asked() for metric, _ in selectors(prometheus.tree(query.expression))}
     for dashboard in DASHBOARDS:
         expressions = [*queries.annotations(dashboard, LINKS).values()]

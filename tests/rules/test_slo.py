@@ -124,13 +124,14 @@ UNLABELLED = _series("count", pod="a")
         {UNLABELLED: "0+300x60"},
         {UNLABELLED: "0x60"},
         {'http_server_request_duration_seconds_count{namespace="links",job="links"}': "0+300x60"},
+        {UP: "1x10 0x20 1x30", UNLABELLED: "0+300x10 stale _x19 0+300x30"},
     ],
-    ids=["no histogram", "no status", "no status and no request", "other names"],
+    ids=["no histogram", "no status", "no status and no request", "other names", "no status, and away for a while"],
 )
 def test_what_cannot_be_judged_has_neither_errors_nor_a_budget(series: Series, tmp_path: Path) -> None:
     names = ["job:slo_requests:rate5m", "job:slo_errors:rate5m", "job:slo_errors:ratio_rate5m"]
     names += ["job:slo_errors:ratio_rate1h", "job:slo_error_budget_remaining:ratio", "job:http_requests:rate5m"]
-    queries: list[tuple[str, str, dict[str, float]]] = [(at, name, {}) for at in ("1m", "20m") for name in names]
+    queries: list[tuple[str, str, dict[str, float]]] = [(at, name, {}) for at in ("1m", "10m", "20m") for name in names]
     check(tmp_path, slo(), {UP: "1x60", **series}, queries=queries)
 
 

@@ -1,5 +1,7 @@
-{{/* How a ServiceMonitor or PodMonitor scrapes. Takes its values. */}}
+{{/* How a ServiceMonitor or PodMonitor scrapes. Takes (list $ values), the latter its own. */}}
 {{- define "fastapi-service.scrape" -}}
+{{- $names := include "fastapi-service.metricRelabelings" (first .) | fromYamlArray -}}
+{{- with last . -}}
 port: management
 path: {{ .path | quote }}
 interval: {{ .interval | quote }}
@@ -10,10 +12,90 @@ scrapeTimeout: {{ . | quote }}
 relabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .metricRelabelings }}
+{{- with concat $names (.metricRelabelings | default list) }}
 metricRelabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* What each profile calls what the rules, the dashboards and the autoscalers read; those of `own` are the normal form. */}}
+{{- define "fastapi-service.metricNames" -}}
+{{- $own := dict
+  "histogram" "http_request_duration_seconds" "counter" "" "inFlight" "http_requests_in_flight"
+  "status" "status" "route" "route" "method" "method" "unit" "seconds" -}}
+{{- $profiles := dict
+  "own" dict
+  "instrumentator" (dict "counter" "http_requests_total" "inFlight" "http_requests_inprogress" "route" "handler")
+  "otel" (dict
+    "histogram" "http_server_request_duration_seconds" "inFlight" "http_server_active_requests"
+    "status" "http_response_status_code" "route" "http_route" "method" "http_request_method")
+  "starlette_exporter" (dict
+    "histogram" "starlette_request_duration_seconds" "inFlight" "starlette_requests_in_progress"
+    "status" "status_code" "route" "path")
+  "custom" .Values.metrics.custom -}}
+{{- mergeOverwrite $own (get $profiles .Values.metrics.profile) | toJson -}}
+{{- end -}}
+
+{{/*
+Brings the metrics of a profile into the normal form as they are scraped: so that one form is all that anything reads, no
+series is kept twice, and exemplars stay. As YAML, a list of relabelings.
+*/}}
+{{- define "fastapi-service.metricRelabelings" -}}
+{{- $names := include "fastapi-service.metricNames" . | fromJson -}}
+{{- $histogram := "http_request_duration_seconds" -}}
+{{- $rules := list -}}
+{{- if ne $names.histogram $histogram -}}
+{{- $rules = append $rules (dict
+  "sourceLabels" (list "__name__") "regex" (printf "%s(_bucket|_count|_sum)" $names.histogram)
+  "targetLabel" "__name__" "replacement" (printf "%s$1" $histogram)) -}}
+{{- end -}}
+{{- /* A histogram without a status has a counter beside it that has one. */ -}}
+{{- with $names.counter -}}
+{{- $rules = append $rules (dict
+  "sourceLabels" (list "__name__" $names.status) "regex" (printf "%s_count;" $histogram) "action" "drop") -}}
+{{- $rules = append $rules (dict
+  "sourceLabels" (list "__name__") "regex" . "targetLabel" "__name__" "replacement" (printf "%s_count" $histogram)) -}}
+{{- end -}}
+{{- range $label := list "status" "route" "method" -}}
+{{- $name := get $names $label -}}
+{{- /* Prometheus calls a label so that the target has as well. */ -}}
+{{- if has $name (list "container" "endpoint" "instance" "job" "namespace" "pod" "service") -}}
+{{- $name = printf "exported_%s" $name -}}
+{{- end -}}
+{{- if ne $name $label -}}
+{{- $rules = append $rules (dict
+  "sourceLabels" (list "__name__" $name) "regex" (printf "%s_.+;(.+)" $histogram)
+  "targetLabel" $label "replacement" "$1") -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $names.unit "milliseconds" -}}
+{{- range $bound := .Values.prometheusRule.slo.latency.buckets -}}
+{{- $milliseconds := mulf $bound 1000 | toString | replace "." "[.]" -}}
+{{- $rules = append $rules (dict
+  "sourceLabels" (list "__name__" "le") "regex" (printf "%s_bucket;%s([.]0)?" $histogram $milliseconds)
+  "targetLabel" "le" "replacement" (toString $bound)) -}}
+{{- end -}}
+{{- end -}}
+{{- /* A library counts on all paths. What the cluster asks is no user's, but shows that requests are counted. */ -}}
+{{- if ne .Values.metrics.profile "own" -}}
+{{- $paths := list .Values.serviceMonitor.path .Values.podMonitor.path -}}
+{{- range .Values.probes }}{{ $paths = append $paths .path }}{{ end -}}
+{{- $quoted := list -}}
+{{- range $paths | uniq | sortAlpha }}{{ $quoted = append $quoted (regexQuoteMeta .) }}{{ end -}}
+{{- $any := printf "(%s)/?" (join "|" $quoted) -}}
+{{- $rules = append $rules (dict
+  "sourceLabels" (list "__name__" "route") "regex" (printf "%s_count;%s" $histogram $any)
+  "targetLabel" "__name__" "replacement" "http_probes_total") -}}
+{{- $rules = append $rules (dict
+  "sourceLabels" (list "__name__" "route") "regex" (printf "%s_.+;%s" $histogram $any) "action" "drop") -}}
+{{- end -}}
+{{- if and $names.inFlight (ne $names.inFlight "http_requests_in_flight") -}}
+{{- $rules = append $rules (dict
+  "sourceLabels" (list "__name__") "regex" $names.inFlight
+  "targetLabel" "__name__" "replacement" "http_requests_in_flight") -}}
+{{- end -}}
+{{- toYaml $rules -}}
 {{- end -}}
 
 {{/* Name of a dashboard's objects. Takes (list $ path). */}}

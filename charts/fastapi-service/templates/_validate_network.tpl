@@ -110,6 +110,16 @@ networkPolicy.{{ $name }}[{{ $i }}] has an ipBlock beside a selector: write two 
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
 serviceMonitor.enabled and podMonitor.enabled are both true, so each pod would be scraped twice: set one of them
 {{- end }}
+{{- with .Values.metrics }}
+{{- if and (eq .profile "custom") (not .custom.histogram) }}
+metrics.profile is custom, and metrics.custom.histogram is empty: name the image's histogram of durations, such as api_latency_seconds
+{{- else if and (ne .profile "custom") .custom.histogram }}
+metrics.custom is given, and metrics.profile {{ .profile }} has names of its own: set metrics.profile to custom
+{{- end }}
+{{- if regexMatch "_(bucket|count|sum)$" .custom.histogram }}
+metrics.custom.histogram {{ .custom.histogram }} is one of its series: write it without {{ regexFind "_[a-z]+$" .custom.histogram }}
+{{- end }}
+{{- end }}
 {{- range $name := list "serviceMonitor" "podMonitor" }}
 {{- with index $.Values $name }}
 {{- $wrong := list }}
