@@ -8,8 +8,8 @@ from fastapi import Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 from starlette.datastructures import QueryParams
 
-from app.links import answers, slugs
-from app.links.access import ADMIN, Links, Reader, Service, Writer
+from app.links import responses, slugs
+from app.links.dependencies import ADMIN, Links, LinksDep, Reader, Writer
 from app.links.models import Link
 from app.links.openapi import CREATED, NEXT
 from app.links.schemas import LinkOut, LinkPage, ListedLink, NewLink
@@ -68,21 +68,21 @@ Owner = Annotated[
         **problems(401, 403, 409),
     },
 )
-async def create_link(new: NewLink, writer: Writer, links: Service, key: Key = None) -> Response:
+async def create_link(new: NewLink, writer: Writer, links: LinksDep, key: Key = None) -> Response:
     """Make a short link. Needs the scope links:write."""
     if key is None:
-        return answers.created(await _create(new, writer.subject, links))
+        return responses.created(await _create(new, writer.subject, links))
     # As it was sent, so that it is recognised even when it would no longer be valid.
     fingerprint = hashlib.sha256(new.model_dump_json(exclude_unset=True).encode()).hexdigest()
     request = KeyedRequest(writer.subject, key, fingerprint)
     try:
         if kept := await links.keys.answer(request):
-            return answers.created(kept, replayed=True)
+            return responses.created(kept, replayed=True)
         try:
-            return answers.created(await _create(new, writer.subject, links, request))
+            return responses.created(await _create(new, writer.subject, links, request))
         except AlreadyAnsweredError as error:
             if kept := await links.keys.answer(request):
-                return answers.created(kept, replayed=True)
+                return responses.created(kept, replayed=True)
             raise Problem(409, "This Idempotency-Key has just run out. Use another one.") from error
     except KeyReusedError as error:
         detail = "This key came with another body before. Use a new key for a new link."
@@ -95,14 +95,14 @@ async def _create(new: NewLink, owner: str, links: Links, request: KeyedRequest 
 
     async def keep(connection: AsyncConnection, link: Link) -> None:
         if request is not None:
-            await links.keys.keep(connection, request, answers.creation(link, links))
+            await links.keys.keep(connection, request, responses.creation(link, links))
 
     try:
         link = await links.store.create(**values, owner=owner, also=keep if request else None)
     except SlugTakenError as error:
         raise Problem(409, f"The slug {new.slug} is taken. Choose another one.") from error
     links.metrics.created.inc()
-    return answers.creation(link, links)
+    return responses.creation(link, links)
 
 
 @routing.get(
@@ -114,7 +114,7 @@ async def _create(new: NewLink, owner: str, links: Links, request: KeyedRequest 
 async def list_links(
     request: Request,
     reader: Reader,
-    links: Service,
+    links: LinksDep,
     limit: Limit = 20,
     cursor: Cursor = None,
     owner: Owner = None,
@@ -131,7 +131,7 @@ async def list_links(
     if following:
         query = urlencode({"limit": limit, **({"owner": owner} if owner else {}), "cursor": following})
         headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
-    return answers.of(LinkPage(items=items, next_cursor=following), headers)
+    return responses.of(LinkPage(items=items, next_cursor=following), headers)
 
 
 def _check_once(query: QueryParams) -> None:

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from app.links import collection, item, redirects, targets
-from app.links.access import READ, WRITE, Links
 from app.links.clicks import ClickCounter
 from app.links.deleted_slugs import DeletedSlugs
+from app.links.dependencies import READ, WRITE, Links
 from app.links.metrics import LinkMetrics
 from app.links.openapi import TAGS
 from app.links.settings import LinkSettings

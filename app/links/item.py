@@ -5,8 +5,8 @@ from typing import Annotated, TypeVar
 
 from fastapi import Body, Request, Response
 
-from app.links import answers, slugs
-from app.links.access import Links, Reader, Service, Writer, check_owner
+from app.links import responses, slugs
+from app.links.dependencies import Links, LinksDep, Reader, Writer, check_owner
 from app.links.models import Link
 from app.links.openapi import ETAG, IF_MATCH, IF_NONE_MATCH, MERGE_PATCH, NOT_MODIFIED, Slug
 from app.links.schemas import ClicksOut, LinkOut, LinkPatch
@@ -29,10 +29,10 @@ router = routing.api_router("/links", "links")
     responses={200: {"description": "The link.", "headers": ETAG}, **NOT_MODIFIED, **problems(401, 403, 404, 412)},
     openapi_extra=IF_NONE_MATCH,
 )
-async def read_link(slug: Slug, reader: Reader, links: Service, request: Request) -> Response:
+async def read_link(slug: Slug, reader: Reader, links: LinksDep, request: Request) -> Response:
     """Read a link of yours, or of anyone with the scope links:admin. Needs the scope links:read."""
     link = await _find(slug, reader, links)
-    answer = answers.one(link, links)
+    answer = responses.one(link, links)
     if _is_known(request, link):
         return Response(status_code=304, headers={name: answer.headers[name] for name in ("etag", "cache-control")})
     return answer
@@ -40,10 +40,10 @@ async def read_link(slug: Slug, reader: Reader, links: Service, request: Request
 
 # Apart from the link, so that a click changes neither its ETag nor what a change is made against.
 @routing.get(router, "/{slug}/clicks", response_model=ClicksOut, responses=problems(401, 403, 404))
-async def read_clicks(slug: Slug, reader: Reader, links: Service) -> Response:
+async def read_clicks(slug: Slug, reader: Reader, links: LinksDep) -> Response:
     """Read how often a link was followed. Needs the scope links:read."""
     await _find(slug, reader, links)
-    return answers.of(ClicksOut(slug=slug, clicks=await links.store.clicks(slug)))
+    return responses.of(ClicksOut(slug=slug, clicks=await links.store.clicks(slug)))
 
 
 @router.patch(
@@ -59,7 +59,7 @@ async def change_link(
     slug: Slug,
     patch: Annotated[LinkPatch, Body(media_type=MERGE_PATCH)],
     writer: Writer,
-    links: Service,
+    links: LinksDep,
     request: Request,
 ) -> Response:
     """Change where a link leads or when it expires; what is left out stays. Needs the scope links:write."""
@@ -74,7 +74,7 @@ async def change_link(
             links.metrics.changed.inc()
         return changed
 
-    return answers.one(await _retry_on_conflict(slug, writer, links, request, change), links)
+    return responses.one(await _retry_on_conflict(slug, writer, links, request, change), links)
 
 
 @router.delete(
@@ -83,7 +83,7 @@ async def change_link(
     responses={204: {"description": "The link is gone."}, **problems(401, 403, 404, 409, 412)},
     openapi_extra=IF_MATCH,
 )
-async def delete_link(slug: Slug, writer: Writer, links: Service, request: Request) -> None:
+async def delete_link(slug: Slug, writer: Writer, links: LinksDep, request: Request) -> None:
     """Delete a link with its clicks. For a time nobody but its owner gets its slug. Needs the scope links:write."""
 
     async def delete(link: Link) -> bool | None:
@@ -103,7 +103,7 @@ async def _find(slug: str, principal: Principal, links: Links) -> Link:
 
 def _is_known(request: Request, link: Link) -> bool:
     """Whether the client has said that it knows the link as it is; raises 412 if it knows it otherwise."""
-    tag = answers.etag(link)
+    tag = responses.etag(link)
     failed = etags.failed_precondition(request.method, request.headers, tag)
     if failed == 412:
         detail = "The link is not as your precondition says. Fetch it again and retry."

@@ -59,13 +59,13 @@ class Redirects:
 class RedirectRoute(Route):
     """Says in the scope which route it is, as FastAPI's own do."""
 
-    def __init__(self, endpoint: Redirects, but_not: frozenset[str] = frozenset()) -> None:
+    def __init__(self, endpoint: Redirects, except_slugs: frozenset[str] = frozenset()) -> None:
         super().__init__(PATH, endpoint, methods=["GET"], include_in_schema=False)
-        self.but_not = but_not
+        self.except_slugs = except_slugs
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, found = super().matches(scope)
-        if match == Match.NONE or found["path_params"]["slug"] in self.but_not:
+        if match == Match.NONE or found["path_params"]["slug"] in self.except_slugs:
             return Match.NONE, {}
         found["route"] = self
         return match, found
@@ -79,7 +79,7 @@ def install(app: FastAPI, endpoint: Redirects) -> None:
     decorator, whose dependencies, request and response take as long again: the one below stands for them
     in the OpenAPI schema.
     """
-    app.router.routes.insert(0, RedirectRoute(endpoint, but_not=slugs.RESERVED))
+    app.router.routes.insert(0, RedirectRoute(endpoint, except_slugs=slugs.RESERVED))
     app.router.routes.append(RedirectRoute(endpoint))
     app.include_router(router)
 

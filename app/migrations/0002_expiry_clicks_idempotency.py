@@ -34,7 +34,7 @@ def upgrade() -> None:
 
     # What locks links comes last, so that it is held for the shortest time. Constant defaults and
     # null need no rewriting of the table.
-    _hurry()
+    _set_lock_timeout()
     op.add_column("links", sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("links", sa.Column("updated_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("links", sa.Column("version", sa.Integer(), nullable=False, server_default="1"))
@@ -48,7 +48,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    _hurry()
+    _set_lock_timeout()
     op.drop_table("link_clicks")
     op.drop_table("idempotency_keys")
     for column in ("version", "updated_at", "expires_at"):
@@ -56,7 +56,7 @@ def downgrade() -> None:
     op.drop_index(LIST_INDEX, table_name="links")
 
 
-def _hurry() -> None:
+def _set_lock_timeout() -> None:
     """Rather fail, to be tried again, than make everyone queue behind a long transaction's lock."""
     if op.get_context().dialect.name == "postgresql":
         op.execute("SET LOCAL lock_timeout = '5s'")

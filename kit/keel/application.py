@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from keel.compat.fastapi import SUPERFLUOUS
+from keel.compat.fastapi import REPLACED_MIDDLEWARE
 from keel.errors.problems import ErrorMiddleware
 
 
@@ -14,12 +14,12 @@ class Application(FastAPI):
         outermost = ErrorMiddleware(super().build_middleware_stack())
         layer: Any = outermost
         while layer is not self.router:
-            layer.app = _without_superfluous(layer.app)
+            layer.app = _without_replaced(layer.app)
             layer = layer.app
         return outermost
 
 
-def _without_superfluous(layer: Any) -> Any:
-    while type(layer).__name__ in SUPERFLUOUS:
+def _without_replaced(layer: Any) -> Any:
+    while type(layer).__name__ in REPLACED_MIDDLEWARE:
         layer = layer.app
     return layer

@@ -16,7 +16,7 @@ from keel import happy_eyeballs, metrics_reference, server
 from keel.data import migrate
 from keel.observability import logs, otel_variables
 from keel.security import dev_token
-from keel.security.keys import KeyFile, KeyFileError
+from keel.security.keys import JwksFile, JwksFileError
 from keel.security.tokens import InvalidTokenError
 from keel.service import Configuration, Service, token_verifier
 from keel.settings import ConfigurationError, Settings
@@ -52,7 +52,7 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print("The configuration is not valid:", *error.problems, sep="\n  ", file=sys.stderr)  # noqa: T201
         return MISCONFIGURED
-    except (server.ServeError, migrate.MigrationError, KeyFileError) as error:
+    except (server.ServeError, migrate.MigrationError, JwksFileError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return FAILED
     except KeyboardInterrupt:
@@ -151,7 +151,7 @@ def _token(call: Call) -> int:
         scope=options.scope,
         expires_in=options.expires_in,
     )
-    keys = KeyFile(file, dev_token.parse_dev_key)
+    keys = JwksFile(file, dev_token.parse_dev_key)
     keys.load()
     try:
         token_verifier(settings, keys).verify(token.encode())

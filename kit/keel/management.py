@@ -25,7 +25,7 @@ from keel.observability.probes import OK, Health
 
 MAX_BODY_BYTES = 1024
 SECONDS = 10.0  # for a request; probes give up before that
-AT_ONCE = 100  # requests
+MAX_CONCURRENT = 100  # requests
 
 log = structlog.get_logger("keel.management")
 
@@ -62,7 +62,12 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
         exception_handlers={HTTPException: _problem},  # type: ignore[dict-item]
         middleware=[
             Middleware(ErrorMiddleware),
-            Middleware(TimeLimitMiddleware, seconds=SECONDS, at_once=AT_ONCE, awaited=AwaitedBodies(AT_ONCE)),
+            Middleware(
+                TimeLimitMiddleware,
+                seconds=SECONDS,
+                max_concurrent=MAX_CONCURRENT,
+                awaited=AwaitedBodies(MAX_CONCURRENT),
+            ),
             Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES),
         ],
     )

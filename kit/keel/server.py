@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 
 from keel.data import migrate
 from keel.http.acceptor import Acceptor
-from keel.http.protocol import ConnectionLimits, HttpProtocol, check_times
+from keel.http.protocol import ConnectionLimits, HttpProtocol, enforce_head_timeouts
 from keel.service import Configuration, Served, Service
 from keel.settings import Settings
 
@@ -84,7 +84,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:  # once a second
-            check_times(self.server_state.connections, asyncio.get_running_loop().time())
+            enforce_head_timeouts(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     async def run_on(self, listener: socket.socket) -> None:
@@ -97,7 +97,7 @@ class Server(uvicorn.Server):
         self.limits.draining = True
         connections: set[Any] = self.server_state.connections
         for connection in connections:
-            connection.leave()
+            connection.close_after_response()
 
     def cut_off(self) -> int:
         """Cancel the requests in flight and drop all connections; returns how many requests."""

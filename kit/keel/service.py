@@ -36,11 +36,11 @@ from keel.observability.request_id import RequestIdMiddleware
 from keel.product import Product
 from keel.security import dev_token
 from keel.security.auth import AuthenticationMiddleware, Authenticator
-from keel.security.jwks import DiscoveredKeys, KeyUrl
-from keel.security.keys import KeyFile, KeyFileError, KeySource, parse_jwks
+from keel.security.jwks import DiscoveredJwks, JwksUrl
+from keel.security.keys import JwksFile, JwksFileError, KeySource, parse_jwks
 from keel.security.rate_limit import RateLimiter, RateLimitMiddleware
+from keel.security.rate_limit_sync import RateLimitSync
 from keel.security.scopes import Scopes
-from keel.security.shared_counts import SharedCounts
 from keel.security.tokens import TokenVerifier
 from keel.settings import ConfigurationError, OwnSettings, Settings, settings_of, unknown_variables
 from keel.settings.algorithms import parse_algorithms
@@ -142,7 +142,7 @@ class Service:
         verifier = token_verifier(settings, keys)
         authenticator = Authenticator(verifier, registry, product.name)
         limiter = RateLimiter(settings, registry)
-        counts = SharedCounts(limiter.windows, shared, settings.rate_limit_sync_seconds, registry)
+        rate_limit_sync = RateLimitSync(limiter.windows, shared, settings.rate_limit_sync_seconds, registry)
         parts = Parts(
             settings=settings, registry=registry, stored=database, valkey=shared, caches=CacheMetrics(registry)
         )
@@ -169,7 +169,7 @@ class Service:
                 for dependency in (shared, database):
                     if dependency:
                         stack.push_async_callback(dependency.close)
-                for work in (health.watching(), keys.refreshing(), counts.exchanging()):
+                for work in (health.watching(), keys.refreshing(), rate_limit_sync.running()):
                     await stack.enter_async_context(work)
                 if database:
                     await stack.enter_async_context(IdempotencyKeys(database, settings.idempotency_hours).purging())
@@ -198,7 +198,7 @@ class Service:
                 Middleware(
                     TimeLimitMiddleware,
                     seconds=settings.request_timeout_seconds,
-                    at_once=settings.max_concurrent_requests,
+                    max_concurrent=settings.max_concurrent_requests,
                     awaited=bodies,
                 ),
                 Middleware(AuthenticationMiddleware, authenticator=authenticator, exhausted=limiter.exhausted),
@@ -254,14 +254,14 @@ def trusted_keys(settings: Settings, registry: CollectorRegistry) -> KeySource:
         "user_agent": f"{settings.product.name}/{settings.product.version}",
     }
     if settings.jwks_discovery:
-        return DiscoveredKeys(settings.jwt_issuer, **pace)
+        return DiscoveredJwks(settings.jwt_issuer, **pace)
     if settings.jwks_url is not None:
-        return KeyUrl(settings.jwks_url, **pace)
+        return JwksUrl(settings.jwks_url, **pace)
     if settings.jwks_file is None:
-        return KeyFile(settings.dev_key_file, dev_token.parse_dev_key)
-    keys = KeyFile(settings.jwks_file, parse_jwks)
+        return JwksFile(settings.dev_key_file, dev_token.parse_dev_key)
+    keys = JwksFile(settings.jwks_file, parse_jwks)
     try:
         keys.load()
-    except KeyFileError as error:
+    except JwksFileError as error:
         raise ConfigurationError(f"APP_JWKS_FILE: {error}") from error
     return keys

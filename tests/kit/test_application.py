@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from keel.application import Application
-from keel.compat.fastapi import SUPERFLUOUS
+from keel.compat.fastapi import REPLACED_MIDDLEWARE
 from keel.errors.problems import ErrorMiddleware
 from keel.service import Apps
 
@@ -28,8 +28,8 @@ def names(app: FastAPI) -> list[str]:
 async def test_only_what_is_superfluous_is_left_out() -> None:
     """Also a test of FastAPI: should it call them otherwise, or put others there, this says so."""
     theirs, ours = names(FastAPI()), names(Application())
-    assert set(theirs) - set(ours) == SUPERFLUOUS
-    assert ours == ["ErrorMiddleware", *(name for name in theirs if name not in SUPERFLUOUS)]
+    assert set(theirs) - set(ours) == REPLACED_MIDDLEWARE
+    assert ours == ["ErrorMiddleware", *(name for name in theirs if name not in REPLACED_MIDDLEWARE)]
 
 
 async def test_what_nobody_handles_is_answered_all_the_same(service: Apps, client: httpx.AsyncClient) -> None:

@@ -13,7 +13,7 @@ import pytest
 from keel import cli, server
 from keel.data import migrate, schema
 from keel.security.dev_token import parse_dev_key
-from keel.security.keys import KeyFile
+from keel.security.keys import JwksFile
 from keel.security.tokens import TokenVerifier
 from tests.kit.subject import MIGRATIONS, SERVICE, Settings
 from tests.probe import __version__
@@ -138,7 +138,7 @@ class TestToken:
     def test_one_that_a_local_service_accepts(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(SERVICE, ["token", "--scope", "things:write things:read", "--subject", "me"]) == 0
         settings = Settings()
-        keys = KeyFile(settings.dev_key_file, parse_dev_key)
+        keys = JwksFile(settings.dev_key_file, parse_dev_key)
         verifier = TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience, leeway=0)
         principal = verifier.verify(capsys.readouterr().out.strip().encode())
         assert (principal.subject, principal.scopes) == ("me", frozenset({"things:write", "things:read"}))

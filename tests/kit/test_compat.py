@@ -84,7 +84,7 @@ async def test_fastapi_has_the_layers_that_ours_stand_in_for() -> None:
     while layer is not None:
         names.add(type(layer).__name__)
         layer = getattr(layer, "app", None)
-    gone = of_fastapi.SUPERFLUOUS - names
+    gone = of_fastapi.REPLACED_MIDDLEWARE - names
     assert not gone, f"FastAPI {version('fastapi')}: no {', '.join(gone)}: see kit/keel/compat/fastapi.py"
 
 
@@ -106,7 +106,7 @@ async def test_sqlalchemy_and_asyncpg(postgresql_settings: Settings) -> None:
     there("sqlalchemy", engine.pool, ["_pool", "_timeout", "_max_overflow"])
     assert isinstance(engine.pool, sqlalchemy.OpenPool)
     limit = postgresql_settings.database_pool_size + postgresql_settings.database_pool_overflow
-    assert sqlalchemy.most(engine.pool) == limit
+    assert sqlalchemy.max_connections(engine.pool) == limit
     async with engine.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         there("asyncpg", driver, ["_transport"])

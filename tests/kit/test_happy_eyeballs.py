@@ -25,7 +25,7 @@ from keel.data import migrate, valkey
 from keel.data.database import Database
 from keel.happy_eyeballs import EventLoop, connect, connect_blocking
 from keel.observability import tracing
-from keel.security.jwks import KeyUrl
+from keel.security.jwks import JwksUrl
 from keel.service import Configuration
 from tests.kit.subject import SERVICE, Settings
 from tests.support.servers import PostgreSQL
@@ -259,7 +259,7 @@ async def test_a_certificate_is_for_the_name_and_for_no_other(resolve: Resolve, 
 async def test_the_issuer_of_tokens(resolve: Resolve, hole: int, peer: Peer, scheme: str) -> None:
     resolve(hole, peer.server_port)
     registry = CollectorRegistry()
-    keys = KeyUrl(f"{scheme}://{NAME}/keys", refresh=60, cooldown=60, timeout=SECONDS, registry=registry)
+    keys = JwksUrl(f"{scheme}://{NAME}/keys", refresh=60, cooldown=60, timeout=SECONDS, registry=registry)
     await keys.refetch()
     assert [key.kid for key in keys.current()] == ["one"]
     assert peer.hosts == [NAME]

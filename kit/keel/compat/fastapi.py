@@ -3,11 +3,16 @@ from typing import Any
 from fastapi.routing import iter_route_contexts
 from starlette.types import Scope
 
-__all__ = ["SUPERFLUOUS", "TELEMETRY", "effective_route", "iter_route_contexts"]
+__all__ = ["REPLACED_MIDDLEWARE", "TELEMETRY", "effective_route", "iter_route_contexts"]
 
 # By name, as FastAPI keeps some to itself: Starlette's two answers to errors (keel.errors.problems), the limit
 # on bodies (keel.http.body_limit), and the telemetry of exceptions, of which keel.errors.problems leaves none to see.
-SUPERFLUOUS = {"ServerErrorMiddleware", "ExceptionMiddleware", "ExceptionTelemetryMiddleware", "AppBodyLimitMiddleware"}
+REPLACED_MIDDLEWARE = {
+    "ServerErrorMiddleware",
+    "ExceptionMiddleware",
+    "ExceptionTelemetryMiddleware",
+    "AppBodyLimitMiddleware",
+}
 TELEMETRY = "fastapi.telemetry"
 """Is in the scope of a request that FastAPI makes a span of."""
 

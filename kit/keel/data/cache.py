@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from keel.data.breaker import Breaker
 from keel.data.cache_metrics import CacheMetrics
+from keel.data.circuit_breaker import CircuitBreaker
 from keel.data.database import DatabaseUnavailableError
 from keel.data.local_cache import Entry, LocalCache
 from keel.data.shared_cache import Found, SharedCache
@@ -31,7 +31,7 @@ class Cache(Generic[V]):
 
     - The process that made a change, and called `changed`, sees it at once.
     - Any other sees it after at most `seconds`, and sees what did not exist before after at most `missing_seconds`.
-    - Where Valkey could not be told of a change (`cache_changes_total{result="untold"}`), every process may see what
+    - Where Valkey could not be told of a change (`cache_changes_total{result="failed"}`), every process may see what
       Valkey still has: the time that `shared` keeps it comes on top.
     - While the database is unavailable, answers may be older by `stale_seconds` (RFC 5861, stale-if-error). Where
       Valkey answers, only what it has is given: what it has not may have changed.
@@ -60,7 +60,7 @@ class Cache(Generic[V]):
         self._as_stale = as_stale
         self._clock = clock
         self._counts = metrics.of(name, self._local.__len__)
-        self._breaker = Breaker(RETRY_SECONDS, clock)
+        self._breaker = CircuitBreaker(RETRY_SECONDS, clock)
         self._failed_at = -math.inf
         self._trials: set[asyncio.Task[None]] = set()
 
@@ -83,8 +83,8 @@ class Cache(Generic[V]):
         """Call this when a change of `key` has been committed, be it a first or a last one."""
         try:
             if self._shared is not None:
-                told = await self._shared.changed(key)
-                self._counts.changes["told" if told else "untold"] += 1
+                notified = await self._shared.changed(key)
+                self._counts.changes["notified" if notified else "failed"] += 1
         finally:
             # After Valkey has been told: a question asked before that may still be answered with the old value.
             self._local.forget(key)

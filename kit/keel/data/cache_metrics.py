@@ -13,7 +13,7 @@ REQUESTS = {
     "database": ("hit", "miss", "error"),
 }
 FILLS = ("stored", "refused", "late", "unavailable")
-CHANGES = ("told", "untold")
+CHANGES = ("notified", "failed")
 
 
 class CacheCounts:
@@ -41,7 +41,9 @@ class CacheMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("cache_requests", "Questions by layer.", labels=["cache", "layer", "result"])
         fills = CounterMetricFamily("cache_fills", "Answers offered to Valkey.", labels=["cache", "result"])
-        changes = CounterMetricFamily("cache_changes", "Changes, told to Valkey or not.", labels=["cache", "result"])
+        changes = CounterMetricFamily(
+            "cache_changes", "Changes of cached data, by whether Valkey was notified.", labels=["cache", "result"]
+        )
         entries = GaugeMetricFamily("cache_entries", "Answers kept in memory.", labels=["cache"])
         for name, counts in self._caches.items():
             for (layer, result), number in (counts.requests | {("local", "hit"): counts.local_hits}).items():

@@ -109,14 +109,14 @@ class Database:
         # PostgreSQL makes a transaction of each statement by itself. SQLite could as well, but to change the mode of a
         # connection is a way to its thread and back. Through a pooler a transaction is what keeps a statement's parts,
         # and its time-outs, together.
-        together = settings.is_sqlite or pooled
-        self._together = together
-        self._single = self.engine if together else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        in_transactions = settings.is_sqlite or pooled
+        self._in_transactions = in_transactions
+        self._single = self.engine if in_transactions else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._time_outs = text(set_time_outs(settings)) if pooled else None
         # Writers that wait for a lock must not take the last connection from the readers.
         size, overflow = settings.database_pool_size, settings.database_pool_overflow
         self._writers = asyncio.Semaphore(max(1, min(size, size + overflow - 1)))
-        self._patience = settings.database_pool_timeout_seconds
+        self._pool_timeout = settings.database_pool_timeout_seconds
         self._schema = Schema(settings.product, registry)
         self._package = settings.product.package
         # A pool of its own: requests that use up the other one must not make the pod unready.
@@ -158,7 +158,7 @@ class Database:
                 self._metrics.wait.observe(perf_counter() - started)
                 if self._time_outs is not None:
                     await connection.execute(self._time_outs)
-                yield Reading(connection, again=not self._together)
+                yield Reading(connection, again=not self._in_transactions)
 
     async def check(self) -> None:
         """Raises: an error if it cannot be reached, and NotFitError if it takes no writes or has another schema."""
@@ -201,10 +201,10 @@ class Database:
 
     async def _wait_to_write(self) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._pool_timeout):
                 await self._writers.acquire()
         except TimeoutError:
-            raise PoolTimeoutError(f"too many write for {self._patience:g} s") from None
+            raise PoolTimeoutError(f"too many write for {self._pool_timeout:g} s") from None
 
     @contextmanager
     def _translating_errors(self) -> Iterator[None]:

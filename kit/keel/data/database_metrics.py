@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.pool import QueuePool
 
-from keel.compat.sqlalchemy import most
+from keel.compat.sqlalchemy import max_connections
 from keel.data.async_engine import AsyncEngine
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -75,5 +75,5 @@ class _Pool(Collector):
         yield connections
         yield GaugeMetricFamily("database_pool_size", "Connections that are kept open.", pool.size())
         yield GaugeMetricFamily(
-            "database_pool_limit", "Connections there can be, with those for when it is busy.", most(pool)
+            "database_pool_limit", "Connections there can be, with those for when it is busy.", max_connections(pool)
         )

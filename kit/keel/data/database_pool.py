@@ -25,11 +25,11 @@ class PatientPool(OpenPool):
 
     refused_at = -math.inf
 
-    def give(self) -> ConnectionPoolEntry:
+    def acquire(self) -> ConnectionPoolEntry:
         if monotonic() - self.refused_at < RETRY_SECONDS and self._has_some():
             return self._wait_for_ours()
         try:
-            return super().give()
+            return super().acquire()
         except Exception as error:
             if getattr(error, "sqlstate", None) != TOO_MANY:
                 raise
@@ -43,8 +43,8 @@ class PatientPool(OpenPool):
 
     def _wait_for_ours(self) -> ConnectionPoolEntry:
         try:
-            return self.wait()
+            return self.wait_for_returned()
         except Empty:
             raise ServerFullError(
-                f"the server has no connection left; none of ours was free for {self.patience:g} s"
+                f"the server has no connection left; none of ours was free for {self.wait_seconds:g} s"
             ) from None

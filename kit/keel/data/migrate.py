@@ -46,14 +46,14 @@ class Deadline:
         self.seconds = seconds
         self._at = asyncio.get_running_loop().time() + seconds
 
-    async def poll(self, sorry: str) -> None:
+    async def poll(self, timeout_message: str) -> None:
         """Wait a little before the next attempt.
 
         Raises:
-            MigrationError: saying `sorry`, if there is no time for another one.
+            MigrationError: with `timeout_message`, if there is no time for another one.
         """
         if asyncio.get_running_loop().time() >= self._at:
-            raise MigrationError(sorry)
+            raise MigrationError(timeout_message)
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -124,7 +124,9 @@ class SharedCache(Generic[V]):
         name = self._name(key)
         try:
             await self._valkey.call(
-                "cache_change", lambda client: client.set(name, CHANGED, px=int(MARK_SECONDS * 1000)), insist=True
+                "cache_change",
+                lambda client: client.set(name, CHANGED, px=int(MARK_SECONDS * 1000)),
+                bypass_breaker=True,
             )
         except ValkeyUnavailableError:
             return False

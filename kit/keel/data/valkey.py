@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_tracer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic import SecretStr
 
-from keel.data.breaker import Breaker
+from keel.data.circuit_breaker import CircuitBreaker
 from keel.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Valkey:
             url.get_secret_value(), settings.secret_file("valkey_url"), settings.valkey_timeout_seconds
         )
         self._seconds = settings.valkey_timeout_seconds
-        self._breaker = Breaker(BREAK_SECONDS)
+        self._breaker = CircuitBreaker(BREAK_SECONDS)
         self._refusal = ""
         self._unfit = ""  # SENTINEL or SHARDS, if it is that
         self._tracer = get_tracer("keel.data.valkey")
@@ -75,11 +75,11 @@ class Valkey:
             registry=registry,
         ).set_function(lambda: self._breaker.open or bool(self._unfit))
 
-    async def call(self, name: str, operation: "Callable[[Client], Awaitable[T]]", insist: bool = False) -> T:
+    async def call(self, name: str, operation: "Callable[[Client], Awaitable[T]]", bypass_breaker: bool = False) -> T:
         """What `operation` gets from the client, as in `call("cache_get", lambda client: client.get(key))`.
 
-        `name` is what metrics and traces call it; use few. To `insist` is to ask even a server that is being left
-        alone, for what matters more than a time-out.
+        `name` is what metrics and traces call the operation; use few names. `bypass_breaker` calls the server even
+        while the circuit breaker is open: for what matters more than the wait for a time-out.
 
         Raises:
             ValkeyUnavailableError: after APP_VALKEY_TIMEOUT_SECONDS at the latest. What was asked for may have
@@ -89,7 +89,7 @@ class Valkey:
             self._calls.labels(name, "skipped").inc()
             raise ValkeyUnavailableError(self._unfit)
         trial = self._breaker.open
-        if not (self._breaker.allows() or insist):
+        if not (self._breaker.allows() or bypass_breaker):
             self._calls.labels(name, "skipped").inc()
             raise ValkeyUnavailableError("it did not answer a moment ago")
         span = self._tracer.start_span(

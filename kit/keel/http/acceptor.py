@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-AT_ONCE = 256  # connections in one round
+MAX_PER_ROUND = 256  # connections in one round
 PAUSE_SECONDS = 1.0  # after an error that another try at once would meet again, such as too many open files
 FULL_PAUSE_SECONDS = 0.05  # while there is no room for another connection
 SAY_EVERY_SECONDS = 60.0  # that there is none
@@ -59,7 +59,7 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
-        for _ in range(AT_ONCE):
+        for _ in range(MAX_PER_ROUND):
             if self._room() <= len(self._opening):
                 self._say_full()
                 self._wait(FULL_PAUSE_SECONDS)

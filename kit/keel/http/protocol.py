@@ -275,16 +275,19 @@ class HttpProtocol(HttpToolsProtocol):
                 self.url = b"%b://%b/%b" % (scheme, host, path)
 
     def linger(self) -> None:
-        """End the connection once its client has, or by `check_time`: what has not been read would reset it."""
+        """Send no more, and close when the client does, or when `enforce_head_timeout` gives it up.
+
+        Closing at once would reset the connection, as bytes of the request have not been read.
+        """
         self.refused = True
         self.transport.write_eof()
 
-    def leave(self) -> None:
+    def close_after_response(self) -> None:
         """Let the answer that is being made be the last, and say so, unless it has already begun."""
         if self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False
 
-    def check_time(self, now: float) -> None:
+    def enforce_head_timeout(self, now: float) -> None:
         """End the connection if its client has owed us bytes for too long; to be called every second.
 
         It owes them while no request is being answered and uvicorn's keep-alive timer is off: from
@@ -343,7 +346,7 @@ class HttpProtocol(HttpToolsProtocol):
         return b"".join([STATUS_LINE[status], head, b"\r\n", body])
 
 
-def check_times(connections: Iterable[Any], now: float) -> None:
+def enforce_head_timeouts(connections: Iterable[Any], now: float) -> None:
     """Check every connection of a server; `now` by the event loop's clock."""
     for connection in list(connections):
-        connection.check_time(now)
+        connection.enforce_head_timeout(now)

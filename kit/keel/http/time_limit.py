@@ -13,16 +13,16 @@ from keel.errors.problems import Problem, ProblemResponse
 from keel.security.client_network import client_network
 
 RETRY_SECONDS = 5
-EACH_ADDRESS = 20  # one address may have a twentieth of the places for bodies that are awaited
+SHARE_OF_ADDRESS = 20  # one address may have a twentieth of the places for bodies that are awaited
 DRAIN_SECONDS = 2  # for a body that is still to come when the server ends
 
 
 class AwaitedBodies:
     """The requests whose bodies are still to come."""
 
-    def __init__(self, at_once: int) -> None:
-        self.at_once = at_once
-        self.for_each = max(1, at_once // EACH_ADDRESS)
+    def __init__(self, max_concurrent: int) -> None:
+        self.max_concurrent = max_concurrent
+        self.max_per_client = max(1, max_concurrent // SHARE_OF_ADDRESS)
         self._waiting: set[_Limit] = set()
         self._of_client = Counter[str]()
         self._draining = False
@@ -35,16 +35,16 @@ class AwaitedBodies:
         if limit in self._waiting:
             return
         headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"}
-        if self._of_client[limit.client] >= self.for_each:
+        if self._of_client[limit.client] >= self.max_per_client:
             limit.end(Problem(429, "Too many of your requests wait for their bodies.", headers))
             return
-        if len(self._waiting) >= self.at_once:
+        if len(self._waiting) >= self.max_concurrent:
             limit.end(Problem(503, "Too many requests wait for their bodies. Try again soon.", headers))
             return
         self._waiting.add(limit)
         self._of_client[limit.client] += 1
         if self._draining:
-            self._hurry(limit)
+            self._limit_wait(limit)
 
     def remove(self, limit: "_Limit") -> None:
         """Its body has come, or it has ended; also if it never was here."""
@@ -58,9 +58,9 @@ class AwaitedBodies:
         """From now on wait for each body for DRAIN_SECONDS at most."""
         self._draining = True
         for limit in self._waiting:
-            self._hurry(limit)
+            self._limit_wait(limit)
 
-    def _hurry(self, limit: "_Limit") -> None:
+    def _limit_wait(self, limit: "_Limit") -> None:
         asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._give_up, limit)
 
     def _give_up(self, limit: "_Limit") -> None:
@@ -70,18 +70,18 @@ class AwaitedBodies:
 
 
 class TimeLimitMiddleware:
-    """Cancels what takes longer than `seconds` and raises a Problem: 408 while waiting for the body, else 503.
+    """Cancels requests that run longer than `seconds`: 408 if the body is still arriving, otherwise 503.
 
-    An answer that has begun is broken off: whoever is outside must not send another then.
+    It raises a Problem. If the response has already started, the connection is closed instead.
 
-    While there are `at_once` requests whose bodies have come, more are answered 503 at once: they would only wait, all
-    of them for longer and longer, and fill the memory meanwhile. `awaited` are the others.
+    While `max_concurrent` requests are being answered, new ones get 503 at once, so that queues and memory stay
+    bounded. Requests whose bodies have not arrived do not count: `awaited` limits those.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float, at_once: int, awaited: AwaitedBodies) -> None:
+    def __init__(self, app: ASGIApp, seconds: float, max_concurrent: int, awaited: AwaitedBodies) -> None:
         self.app = app
         self.seconds = seconds
-        self.at_once = at_once
+        self.max_concurrent = max_concurrent
         self.awaited = awaited
         # In the order in which they began, which is that of their deadlines, so that one timer does
         # for all: one for each, as asyncio.timeout has, would cost more than all the rest here.
@@ -116,11 +116,11 @@ class TimeLimitMiddleware:
         Problem: 503, if all places were taken while it was awaited.
         """
         self.awaited.remove(limit)
-        if len(self._running) - len(self.awaited) > self.at_once:
+        if len(self._running) - len(self.awaited) > self.max_concurrent:
             raise _too_much()
 
     def _is_full(self) -> bool:
-        return len(self._running) - len(self.awaited) >= self.at_once
+        return len(self._running) - len(self.awaited) >= self.max_concurrent
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()

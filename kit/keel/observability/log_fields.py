@@ -22,15 +22,15 @@ DEPTH = 4
 Scalar = str | int | float | bool | None
 
 
-def clean(event: Mapping[str, Any]) -> dict[str, Any]:
+def sanitize(event: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a log call as scalars and lists of scalars; exc_info becomes error.* fields."""
-    cleaned: dict[str, Any] = {"event": text(_shown(event.get("event", "")), MAX_EVENT)}
+    sanitized: dict[str, Any] = {"event": text(_shown(event.get("event", "")), MAX_EVENT)}
     for name, value in islice(event.items(), MAX_FIELDS):
         if name == "exc_info":
-            cleaned |= error_fields(value)
+            sanitized |= error_fields(value)
         elif name != "event" and value is not None:
-            cleaned[text(str(name), MAX_NAME)] = field(str(name), value)
-    return cleaned
+            sanitized[text(str(name), MAX_NAME)] = field(str(name), value)
+    return sanitized
 
 
 def field(name: str, value: Any) -> Scalar | list[Scalar]:

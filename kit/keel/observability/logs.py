@@ -23,11 +23,11 @@ from keel.settings import Settings
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # They tell of their every step, and the lifecycle tells once of what matters.
-TALKATIVE = ("uvicorn.error", "asyncio", "alembic.runtime.plugins")
+NOISY_LOGGERS = ("uvicorn.error", "asyncio", "alembic.runtime.plugins")
 # Its debug lines hold what is written into the database.
 UNREDACTED = ("aiosqlite",)
 # A collector that is away, or takes nothing, would be told of with every batch of spans.
-REPETITIVE = ("opentelemetry.", "urllib3.", "keel.observability.span_losses")
+DEDUPLICATED_LOGGERS = ("opentelemetry.", "urllib3.", "keel.observability.span_losses")
 REPEAT_SECONDS = 60
 STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 
@@ -46,7 +46,7 @@ class Output:
     def emit(self, logger: str, level: str, event: Mapping[str, Any]) -> None:
         now = datetime.now(UTC)
         try:
-            line = self.line(now, level, logger, log_fields.clean({**_ids(), **event}))
+            line = self.line(now, level, logger, log_fields.sanitize({**_ids(), **event}))
         except Exception as error:
             reason = f"a line could not be written: {type(error).__name__}"
             line = self.line(now, "error", logger, {"event": reason})
@@ -83,7 +83,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     )
     structlog.configure(processors=[structlog.contextvars.merge_contextvars], logger_factory=_Logger)
     handler = _Handler()
-    handler.addFilter(_Seldom())
+    handler.addFilter(_RepeatFilter())
     logging.basicConfig(handlers=[handler], force=True)
     logging.captureWarnings(True)
     sys.excepthook = _log_crash
@@ -97,8 +97,8 @@ def set_level(name: str) -> None:
         output.level = level
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
     logging.getLogger().setLevel(level)
-    for talkative in TALKATIVE:
-        logging.getLogger(talkative).setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
+    for noisy in NOISY_LOGGERS:
+        logging.getLogger(noisy).setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
     for unredacted in UNREDACTED:
         logging.getLogger(unredacted).setLevel(max(level, logging.INFO))
 
@@ -150,7 +150,7 @@ class _Handler(logging.Handler):
             output.emit(record.name, record.levelname.lower(), event)
 
 
-class _Seldom(logging.Filter):
+class _RepeatFilter(logging.Filter):
     """Lets what repeats itself through but once a minute."""
 
     def __init__(self) -> None:
@@ -158,7 +158,7 @@ class _Seldom(logging.Filter):
         self._passed: dict[tuple[str, object], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith(REPETITIVE):
+        if not record.name.startswith(DEDUPLICATED_LOGGERS):
             return True
         key, now = (record.name, record.lineno), monotonic()
         if now - self._passed.get(key, -REPEAT_SECONDS) < REPEAT_SECONDS:

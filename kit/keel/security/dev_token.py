@@ -8,7 +8,7 @@ from pathlib import Path
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-from keel.security.keys import KeyFile, KeyFileError
+from keel.security.keys import JwksFile, JwksFileError
 
 ALGORITHM = "ES256"
 
@@ -29,7 +29,7 @@ def obtain_key(path: Path) -> ECKey:
     """The key in `path`, made with mode 0600 if there is none.
 
     Raises:
-        KeyFileError: the file cannot be read or written, or holds something else.
+        JwksFileError: the file cannot be read or written, or holds something else.
     """
     key = ECKey.generate_key("P-256", {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
     try:
@@ -38,8 +38,8 @@ def obtain_key(path: Path) -> ECKey:
             json.dump(key.as_dict(private=True), file)
     except OSError as error:
         if not path.is_file():
-            raise KeyFileError(f"cannot create {path}: {error.strerror}") from error
-    return next(key for key in KeyFile(path, parse_dev_key).load() if isinstance(key, ECKey))
+            raise JwksFileError(f"cannot create {path}: {error.strerror}") from error
+    return next(key for key in JwksFile(path, parse_dev_key).load() if isinstance(key, ECKey))
 
 
 def public_jwks(key: ECKey) -> str:

@@ -27,7 +27,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 OUTCOMES = ("ok", "unreachable", "unusable")
 
 
-class KeyUrl(KeySource):
+class JwksUrl(KeySource):
     """Keys from `url`, read every `refresh` seconds.
 
     It is also read when a token names an unknown key, but never twice within `cooldown` seconds,
@@ -143,7 +143,7 @@ class KeyUrl(KeySource):
             request.abort()
 
 
-class DiscoveredKeys(KeyUrl):
+class DiscoveredJwks(JwksUrl):
     """Keys from where their issuer says they are (OpenID Connect Discovery 1.0), which is asked anew each time.
 
     `timeout` is for both answers together.

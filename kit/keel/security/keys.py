@@ -28,7 +28,7 @@ MIN_RSA_BITS = 2048
 SECRET_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 
 
-class KeyFileError(Exception):
+class JwksFileError(Exception):
     """The file cannot serve as a source of keys; the message is a sentence that says why."""
 
 
@@ -62,7 +62,7 @@ class KeySource:
         yield
 
 
-class KeyFile(KeySource):
+class JwksFile(KeySource):
     """Keys from `path`, as `parse` understands its text; a change is seen within `pause` seconds."""
 
     def __init__(self, path: Path, parse: Callable[[str], KeySet], pause: float = 1) -> None:
@@ -82,14 +82,14 @@ class KeyFile(KeySource):
         """Read the file now.
 
         Raises:
-            KeyFileError: it is missing, unreadable or holds no usable keys.
+            JwksFileError: it is missing, unreadable or holds no usable keys.
         """
         try:
             return self._file.load()
         except WatchedFileError as error:
             if isinstance(error.__cause__, ValueError):
-                raise KeyFileError(f"{self.path} holds no usable keys: {error.__cause__}") from error
-            raise KeyFileError(str(error)) from error
+                raise JwksFileError(f"{self.path} holds no usable keys: {error.__cause__}") from error
+            raise JwksFileError(str(error)) from error
 
     def current(self) -> KeySet:
         now = time.monotonic()

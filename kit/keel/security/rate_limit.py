@@ -1,7 +1,7 @@
 """Limits on the requests of a client: by the subject of a valid token, else by address.
 
 Every process decides alone, from what it has counted and what it last heard from the others
-(keel.security.shared_counts), so no request waits for that.
+(keel.security.rate_limit_sync), so no request waits for that.
 """
 
 from collections.abc import Awaitable

@@ -8,7 +8,7 @@ from itertools import islice
 WINDOW = 60  # seconds
 
 
-class Counter:
+class WindowCount:
     """Requests of one client in one window: `mine` were counted here, `others` in other processes.
 
     Of mine the others know `sent`. `before` is the client's counter of the window before.
@@ -16,7 +16,7 @@ class Counter:
 
     __slots__ = ("before", "key", "mine", "others", "sent", "window")
 
-    def __init__(self, key: str, window: int, before: "Counter | None" = None) -> None:
+    def __init__(self, key: str, window: int, before: "WindowCount | None" = None) -> None:
         self.key = key
         self.window = window
         self.before = before
@@ -36,9 +36,9 @@ class SlidingWindow:
         self.max_keys = max_keys
         self._clock = clock
         self._window = 0
-        self._counters: OrderedDict[str, Counter] = OrderedDict()
-        self._earlier: OrderedDict[str, Counter] = OrderedDict()
-        self._unsent: dict[Counter, None] = {}
+        self._counters: OrderedDict[str, WindowCount] = OrderedDict()
+        self._earlier: OrderedDict[str, WindowCount] = OrderedDict()
+        self._unsent: dict[WindowCount, None] = {}
 
     def __len__(self) -> int:
         return len(self._counters) + len(self._earlier)
@@ -61,17 +61,17 @@ class SlidingWindow:
         if not self.limit:
             return 0
         age = self._age()
-        counter = self._counters.get(key) or Counter(key, self._window, self._earlier.get(key))
+        counter = self._counters.get(key) or WindowCount(key, self._window, self._earlier.get(key))
         return self._wait(counter, age)
 
-    def take_unsent(self, count: int) -> list[Counter]:
+    def take_unsent(self, count: int) -> list[WindowCount]:
         """At most `count` counters with requests that other processes do not know of; each is handed out once."""
         counters = list(islice(self._unsent, count))
         for counter in counters:
             del self._unsent[counter]
         return counters
 
-    def put_back(self, counters: list[Counter]) -> None:
+    def put_back(self, counters: list[WindowCount]) -> None:
         """They could not be sent; their time will come again."""
         self._unsent.update(dict.fromkeys(counters))
 
@@ -89,17 +89,17 @@ class SlidingWindow:
         self._window = window
         self._unsent = {counter: None for counter in self._unsent if counter.window == window - 1}
 
-    def _add(self, key: str) -> Counter:
+    def _add(self, key: str) -> WindowCount:
         before = self._earlier.get(key)
         if before is not None:
             before.before = None
-        counter = self._counters[key] = Counter(key, self._window, before)
+        counter = self._counters[key] = WindowCount(key, self._window, before)
         if len(self._counters) > self.max_keys:
             _, dropped = self._counters.popitem(last=False)
             self._unsent.pop(dropped, None)
         return counter
 
-    def _wait(self, counter: Counter, age: float) -> int:
+    def _wait(self, counter: WindowCount, age: float) -> int:
         now, before = counter.mine + counter.others, counter.before
         then = before.mine + before.others if before is not None else 0
         if now + then * (1 - age) < self.limit:

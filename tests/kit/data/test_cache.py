@@ -122,7 +122,7 @@ async def test_without_valkey_there_is_memory(alone: Process, database: Database
     database.rows["a"] = "B"
     await alone.cache.changed("a")
     assert await alone.get() == "B"
-    assert alone.count("changes", "told") == alone.count("changes", "untold") == 0
+    assert alone.count("changes", "notified") == alone.count("changes", "failed") == 0
 
 
 async def test_without_memory_there_is_valkey(database: Database, clock: Clock, shared: Valkey) -> None:
@@ -147,7 +147,7 @@ async def test_a_change_is_seen_at_once_here_and_within_its_time_elsewhere(
     await other.get()
     database.rows["a"] = "new"
     await one.cache.changed("a")
-    assert one.count("changes", "told") == 1
+    assert one.count("changes", "notified") == 1
     assert await one.get() == "new"
     clock.now += 4.9
     assert await other.get() == "old"
@@ -224,7 +224,7 @@ async def test_a_change_that_valkey_was_not_told_is_counted_and_seen_when_valkey
     valkey.pause()
     database.rows["a"] = "new"
     await one.cache.changed("a")
-    assert one.count("changes", "untold") == 1
+    assert one.count("changes", "failed") == 1
     assert await one.get() == "new"
     valkey.stop()
     valkey.start()  # empty, as after 60 seconds

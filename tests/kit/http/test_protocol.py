@@ -17,7 +17,7 @@ from uvicorn.lifespan.off import LifespanOff
 from uvicorn.protocols.utils import get_remote_addr
 
 from keel.http import protocol as http_protocol
-from keel.http.protocol import MAX_TARGET_BYTES, ConnectionLimits, check_times
+from keel.http.protocol import MAX_TARGET_BYTES, ConnectionLimits, enforce_head_timeouts
 from keel.server import Server, listen
 from tests.kit.subject import Settings
 
@@ -144,9 +144,9 @@ class Wire:
 
     def later(self, seconds: float) -> None:
         """Look at the time twice, as if that much had passed in between."""
-        check_times(self.server.server_state.connections, self.time)
+        enforce_head_timeouts(self.server.server_state.connections, self.time)
         self.time += seconds
-        check_times(self.server.server_state.connections, self.time)
+        enforce_head_timeouts(self.server.server_state.connections, self.time)
 
     def refused(self, reason: str) -> float | None:
         return self.registry.get_sample_value("http_connections_refused_total", {"reason": reason})

@@ -104,9 +104,9 @@ async def test_no_more_at_once_than_that() -> None:
 class Crowd:
     """Requests of several clients whose bodies come when they are told to."""
 
-    def __init__(self, at_once: int) -> None:
-        self.awaited = AwaitedBodies(at_once)
-        self.limit = TimeLimitMiddleware(self._app, 60, at_once, self.awaited)
+    def __init__(self, max_concurrent: int) -> None:
+        self.awaited = AwaitedBodies(max_concurrent)
+        self.limit = TimeLimitMiddleware(self._app, 60, max_concurrent, self.awaited)
         self.come = asyncio.Event()
         self.busy = asyncio.Event()
 

@@ -35,16 +35,16 @@ def raised(error: BaseException) -> BaseException:
     ],
 )
 def test_values(given: Any, written: Any) -> None:
-    assert log_fields.clean({"event": "e", "x": given}) == {"event": "e", "x": written}
+    assert log_fields.sanitize({"event": "e", "x": given}) == {"event": "e", "x": written}
 
 
 def test_what_is_none_is_left_out() -> None:
-    assert log_fields.clean({"event": "e", "cause": None}) == {"event": "e"}
+    assert log_fields.sanitize({"event": "e", "cause": None}) == {"event": "e"}
 
 
 def test_secrets_by_name_and_by_shape() -> None:
     given = {"event": "to http://u:hunter2@h", "password": "hunter2", "headers": ["Bearer hunter2hunter2"]}
-    cleaned = log_fields.clean(given)
+    cleaned = log_fields.sanitize(given)
     assert "hunter2" not in str(cleaned)
     assert cleaned == {"event": f"to http://{REDACTED}@h", "password": REDACTED, "headers": [f"Bearer {REDACTED}"]}
 
@@ -60,7 +60,7 @@ def test_nothing_is_endless() -> None:
         "mapping": {str(number): "m" * 10**6 for number in range(1000)},
         "deep": deep,
     }
-    cleaned = log_fields.clean(given | {f"x{number}": 1 for number in range(1000)})
+    cleaned = log_fields.sanitize(given | {f"x{number}": 1 for number in range(1000)})
     assert len(cleaned) == log_fields.MAX_FIELDS
     assert len(cleaned["event"]) < 2100
     assert len(cleaned["text"]) < 1100
@@ -74,7 +74,7 @@ def test_nothing_is_endless() -> None:
 def test_a_value_that_contains_itself() -> None:
     loop: list[Any] = []
     loop.append({"loop": loop})
-    assert log_fields.clean({"event": "e", "loop": loop})["loop"][0].startswith('{"loop":[')
+    assert log_fields.sanitize({"event": "e", "loop": loop})["loop"][0].startswith('{"loop":[')
 
 
 def test_an_exception_in_each_way_it_can_be_given() -> None:

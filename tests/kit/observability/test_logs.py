@@ -110,7 +110,7 @@ def test_a_log_call_never_raises_nor_loses_a_line(settings: Settings, monkeypatc
     logging.getLogger("other").info("2 %d", "not a number")
     logging.getLogger("other").info("3 %s", Nasty())
     structlog.get_logger().info(Nasty())
-    monkeypatch.setattr(log_fields, "clean", Nasty.__str__)
+    monkeypatch.setattr(log_fields, "sanitize", Nasty.__str__)
     structlog.get_logger().info("5")
     found = lines(stream)
     assert len(found) == 5

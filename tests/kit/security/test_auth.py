@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from keel.http import handlers as error_handlers
 from keel.security.auth import OUTCOMES, AuthenticationMiddleware, Authenticator, authenticate
-from keel.security.keys import KeyFile, KeySource, KeysUnavailableError, parse_jwks
+from keel.security.keys import JwksFile, KeySource, KeysUnavailableError, parse_jwks
 from keel.security.tokens import Principal, TokenVerifier
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +34,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def authenticator(jwks_file: Path, registry: CollectorRegistry) -> Authenticator:
-    return Authenticator(TokenVerifier(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=30), registry, "probe")
+    return Authenticator(TokenVerifier(JwksFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=30), registry, "probe")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from joserfc.jwk import ECKey
 from prometheus_client import CollectorRegistry
 
-from keel.security.jwks import MAX_BYTES, DiscoveredKeys
+from keel.security.jwks import MAX_BYTES, DiscoveredJwks
 from keel.security.keys import KeysUnavailableError
 from keel.settings.issuer_urls import metadata_urls
 from tests.support.clock import Clock
@@ -56,9 +56,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def at(registry: CollectorRegistry, clock: Clock) -> Callable[..., DiscoveredKeys]:
-    def at(issuer: str, timeout: float = 10) -> DiscoveredKeys:
-        return DiscoveredKeys(
+def at(registry: CollectorRegistry, clock: Clock) -> Callable[..., DiscoveredJwks]:
+    def at(issuer: str, timeout: float = 10) -> DiscoveredJwks:
+        return DiscoveredJwks(
             issuer, refresh=36_000, cooldown=3600, timeout=timeout, registry=registry, clock=lambda: clock.now
         )
 
@@ -66,12 +66,12 @@ def at(registry: CollectorRegistry, clock: Clock) -> Callable[..., DiscoveredKey
 
 
 @pytest.fixture
-def keys(issuer: Issuer, at: Callable[..., DiscoveredKeys], log_lines: Logs) -> DiscoveredKeys:
+def keys(issuer: Issuer, at: Callable[..., DiscoveredJwks], log_lines: Logs) -> DiscoveredJwks:
     del log_lines
     return at(f"{issuer.origin}/realms/one")
 
 
-def known(keys: DiscoveredKeys) -> list[str | None]:
+def known(keys: DiscoveredJwks) -> list[str | None]:
     return [each.kid for each in keys.current()]
 
 
@@ -79,7 +79,7 @@ def errors(log_lines: Logs) -> list[dict[str, Any]]:
     return [line for line in log_lines() if line["log.level"] == "error"]
 
 
-async def test_the_issuer_says_where_its_keys_are(issuer: Issuer, keys: DiscoveredKeys) -> None:
+async def test_the_issuer_says_where_its_keys_are(issuer: Issuer, keys: DiscoveredJwks) -> None:
     with pytest.raises(KeysUnavailableError):
         keys.current()
     await keys.refetch()
@@ -88,7 +88,7 @@ async def test_the_issuer_says_where_its_keys_are(issuer: Issuer, keys: Discover
 
 
 async def test_an_issuer_that_ends_with_a_slash(
-    issuer: Issuer, pages: dict[str, bytes], at: Callable[..., DiscoveredKeys]
+    issuer: Issuer, pages: dict[str, bytes], at: Callable[..., DiscoveredJwks]
 ) -> None:
     pages[OPENID] = metadata(issuer, issuer=f"{issuer.origin}/realms/one/")
     keys = at(f"{issuer.origin}/realms/one/")
@@ -96,7 +96,7 @@ async def test_an_issuer_that_ends_with_a_slash(
     assert known(keys) == ["one"]
 
 
-async def test_an_issuer_of_oauth_alone(issuer: Issuer, pages: dict[str, bytes], keys: DiscoveredKeys) -> None:
+async def test_an_issuer_of_oauth_alone(issuer: Issuer, pages: dict[str, bytes], keys: DiscoveredJwks) -> None:
     pages[OAUTH] = pages.pop(OPENID)
     await keys.refetch()
     assert known(keys) == ["one"]
@@ -112,7 +112,7 @@ def test_where_an_issuer_without_a_path_is_asked() -> None:
 
 
 async def test_keys_that_move_are_followed(
-    issuer: Issuer, pages: dict[str, bytes], keys: DiscoveredKeys, clock: Clock
+    issuer: Issuer, pages: dict[str, bytes], keys: DiscoveredJwks, clock: Clock
 ) -> None:
     await keys.refetch()
     pages |= {OPENID: metadata(issuer, jwks_uri=f"{issuer.origin}/new"), "/new": jwks("two")}
@@ -124,7 +124,7 @@ async def test_keys_that_move_are_followed(
     assert issuer.paths == [OPENID, "/keys", OPENID, "/new"]
 
 
-async def test_what_has_not_changed_is_the_same_object(keys: DiscoveredKeys, clock: Clock) -> None:
+async def test_what_has_not_changed_is_the_same_object(keys: DiscoveredJwks, clock: Clock) -> None:
     await keys.refetch()
     before = keys.current()
     clock.now += 3600
@@ -158,7 +158,7 @@ async def test_what_has_not_changed_is_the_same_object(keys: DiscoveredKeys, clo
 async def test_what_cannot_be_used_leaves_the_keys_there_were(
     issuer: Issuer,
     pages: dict[str, bytes],
-    keys: DiscoveredKeys,
+    keys: DiscoveredJwks,
     clock: Clock,
     registry: CollectorRegistry,
     log_lines: Logs,
@@ -185,7 +185,7 @@ async def test_what_cannot_be_used_leaves_the_keys_there_were(
 
 
 async def test_the_log_names_the_address_that_failed(
-    issuer: Issuer, pages: dict[str, bytes], keys: DiscoveredKeys, log_lines: Logs
+    issuer: Issuer, pages: dict[str, bytes], keys: DiscoveredJwks, log_lines: Logs
 ) -> None:
     del pages["/keys"]
     await keys.refetch()
@@ -193,7 +193,7 @@ async def test_the_log_names_the_address_that_failed(
     assert line["labels.url"] == f"{issuer.origin}/keys"
 
 
-async def test_redirects_are_not_followed(issuer: Issuer, keys: DiscoveredKeys, log_lines: Logs) -> None:
+async def test_redirects_are_not_followed(issuer: Issuer, keys: DiscoveredJwks, log_lines: Logs) -> None:
     issuer.status, issuer.headers = 302, {"Location": f"{issuer.origin}/elsewhere"}
     await keys.refetch()
     assert "redirects are not followed" in json.dumps(errors(log_lines))
@@ -203,7 +203,7 @@ async def test_redirects_are_not_followed(issuer: Issuer, keys: DiscoveredKeys, 
 async def test_keys_of_an_https_issuer_come_over_https(
     issuer: Issuer,
     certificate: Path,
-    at: Callable[..., DiscoveredKeys],
+    at: Callable[..., DiscoveredJwks],
     log_lines: Logs,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -216,7 +216,7 @@ async def test_keys_of_an_https_issuer_come_over_https(
 
 
 async def test_both_answers_together_have_one_deadline(
-    issuer: Issuer, pages: dict[str, bytes], at: Callable[..., DiscoveredKeys], log_lines: Logs
+    issuer: Issuer, pages: dict[str, bytes], at: Callable[..., DiscoveredJwks], log_lines: Logs
 ) -> None:
     """Each byte takes 4 ms, so that either answer alone would be in time."""
     issuer.drip, issuer.pause = True, 0.004
@@ -229,7 +229,7 @@ async def test_both_answers_together_have_one_deadline(
     assert "no answer within 0.9 s" in json.dumps(errors(log_lines))
 
 
-async def test_one_read_however_many_tokens_name_an_unknown_key(issuer: Issuer, keys: DiscoveredKeys) -> None:
+async def test_one_read_however_many_tokens_name_an_unknown_key(issuer: Issuer, keys: DiscoveredJwks) -> None:
     for _ in range(100):
         await keys.refetch()
     assert issuer.paths == [OPENID, "/keys"]
@@ -240,7 +240,7 @@ async def test_an_issuer_that_comes_late(
 ) -> None:
     del log_lines
     good = pages.pop(OPENID)
-    keys = DiscoveredKeys(f"{issuer.origin}/realms/one", refresh=3600, cooldown=0.02, timeout=10, registry=registry)
+    keys = DiscoveredJwks(f"{issuer.origin}/realms/one", refresh=3600, cooldown=0.02, timeout=10, registry=registry)
     async with keys.refreshing():
         await until(lambda: len(issuer.paths) > 4)
         with pytest.raises(KeysUnavailableError):

@@ -19,7 +19,7 @@ from opentelemetry import context, trace
 from prometheus_client import CollectorRegistry
 
 from keel.security.auth import Authenticator
-from keel.security.jwks import MAX_BYTES, OUTCOMES, KeyUrl
+from keel.security.jwks import MAX_BYTES, OUTCOMES, JwksUrl
 from keel.security.keys import KeysUnavailableError
 from keel.security.tokens import Principal, TokenVerifier, UnknownKeyError
 from tests.support.clock import Clock
@@ -60,10 +60,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def at(registry: CollectorRegistry) -> Callable[..., KeyUrl]:
-    def at(url: str, refresh: float = 3600, cooldown: float = 3600, timeout: float = 10, **others: Any) -> KeyUrl:
+def at(registry: CollectorRegistry) -> Callable[..., JwksUrl]:
+    def at(url: str, refresh: float = 3600, cooldown: float = 3600, timeout: float = 10, **others: Any) -> JwksUrl:
         pace: dict[str, Any] = {"refresh": refresh, "cooldown": cooldown, "timeout": timeout}
-        return KeyUrl(url, **pace, registry=registry, user_agent="test/1", **others)
+        return JwksUrl(url, **pace, registry=registry, user_agent="test/1", **others)
 
     return at
 
@@ -71,7 +71,7 @@ def at(registry: CollectorRegistry) -> Callable[..., KeyUrl]:
 class Fetcher:
     """Keys fetched once, and then again as often as asked."""
 
-    def __init__(self, keys: KeyUrl, clock: Clock) -> None:
+    def __init__(self, keys: JwksUrl, clock: Clock) -> None:
         self.keys = keys
         self.clock = clock
 
@@ -82,7 +82,7 @@ class Fetcher:
 
 @pytest.fixture
 async def fetcher(
-    issuer: Issuer, at: Callable[..., KeyUrl], clock: Clock, log_lines: Logs, until: Until
+    issuer: Issuer, at: Callable[..., JwksUrl], clock: Clock, log_lines: Logs, until: Until
 ) -> AsyncIterator[Fetcher]:
     del log_lines
     keys = at(issuer.url, refresh=36_000, clock=clock)
@@ -91,7 +91,7 @@ async def fetcher(
         yield Fetcher(keys, clock)
 
 
-def known(keys: KeyUrl) -> list[str | None]:
+def known(keys: JwksUrl) -> list[str | None]:
     try:
         return [each.kid for each in keys.current()]
     except KeysUnavailableError:
@@ -103,7 +103,7 @@ def fetches(registry: CollectorRegistry) -> dict[str, float | None]:
 
 
 async def test_fetched_in_the_background(
-    issuer: Issuer, at: Callable[..., KeyUrl], registry: CollectorRegistry, until: Until
+    issuer: Issuer, at: Callable[..., JwksUrl], registry: CollectorRegistry, until: Until
 ) -> None:
     issuer.open.clear()
     keys = at(issuer.url)
@@ -122,7 +122,7 @@ async def test_fetched_in_the_background(
     assert fetches(registry) == {"ok": 1, "unreachable": 0, "unusable": 0}
 
 
-async def test_read_again_every_so_often(issuer: Issuer, at: Callable[..., KeyUrl], until: Until) -> None:
+async def test_read_again_every_so_often(issuer: Issuer, at: Callable[..., JwksUrl], until: Until) -> None:
     keys = at(issuer.url, refresh=0.05, cooldown=0.01)
     async with keys.refreshing():
         await until(lambda: known(keys) == ["one"])
@@ -131,7 +131,7 @@ async def test_read_again_every_so_often(issuer: Issuer, at: Callable[..., KeyUr
 
 
 async def test_the_cooldown_holds_for_a_short_refresh_too(
-    issuer: Issuer, at: Callable[..., KeyUrl], until: Until
+    issuer: Issuer, at: Callable[..., JwksUrl], until: Until
 ) -> None:
     async with at(issuer.url, refresh=0.001, cooldown=0.1).refreshing():
         await until(lambda: len(issuer.times) > 3)
@@ -210,7 +210,7 @@ async def test_what_cannot_be_used_leaves_the_keys_there_were(
 
 
 async def test_a_dead_issuer_is_asked_again_until_it_answers(
-    issuer: Issuer, at: Callable[..., KeyUrl], registry: CollectorRegistry, log_lines: Logs, until: Until
+    issuer: Issuer, at: Callable[..., JwksUrl], registry: CollectorRegistry, log_lines: Logs, until: Until
 ) -> None:
     issuer.status = 503
     keys = at(issuer.url, refresh=3600, cooldown=0.02)
@@ -226,7 +226,7 @@ async def test_a_dead_issuer_is_asked_again_until_it_answers(
 
 
 async def test_nobody_listens(
-    unused_port: int, at: Callable[..., KeyUrl], registry: CollectorRegistry, log_lines: Logs
+    unused_port: int, at: Callable[..., JwksUrl], registry: CollectorRegistry, log_lines: Logs
 ) -> None:
     keys = at(f"http://127.0.0.1:{unused_port}/")
     await keys.refetch()
@@ -236,7 +236,7 @@ async def test_nobody_listens(
 
 @pytest.mark.parametrize("drip", [False, True])
 async def test_a_slow_issuer_is_given_up(
-    issuer: Issuer, at: Callable[..., KeyUrl], registry: CollectorRegistry, log_lines: Logs, until: Until, drip: bool
+    issuer: Issuer, at: Callable[..., JwksUrl], registry: CollectorRegistry, log_lines: Logs, until: Until, drip: bool
 ) -> None:
     """A byte now and then would keep a socket's own time-out from ever passing."""
     issuer.drip = drip
@@ -256,7 +256,7 @@ async def test_a_slow_issuer_is_given_up(
     )  # the executor keeps idle ones: one had asked for the name
 
 
-async def test_stopping_does_not_wait_for_the_issuer(issuer: Issuer, at: Callable[..., KeyUrl], until: Until) -> None:
+async def test_stopping_does_not_wait_for_the_issuer(issuer: Issuer, at: Callable[..., JwksUrl], until: Until) -> None:
     issuer.open.clear()
     async with at(issuer.url, timeout=60).refreshing():
         await until(lambda: issuer.requests)
@@ -265,7 +265,7 @@ async def test_stopping_does_not_wait_for_the_issuer(issuer: Issuer, at: Callabl
     assert time.monotonic() - started < 5
 
 
-async def test_one_fetch_however_many_ask(issuer: Issuer, at: Callable[..., KeyUrl], until: Until) -> None:
+async def test_one_fetch_however_many_ask(issuer: Issuer, at: Callable[..., JwksUrl], until: Until) -> None:
     issuer.open.clear()
     keys = at(issuer.url)
     waiting = [asyncio.create_task(keys.refetch()) for _ in range(100)]
@@ -329,7 +329,7 @@ async def test_the_trace_goes_along(issuer: Issuer, fetcher: Fetcher) -> None:
 
 
 async def test_no_proxy_is_asked(
-    issuer: Issuer, at: Callable[..., KeyUrl], unused_port: int, monkeypatch: pytest.MonkeyPatch
+    issuer: Issuer, at: Callable[..., JwksUrl], unused_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port}")
     keys = at(issuer.url)
@@ -338,7 +338,7 @@ async def test_no_proxy_is_asked(
 
 
 async def test_over_tls_with_a_certificate_that_is_trusted(
-    issuer: Issuer, certificate: Path, at: Callable[..., KeyUrl], monkeypatch: pytest.MonkeyPatch
+    issuer: Issuer, certificate: Path, at: Callable[..., JwksUrl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     keys = at(issuer.url)
@@ -347,7 +347,7 @@ async def test_over_tls_with_a_certificate_that_is_trusted(
 
 
 async def test_over_tls_with_one_that_is_not(
-    issuer: Issuer, certificate: Path, at: Callable[..., KeyUrl], registry: CollectorRegistry, log_lines: Logs
+    issuer: Issuer, certificate: Path, at: Callable[..., JwksUrl], registry: CollectorRegistry, log_lines: Logs
 ) -> None:
     del certificate
     keys = at(issuer.url)

@@ -9,7 +9,7 @@ import pytest
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
-from keel.security.keys import KeyFile, KeyFileError, parse_jwks
+from keel.security.keys import JwksFile, JwksFileError, parse_jwks
 
 Logs = Callable[[], list[dict[str, Any]]]
 
@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_reads_again_only_when_the_file_changes(file: Path, log_lines: Logs) -> None:
     file.write_text(jwks(key("one")))
-    keys = KeyFile(file, parse_jwks, pause=0)
+    keys = JwksFile(file, parse_jwks, pause=0)
     assert ids(keys.current()) == ["one"]
     assert keys.current() is keys.current()
     file.write_text(jwks(key("one"), key("two")))
@@ -49,7 +49,7 @@ def test_follows_a_swapped_symbolic_link(tmp_path: Path, file: Path, log_lines: 
         version.write_text(jwks(key(name)))
         os.utime(version, (0, 0))
     file.symlink_to("old")
-    keys = KeyFile(file, parse_jwks, pause=0)
+    keys = JwksFile(file, parse_jwks, pause=0)
     assert ids(keys.current()) == ["old"]
     swap = tmp_path / "swap"
     swap.symlink_to("new")
@@ -60,7 +60,7 @@ def test_follows_a_swapped_symbolic_link(tmp_path: Path, file: Path, log_lines: 
 @pytest.mark.parametrize("broken", ["", "{", "[]", '{"keys": 1}', '{"keys": []}', '{"keys": [{"kty": "x"}]}'])
 def test_a_broken_file_leaves_the_last_good_keys(file: Path, log_lines: Logs, broken: str) -> None:
     file.write_text(jwks(key("good")))
-    keys = KeyFile(file, parse_jwks, pause=0)
+    keys = JwksFile(file, parse_jwks, pause=0)
     keys.load()
     file.write_text(broken)
     assert ids(keys.current()) == ["good"]
@@ -72,7 +72,7 @@ def test_a_broken_file_leaves_the_last_good_keys(file: Path, log_lines: Logs, br
 
 def test_a_file_that_is_gone_leaves_them_too(file: Path) -> None:
     file.write_text(jwks(key("good")))
-    keys = KeyFile(file, parse_jwks, pause=0)
+    keys = JwksFile(file, parse_jwks, pause=0)
     keys.load()
     file.unlink()
     assert ids(keys.current()) == ["good"]
@@ -80,32 +80,32 @@ def test_a_file_that_is_gone_leaves_them_too(file: Path) -> None:
 
 def test_a_file_may_come_later(file: Path, log_lines: Logs) -> None:
     del log_lines
-    keys = KeyFile(file, parse_jwks, pause=0)
+    keys = JwksFile(file, parse_jwks, pause=0)
     assert ids(keys.current()) == []
     file.write_text(jwks(key("late")))
     assert ids(keys.current()) == ["late"]
 
 
 def test_loading_tells_what_is_wrong(file: Path) -> None:
-    keys = KeyFile(file, parse_jwks, pause=0)
-    with pytest.raises(KeyFileError, match=r"cannot read .*: No such file or directory"):
+    keys = JwksFile(file, parse_jwks, pause=0)
+    with pytest.raises(JwksFileError, match=r"cannot read .*: No such file or directory"):
         keys.load()
     file.write_bytes(b"\xff")
-    with pytest.raises(KeyFileError, match="holds no usable keys"):
+    with pytest.raises(JwksFileError, match="holds no usable keys"):
         keys.load()
 
 
 @pytest.mark.parametrize("secret", [key("private"), OctKey.generate_key(256, {"kid": "shared"})])
 def test_secret_keys_are_refused_and_not_told(file: Path, secret: Any) -> None:
     file.write_text(jwks(key("good"), secret, private=True))
-    with pytest.raises(KeyFileError, match="is secret; publish only public keys") as raised:
-        KeyFile(file, parse_jwks).load()
+    with pytest.raises(JwksFileError, match="is secret; publish only public keys") as raised:
+        JwksFile(file, parse_jwks).load()
     assert str(secret.as_dict(private=True).get("d", secret.get("k"))) not in str(raised.value)
 
 
 def test_looks_at_the_file_once_in_a_while(file: Path, log_lines: Logs) -> None:
     del log_lines
-    keys = KeyFile(file, parse_jwks, pause=3600)
+    keys = JwksFile(file, parse_jwks, pause=3600)
     assert ids(keys.current()) == []
     file.write_text(jwks(key("one")))
     assert ids(keys.current()) == ["one"]
@@ -139,24 +139,24 @@ def weak() -> RSAKey:
 )
 def test_useless_keys_are_passed_over(file: Path, log_lines: Logs, odd: dict[str, Any], reason: str) -> None:
     file.write_text(json.dumps({"keys": [odd, key("good").as_dict(private=False)]}))
-    assert ids(KeyFile(file, parse_jwks).load()) == ["good"]
+    assert ids(JwksFile(file, parse_jwks).load()) == ["good"]
     assert reason in str(log_lines())
     file.write_text(json.dumps({"keys": [odd]}))
     with pytest.raises(
-        KeyFileError, match=r"holds no usable keys: none verifies signatures by RS256, .*; key odd: "
+        JwksFileError, match=r"holds no usable keys: none verifies signatures by RS256, .*; key odd: "
     ) as raised:
-        KeyFile(file, parse_jwks).load()
+        JwksFile(file, parse_jwks).load()
     assert reason in str(raised.value)
 
 
 def test_an_id_means_one_key(file: Path) -> None:
     one = key("one")
     file.write_text(jwks(one, one))
-    assert ids(KeyFile(file, parse_jwks).load()) == ["one"]
+    assert ids(JwksFile(file, parse_jwks).load()) == ["one"]
     with_alg = ECKey.import_key(one.as_dict(private=False) | {"alg": "ES256"})
     for both in ((one, with_alg), (with_alg, one)):
         file.write_text(jwks(*both))
-        assert ids(KeyFile(file, parse_jwks).load()) == ["one"]
+        assert ids(JwksFile(file, parse_jwks).load()) == ["one"]
 
 
 def test_an_id_and_an_algorithm_mean_one_key(file: Path, log_lines: Logs) -> None:
@@ -164,19 +164,19 @@ def test_an_id_and_an_algorithm_mean_one_key(file: Path, log_lines: Logs) -> Non
     one = key("one")
     rsa = RSAKey.generate_key(2048, {"kid": "one"})
     file.write_text(jwks(one, rsa))
-    assert ids(KeyFile(file, parse_jwks).load()) == ["one", "one"]
+    assert ids(JwksFile(file, parse_jwks).load()) == ["one", "one"]
     file.write_text(jwks(one, key("one"), rsa, key("two")))
-    assert [each.key_type for each in KeyFile(file, parse_jwks).load()] == ["RSA", "EC"]
+    assert [each.key_type for each in JwksFile(file, parse_jwks).load()] == ["RSA", "EC"]
     assert "two keys have this id and are for the same algorithm" in str(log_lines())
     file.write_text(jwks(one, key("one")))
-    with pytest.raises(KeyFileError, match="key one: two keys have this id and are for the same algorithm"):
-        KeyFile(file, parse_jwks).load()
+    with pytest.raises(JwksFileError, match="key one: two keys have this id and are for the same algorithm"):
+        JwksFile(file, parse_jwks).load()
 
 
 def test_a_key_without_id_is_named_by_its_thumbprint(file: Path) -> None:
     unnamed = ECKey.generate_key("P-256")
     file.write_text(jwks(unnamed))
-    assert ids(KeyFile(file, parse_jwks).load()) == [unnamed.thumbprint()]
+    assert ids(JwksFile(file, parse_jwks).load()) == [unnamed.thumbprint()]
 
 
 @pytest.mark.parametrize(
@@ -191,5 +191,5 @@ def test_a_key_without_id_is_named_by_its_thumbprint(file: Path) -> None:
 )
 def test_other_documents_are_refused(file: Path, text: str, reason: str) -> None:
     file.write_text(text)
-    with pytest.raises(KeyFileError, match=f"holds no usable keys: {reason}"):
-        KeyFile(file, parse_jwks).load()
+    with pytest.raises(JwksFileError, match=f"holds no usable keys: {reason}"):
+        JwksFile(file, parse_jwks).load()

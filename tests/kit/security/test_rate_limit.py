@@ -13,7 +13,7 @@ from starlette.types import Message, Scope
 
 from keel.http import handlers as error_handlers
 from keel.security.auth import AuthenticationMiddleware, Authenticator, authenticate
-from keel.security.keys import KeyFile, parse_jwks
+from keel.security.keys import JwksFile, parse_jwks
 from keel.security.rate_limit import MAX_CLIENTS, RateLimiter, RateLimitMiddleware
 from keel.security.sliding_window import WINDOW
 from keel.security.tokens import TokenVerifier
@@ -58,7 +58,7 @@ def ask(
             verifications.append(token)
             return super().verify(token)
 
-    verifier = Noting(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=0)
+    verifier = Noting(JwksFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=0)
     authenticator = Authenticator(verifier, registry, "test")
     app = FastAPI()
     error_handlers.install(app)

@@ -18,7 +18,7 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from keel.security.keys import KeyFile, KeySource, parse_jwks
+from keel.security.keys import JwksFile, KeySource, parse_jwks
 from keel.security.tokens import InvalidTokenError, Principal, TokenExpiredError, TokenVerifier
 from keel.security.tokens import UnknownKeyError as UnknownKey
 
@@ -47,7 +47,7 @@ def encoded(part: object) -> str:
 
 @pytest.fixture
 def verifier(jwks_file: Path) -> TokenVerifier:
-    return TokenVerifier(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=30)
+    return TokenVerifier(JwksFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=30)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def verifier_of(tmp_path: Path) -> Callable[..., TokenVerifier]:
     def make(*keys: Any) -> TokenVerifier:
         path = tmp_path / "keys.json"
         path.write_text(json.dumps({"keys": [key.as_dict(private=False) for key in keys]}))
-        return TokenVerifier(KeyFile(path, parse_jwks), ISSUER, AUDIENCE, leeway=0)
+        return TokenVerifier(JwksFile(path, parse_jwks), ISSUER, AUDIENCE, leeway=0)
 
     return make
 
@@ -212,7 +212,7 @@ class TestAudienceClaim:
 
     @pytest.fixture
     def verifier(self, jwks_file: Path) -> TokenVerifier:
-        return TokenVerifier(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=0, audience_claim="client_id")
+        return TokenVerifier(JwksFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=0, audience_claim="client_id")
 
     def test_it_names_the_audience(self, verifier: TokenVerifier, mint: Mint) -> None:
         assert accepted(verifier, mint(aud=None, client_id=AUDIENCE, token_use="access")).subject == "alice"
@@ -238,7 +238,7 @@ class TestAudienceClaim:
             assert refused(verifier, token) == "The token is not an access token."
 
     def test_client_id_alone_is_not_enough_by_default(self, jwks_file: Path, mint: Mint) -> None:
-        verifier = TokenVerifier(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=0)
+        verifier = TokenVerifier(JwksFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=0)
         assert refused(verifier, mint(aud=None, client_id=AUDIENCE, token_use="access")) == NOT_VALID
 
 
@@ -265,7 +265,7 @@ class TestCache:
 
     def test_no_longer_than_it_is_valid(self, jwks_file: Path, mint: Mint) -> None:
         now = time.time()
-        verifier = TokenVerifier(KeyFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=30, clock=lambda: now)
+        verifier = TokenVerifier(JwksFile(jwks_file, parse_jwks), ISSUER, AUDIENCE, leeway=30, clock=lambda: now)
         token = mint(exp=int(now) + 60).encode()
         verifier.verify(token)
         now = int(now) + 89.9
@@ -276,7 +276,7 @@ class TestCache:
             verifier.verify(token)
 
     def test_not_when_its_key_is_gone(self, jwks_file: Path, mint: Mint) -> None:
-        verifier = TokenVerifier(KeyFile(jwks_file, parse_jwks, pause=0), ISSUER, AUDIENCE, leeway=30)
+        verifier = TokenVerifier(JwksFile(jwks_file, parse_jwks, pause=0), ISSUER, AUDIENCE, leeway=30)
         token = mint().encode()
         verifier.verify(token)
         jwks_file.write_text(json.dumps(KeySet([ECKey.generate_key("P-256")]).as_dict(private=False)))
@@ -565,7 +565,7 @@ class TestKeys:
         assert refused(verifier, mint(key=signer, header={"kid": key.kid})) == NOT_VALID
 
     def test_without_any_key(self, tmp_path: Path, mint: Mint) -> None:
-        verifier = TokenVerifier(KeyFile(tmp_path / "none", parse_jwks), ISSUER, AUDIENCE, leeway=0)
+        verifier = TokenVerifier(JwksFile(tmp_path / "none", parse_jwks), ISSUER, AUDIENCE, leeway=0)
         assert refused(verifier, mint()) == NOT_VALID
 
 
@@ -628,7 +628,7 @@ def test_whatever_is_signed_it_is_accepted_or_refused(
     path = tmp_path / "keys.json"
     if not path.exists():
         path.write_text(json.dumps(KeySet([KEY]).as_dict(private=False)))
-    verifier = TokenVerifier(KeyFile(path, parse_jwks), ISSUER, AUDIENCE, leeway=0)
+    verifier = TokenVerifier(JwksFile(path, parse_jwks), ISSUER, AUDIENCE, leeway=0)
     signed = f"{encoded({'alg': 'ES256', 'kid': KEY.kid} | header)}.{encoded(claims() | others)}"
     signature = JWSRegistry.algorithms["ES256"].sign(signed.encode(), KEY)
     _is_refused(verifier, f"{signed}.{b64(signature)}")

@@ -38,7 +38,7 @@ async def get_links(request: Request) -> Links:
     return links
 
 
-Service = Annotated[Links, Depends(get_links)]
+LinksDep = Annotated[Links, Depends(get_links)]
 Reader = Annotated[Principal, Security(authenticate, scopes=[READ])]
 Writer = Annotated[Principal, Security(authenticate, scopes=[WRITE])]
 

@@ -1,20 +1,20 @@
 import pytest
 
-from keel.data.breaker import Breaker
+from keel.data.circuit_breaker import CircuitBreaker
 from tests.support.clock import Clock
 
 
 @pytest.fixture
-def breaker(clock: Clock) -> Breaker:
-    return Breaker(1.0, clock)
+def breaker(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(1.0, clock)
 
 
-def test_at_first_everybody_may_call(breaker: Breaker) -> None:
+def test_at_first_everybody_may_call(breaker: CircuitBreaker) -> None:
     assert [breaker.allows() for _ in range(3)] == [True] * 3
     assert not breaker.open
 
 
-def test_after_a_failure_there_is_one_trial_for_each_period(breaker: Breaker, clock: Clock) -> None:
+def test_after_a_failure_there_is_one_trial_for_each_period(breaker: CircuitBreaker, clock: Clock) -> None:
     breaker.failed()
     assert breaker.open
     clock.now += 0.9
@@ -25,7 +25,7 @@ def test_after_a_failure_there_is_one_trial_for_each_period(breaker: Breaker, cl
     assert [breaker.allows() for _ in range(3)] == [True, False, False]
 
 
-def test_a_trial_that_fails_starts_the_period_anew(breaker: Breaker, clock: Clock) -> None:
+def test_a_trial_that_fails_starts_the_period_anew(breaker: CircuitBreaker, clock: Clock) -> None:
     breaker.failed()
     clock.now += 1.0
     assert breaker.allows()
@@ -37,7 +37,7 @@ def test_a_trial_that_fails_starts_the_period_anew(breaker: Breaker, clock: Cloc
     assert breaker.allows()
 
 
-def test_one_success_lets_everybody_call_again(breaker: Breaker, clock: Clock) -> None:
+def test_one_success_lets_everybody_call_again(breaker: CircuitBreaker, clock: Clock) -> None:
     breaker.failed()
     clock.now += 1.0
     assert breaker.allows()

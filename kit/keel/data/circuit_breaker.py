@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-class Breaker:
+class CircuitBreaker:
     """Closed until `failed()`; then open, but for one trial every `seconds`, until `succeeded()`.
 
     A trial that tells nothing, because whoever made it was cancelled, is followed by the next one.

@@ -6,7 +6,7 @@ from datetime import timedelta
 from fastapi import Response
 from pydantic import BaseModel
 
-from app.links.access import Links
+from app.links.dependencies import Links
 from app.links.models import Link
 from app.links.schemas import LinkOut
 from keel.http import etags

@@ -14,16 +14,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
-from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client import Counter as Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from keel.data.valkey import Valkey, ValkeyUnavailableError
-from keel.security.sliding_window import WINDOW, Counter, SlidingWindow
+from keel.security.sliding_window import WINDOW, SlidingWindow, WindowCount
 
 if TYPE_CHECKING:
     from keel.data.valkey_client import Valkey as Client
 
-log = structlog.get_logger("keel.security.shared_counts")
+log = structlog.get_logger("keel.security.rate_limit_sync")
 
 MAX_COUNTERS = 250  # sent at once, for each kind of client: more would hold up the requests
 KEPT_SECONDS = 2 * WINDOW + 10
@@ -46,11 +45,11 @@ class Count(NamedTuple):
 
     kind: str
     name: str
-    counter: Counter
+    counter: WindowCount
     known: int
 
 
-class SharedCounts:
+class RateLimitSync:
     def __init__(
         self, windows: Mapping[str, SlidingWindow], valkey: Valkey | None, interval: float, registry: CollectorRegistry
     ) -> None:
@@ -61,34 +60,34 @@ class SharedCounts:
             "rate_limit_fallback", "1 while each process counts alone, for want of Valkey.", registry=registry
         )
         self._fallback.set(1)
-        syncs = Metric(
+        syncs = Counter(
             "rate_limit_syncs", "Exchanges of counts with Valkey, by outcome.", ["outcome"], registry=registry
         )
         self._syncs = {outcome: syncs.labels(outcome) for outcome in ("ok", "failed")}
         self._alone = True
 
     @contextlib.asynccontextmanager
-    async def exchanging(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Exchange counts while inside, and once more at the end."""
         if self._valkey is None:
             yield
             return
         stop = asyncio.Event()
-        task = asyncio.create_task(self._keep_exchanging(self._valkey, stop))
+        task = asyncio.create_task(self._repeat(self._valkey, stop))
         try:
             yield
         finally:
             stop.set()
             await task
 
-    async def _keep_exchanging(self, valkey: Valkey, stop: asyncio.Event) -> None:
+    async def _repeat(self, valkey: Valkey, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await self.exchange(valkey)
+            await self.sync(valkey)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self._interval)
-        await self.exchange(valkey)
+        await self.sync(valkey)
 
-    async def exchange(self, valkey: Valkey) -> None:
+    async def sync(self, valkey: Valkey) -> None:
         """Send what is new and learn the totals; what cannot be sent now is sent later."""
         parts: defaultdict[str, list[Count]] = defaultdict(list)
         for kind, window in self._windows.items():
@@ -150,11 +149,11 @@ def _name(kind: str, key: str) -> str:
     return f"rate:{{{digest[0]}}}{digest}"
 
 
-def _learn(counter: Counter, known: int, total: int, then: int) -> None:
+def _learn(counter: WindowCount, known: int, total: int, then: int) -> None:
     # Totals only grow, unless Valkey has lost its memory.
     counter.sent = known
     counter.others = max(counter.others, total - known)
     if counter.before is None and then:
-        counter.before = Counter(counter.key, counter.window - 1)
+        counter.before = WindowCount(counter.key, counter.window - 1)
     if counter.before is not None:
         counter.before.others = max(counter.before.others, then - counter.before.sent)
