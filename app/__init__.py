@@ -1,3 +1,3 @@
-"""Shipshape: a link shortener, made of the kit (keel) and one domain."""
+"""Shipshape: a link shortener, built from the kit (keel) and one domain."""
 
 __version__ = "0.1.0"

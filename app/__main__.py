@@ -1,4 +1,4 @@
-from keel import boot  # isort: skip  # before all other imports: it says why
+from keel import boot  # isort: skip  # before all other imports, see there
 
 from app.main import SERVICE
 

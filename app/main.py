@@ -1,4 +1,4 @@
-"""The service: what it is called, and what it is about."""
+"""The service: its name, and the domains it is made of."""
 
 from pathlib import Path
 

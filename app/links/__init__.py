@@ -1,1 +1,1 @@
-"""The domain: short links. Yours goes here; nothing outside but app.main knows of it."""
+"""The domain: short links. Only app.main imports it, so that a service can replace it by its own."""

@@ -1,4 +1,4 @@
-"""Clicks: counted in memory as redirects are answered, and added to the database in batches."""
+"""Clicks: counted in memory while redirects are answered, and written to the database in batches."""
 
 import contextlib
 import json
@@ -13,12 +13,12 @@ from keel.data.periodic import every
 
 log = structlog.get_logger("app.links")
 
-MAX_SLUGS = 100_000  # held in memory, some ten megabytes; only links that exist are ever counted
-BATCH = 5_000  # slugs a statement, so that none runs into the time-out
+MAX_SLUGS = 100_000  # held in memory, about ten megabytes; only clicks on links that exist are counted
+BATCH = 5_000  # slugs in one statement, so that none runs into the time-out
 
-# Sorted, so that two processes lock rows in the same order and never each other. The join skips links
-# that are gone; one that goes at this very moment fails the batch, which the next attempt mends.
-# The same text for any number of clicks, and so prepared once.
+# Sorted, so that two processes lock rows in the same order and cannot deadlock. The join skips deleted links. A link
+# that is deleted at this very moment fails the batch; the next attempt succeeds. The text is the same for any number of
+# slugs, so the statement is prepared once.
 ADD = """
 INSERT INTO link_clicks (slug, clicks)
 SELECT links.slug, CAST(counted.value AS bigint)
@@ -31,10 +31,10 @@ EACH = {"postgresql": "json_each_text(CAST(:counts AS json))", "sqlite": "json_e
 
 
 class ClickCounter:
-    """Each click is written at least once.
+    """Counts clicks and writes each of them at least once.
 
-    A batch that fails is kept and tried again with the next one. If only the answer to its commit was
-    lost, it is counted twice: rarely a few clicks too many, rather than none while the database is away.
+    A batch that fails is kept, and written with the next one. If it was committed and only the confirmation was lost,
+    its clicks count twice. A few clicks too many are better than none while the database is unavailable.
     """
 
     def __init__(self, database: Database, registry: CollectorRegistry, seconds: float) -> None:
@@ -55,6 +55,7 @@ class ClickCounter:
         return sum(self._counts.values()) + self._writing
 
     def count(self, slug: str, clicks: int = 1) -> None:
+        """Count clicks on a link that exists; drop them if MAX_SLUGS links wait already."""
         counts = self._counts
         if slug in counts:
             counts[slug] += clicks
@@ -65,7 +66,7 @@ class ClickCounter:
 
     @contextlib.asynccontextmanager
     async def counting(self) -> AsyncIterator[None]:
-        """Write what is counted every so many seconds while inside, and the rest at the end."""
+        """Write the clicks at regular intervals while inside, and the rest at the end."""
         try:
             async with every(self._seconds, self.flush):
                 yield
@@ -76,10 +77,10 @@ class ClickCounter:
                 log.exception("clicks lost", clicks=self.waiting)
 
     async def flush(self) -> None:
-        """Write what has been counted.
+        """Write the clicks counted so far.
 
         Raises:
-            DatabaseUnavailableError: or whatever else went wrong; what is not written is kept.
+            DatabaseUnavailableError: or any other error; the clicks that were not written are kept.
         """
         batch, self._counts = list(self._counts.items()), {}
         self._writing = sum(clicks for _, clicks in batch)

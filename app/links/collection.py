@@ -28,7 +28,7 @@ router = routing.api_router("/links", "links")
 
 
 def _subject(text: str) -> str:
-    if not text.isprintable():  # as in keel.security.auth; PostgreSQL would choke on some of the others
+    if not text.isprintable():  # as for tokens (keel.security.tokens); PostgreSQL refuses some of the others
         raise ValueError("The subject has characters that cannot be printed.")
     return text
 
@@ -72,7 +72,7 @@ async def create_link(new: NewLink, writer: Writer, links: LinksDep, key: Key = 
     """Make a short link. Needs the scope links:write."""
     if key is None:
         return responses.created(await _create(new, writer.subject, links))
-    # As it was sent, so that it is recognised even when it would no longer be valid.
+    # Of the body as it was sent: a repeated request is recognised even if its body would no longer be valid.
     fingerprint = hashlib.sha256(new.model_dump_json(exclude_unset=True).encode()).hexdigest()
     request = KeyedRequest(writer.subject, key, fingerprint)
     try:
@@ -90,7 +90,10 @@ async def create_link(new: NewLink, writer: Writer, links: LinksDep, key: Key = 
 
 
 async def _create(new: NewLink, owner: str, links: Links, request: KeyedRequest | None = None) -> str:
-    """The answer, kept with the link if the request has a key."""
+    """Make the link and return the response as text, which is stored if the request has a key.
+
+    The response is stored in the same transaction as the link, so both or neither exist.
+    """
     values = accept(new, links.urls)
 
     async def keep(connection: AsyncConnection, link: Link) -> None:
@@ -135,8 +138,10 @@ async def list_links(
 
 
 def _check_once(query: QueryParams) -> None:
-    """Raises:
-    Problem: 422, for a parameter of the list that is given twice: which of the two is meant, nobody knows.
+    """Refuse a query that gives a parameter twice, as it is unclear which one is meant.
+
+    Raises:
+        Problem: 422, naming each such parameter.
     """
     twice = [name for name in ("limit", "cursor", "owner") if len(query.getlist(name)) > 1]
     if twice:

@@ -1,4 +1,4 @@
-"""Slugs of deleted links. For a time nobody else gets one, so that no old short link leads to a stranger's page."""
+"""Slugs of deleted links: reserved for their owners for a while, so that no old link leads to a stranger's page."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from keel.data.periodic import every
 from keel.data.upsert import insert
 
 NEVER = datetime.max.replace(tzinfo=UTC)
-# Finds `slug` if it is kept for somebody else than `owner`; later than `since`, of which the class below says when.
+# Finds `slug` if it is reserved for somebody other than `owner`. `since` comes from DeletedSlugs.since().
 OF_OTHERS = select(DELETED.c.slug).where(
     DELETED.c.slug == bindparam("slug"),
     DELETED.c.owner != bindparam("owner"),
@@ -23,14 +23,14 @@ OF_OTHERS = select(DELETED.c.slug).where(
 
 
 class DeletedSlugs:
-    """Slugs by the owner of the link that had them, kept for `days`; with 0 days none is kept."""
+    """Reserves the slug of a deleted link for the link's owner for `days`; with 0 days it reserves nothing."""
 
     def __init__(self, database: Database, days: int) -> None:
         self._database = database
         self._kept = timedelta(days=days)
 
     async def keep(self, connection: AsyncConnection, link: Link) -> None:
-        """Keep the slug of `link`, in the transaction that deletes it."""
+        """Reserve the slug of `link` for its owner, in the transaction that deletes the link."""
         if not self._kept:
             return
         changing = {"owner": link.owner, "deleted_at": datetime.now(UTC)}
@@ -38,16 +38,16 @@ class DeletedSlugs:
         await connection.execute(statement.on_conflict_do_update(index_elements=["slug"], set_=changing))
 
     def since(self) -> datetime:
-        """What was deleted later is kept."""
+        """The time after which a link must have been deleted for its slug to be reserved still."""
         return datetime.now(UTC) - self._kept if self._kept else NEVER
 
     @contextlib.asynccontextmanager
     async def purging(self) -> AsyncIterator[None]:
-        """Forget the slugs past their time, now and then, while inside."""
+        """Delete expired reservations at regular intervals while inside."""
         async with every(purge.EVERY_SECONDS, self.purge):
             yield
 
     async def purge(self) -> int:
-        """Forget the slugs past their time; returns how many."""
+        """Delete the reservations that have expired; returns how many."""
         before = datetime.now(UTC) - self._kept
         return await purge.purge(self._database, DELETED, DELETED.c.deleted_at, before=before)

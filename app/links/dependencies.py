@@ -1,4 +1,4 @@
-"""What the routes of the API need, and who may use them."""
+"""Dependencies of the API's routes: the parts of the domain, and the access token with its scopes."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -19,7 +19,7 @@ READ, WRITE, ADMIN = "links:read", "links:write", "links:admin"
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Is in `app.state.links`."""
+    """The parts that routes use, kept in `app.state.links`."""
 
     store: LinkStore
     clicks: ClickCounter
@@ -29,11 +29,13 @@ class Links:
     public_url: str
 
     def short_url(self, slug: str) -> str:
+        """The address that clients follow."""
         return f"{self.public_url}/{slug}"
 
 
-# A coroutine, as every dependency here: FastAPI runs a plain function in another thread.
+# A coroutine, as every dependency here: FastAPI would run a plain function in another thread.
 async def get_links(request: Request) -> Links:
+    """The dependency of a route that uses links."""
     links: Links = request.app.state.links
     return links
 
@@ -44,8 +46,10 @@ Writer = Annotated[Principal, Security(authenticate, scopes=[WRITE])]
 
 
 def check_owner(link: Link, principal: Principal) -> None:
-    """Raises:
-    Problem: 403, unless the link is theirs or they are an administrator of links.
+    """Let only the owner of a link, or an administrator of links, pass.
+
+    Raises:
+        Problem: 403 for anybody else.
     """
     if link.owner != principal.subject and ADMIN not in principal.scopes:
         raise Problem(403, f"This link belongs to someone else: that needs the scope {ADMIN} too.")

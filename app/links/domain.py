@@ -1,4 +1,4 @@
-"""The links put together: the plug by which they reach the kit, and all that app.main has to know of them."""
+"""Puts the parts of the domain together, and plugs them into the kit. app.main needs nothing but LINKS."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -18,10 +18,12 @@ from keel.domain import Domain, Feature, Parts
 from keel.http.trusted_hosts import trusted_names
 
 API = "/api/v1"
-ENCODING = 2  # of what Valkey keeps
+ENCODING = 2  # version of the cache entries in Valkey
 
 
 class LinksFeature(Feature):
+    """The links as they run in one process."""
+
     def __init__(self, parts: Parts, settings: LinkSettings) -> None:
         targets_by_slug = parts.cache("targets", ENCODING, targets.encode, targets.decode, targets.as_stale)
         self.links = Links(
@@ -42,7 +44,7 @@ class LinksFeature(Feature):
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """Do the work in the background while inside; at the end no click is left unwritten."""
+        """Run the background work while inside; at the end write the clicks that remain."""
         async with self.links.store.deleted.purging(), self.links.clicks.counting():
             yield
 

@@ -16,7 +16,7 @@ from keel.http import etags, routing
 from keel.http.openapi import problems
 from keel.security.auth import Principal
 
-ATTEMPTS = 10  # each fails only because another change succeeded
+ATTEMPTS = 10  # an attempt fails only where another change has succeeded
 T = TypeVar("T")
 
 router = routing.api_router("/links", "links")
@@ -38,7 +38,7 @@ async def read_link(slug: Slug, reader: Reader, links: LinksDep, request: Reques
     return answer
 
 
-# Apart from the link, so that a click changes neither its ETag nor what a change is made against.
+# A resource of its own, so that a click does not change the ETag of the link.
 @routing.get(router, "/{slug}/clicks", response_model=ClicksOut, responses=problems(401, 403, 404))
 async def read_clicks(slug: Slug, reader: Reader, links: LinksDep) -> Response:
     """Read how often a link was followed. Needs the scope links:read."""
@@ -94,6 +94,7 @@ async def delete_link(slug: Slug, writer: Writer, links: LinksDep, request: Requ
 
 
 async def _find(slug: str, principal: Principal, links: Links) -> Link:
+    """The link, if there is one that the principal may see; raises the Problem (404 or 403) otherwise."""
     link = await links.store.read(slug) if slugs.is_valid(slug) else None
     if link is None:
         raise Problem(404, "There is no such link.")
@@ -102,7 +103,7 @@ async def _find(slug: str, principal: Principal, links: Links) -> Link:
 
 
 def _is_known(request: Request, link: Link) -> bool:
-    """Whether the client has said that it knows the link as it is; raises 412 if it knows it otherwise."""
+    """Whether If-None-Match says that the client has this version already; raises 412 if a precondition fails."""
     tag = responses.etag(link)
     failed = etags.failed_precondition(request.method, request.headers, tag)
     if failed == 412:

@@ -1,9 +1,11 @@
-"""What the business wants to know."""
+"""Metrics of the business: links made and followed."""
 
 from prometheus_client import CollectorRegistry, Counter
 
 
 class LinkMetrics:
+    """Counters of what users do with links; the routes increment them."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
         self.created = Counter("links_created", "Links made.", registry=registry)
         self.changed = Counter("links_changed", "Links changed.", registry=registry)

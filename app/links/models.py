@@ -1,4 +1,4 @@
-"""The tables. Clicks have one of their own, so that counting neither rewrites a link nor changes its ETag."""
+"""The tables. Clicks have a table of their own, so that counting does not rewrite a link or change its ETag."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from keel.security.tokens import MAX_SUBJECT_CHARACTERS
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A row of LINKS, with its columns in their order."""
+    """A row of LINKS. The fields are in the order of the columns."""
 
     slug: str
     url: str
@@ -21,7 +21,7 @@ class Link:
     created_at: datetime
     expires_at: datetime | None = None
     updated_at: datetime | None = None
-    """None: not since it was made."""
+    """None if the link was never changed."""
     version: int = 1
 
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says of answers beyond the shape of their body."""
+"""Parts of the OpenAPI document that routes share: tags, headers and conditions."""
 
 from typing import Annotated, Any
 
@@ -49,7 +49,7 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
 }
 
 
-# Read from the request by keel.http.etags, and so not declared by a route's signature.
+# keel.http.etags reads these headers from the request, so no route's signature declares them.
 IF_MATCH = condition("If-Match", "Do it only if the link still has one of these ETags; else the answer is 412.")
 IF_NONE_MATCH = condition("If-None-Match", "ETags known; if the link still has one of them, the answer is 304.")
 

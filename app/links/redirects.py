@@ -1,4 +1,4 @@
-"""The redirects: what the service is asked for most, by far."""
+"""The redirects: by far the most frequent requests, and so the shortest path through the service."""
 
 from time import time
 
@@ -19,7 +19,7 @@ PATH = "/{slug}"
 EMPTY = {"type": "http.response.body", "body": b""}
 HEADERS = [
     (b"content-length", b"0"),
-    # Other sites may show what a link leads to, such as an image.
+    # Other sites may embed the target of a link, such as an image.
     (b"cross-origin-resource-policy", b"cross-origin"),
 ]
 
@@ -27,7 +27,7 @@ router = APIRouter(tags=["redirects"], generate_unique_id_function=lambda route:
 
 
 class Redirects:
-    """ASGI endpoint. Answers from memory where it can; counts GET as a click, HEAD only looks."""
+    """ASGI endpoint of a short link. A GET counts as a click, a HEAD does not."""
 
     def __init__(self, store: LinkStore, clicks: ClickCounter, metrics: LinkMetrics) -> None:
         self.store = store
@@ -50,14 +50,17 @@ class Redirects:
             scope["state"]["stale"] = True
         if scope["method"] == "GET":
             self.clicks.count(slug)
-        # Normalised when it was stored: ASCII, and nothing that a header could not hold.
+        # The URL was normalised when it was stored: it is ASCII, and safe in a header.
         location = (b"location", target.url.encode("ascii"))
         await send({"type": "http.response.start", "status": 307, "headers": [location, *HEADERS]})
         await send(EMPTY)
 
 
 class RedirectRoute(Route):
-    """Says in the scope which route it is, as FastAPI's own do."""
+    """Sets scope["route"], as FastAPI's routes do, so that metrics and logs know the template.
+
+    It does not match `except_slugs`.
+    """
 
     def __init__(self, endpoint: Redirects, except_slugs: frozenset[str] = frozenset()) -> None:
         super().__init__(PATH, endpoint, methods=["GET"], include_in_schema=False)
@@ -72,12 +75,11 @@ class RedirectRoute(Route):
 
 
 def install(app: FastAPI, endpoint: Redirects) -> None:
-    """Add the redirects, which fit every path of one segment, to an app that has all its other routes.
+    """Add the redirects to an app that has all its other routes: a redirect matches every path of one segment.
 
-    They come first, because FastAPI takes ten times as long to find out that no other route fits as they
-    take to answer; but for the names that pages may have, last. And they are no functions with FastAPI's
-    decorator, whose dependencies, request and response take as long again: the one below stands for them
-    in the OpenAPI schema.
+    They come first, because FastAPI takes ten times as long to try all other routes as a redirect takes. Reserved
+    names are left to the other routes, and so tried last. A function with FastAPI's decorator would take twice as
+    long; `follow_link` is one only for the OpenAPI document.
     """
     app.router.routes.insert(0, RedirectRoute(endpoint, except_slugs=slugs.RESERVED))
     app.router.routes.append(RedirectRoute(endpoint))

@@ -1,4 +1,4 @@
-"""Links as answers: JSON and ETags."""
+"""HTTP responses with links: JSON bodies, ETags and caching headers."""
 
 import json
 from datetime import timedelta
@@ -16,31 +16,38 @@ JSON = "application/json"
 
 
 def etag(link: Link) -> str:
-    """The time is in it because a link that is deleted and made anew begins with the same version."""
+    """The ETag of a link: when it was made, and its version.
+
+    The version is not enough: a link that is deleted and made again starts with the same one.
+    """
     return etags.strong(f"{(link.created_at - EPOCH) // timedelta(microseconds=1):x}-{link.version}")
 
 
 def body(link: Link, links: Links) -> str:
+    """The link as JSON."""
     return LinkOut.of(link, links.short_url(link.slug)).model_dump_json()
 
 
 def one(link: Link, links: Links) -> Response:
-    # Kept by the client alone, and asked about with If-None-Match before each use.
+    """The response with one link."""
+    # Only the client may cache it, and must revalidate it with If-None-Match before each use.
     headers = {"ETag": etag(link), "Cache-Control": "private, no-cache"}
     return Response(body(link, links), media_type=JSON, headers=headers)
 
 
 def of(model: BaseModel, headers: dict[str, str] | None = None) -> Response:
+    """The response with any model as JSON."""
     return Response(model.model_dump_json(), media_type=JSON, headers=headers)
 
 
 def creation(link: Link, links: Links) -> str:
-    """The answer to the request that made `link`, in a form to be kept: `created` makes a response of it."""
+    """The response to the request that made `link`, as text that can be stored; `created` turns it into a response."""
     headers = {"Location": links.short_url(link.slug), "ETag": etag(link)}
     return json.dumps({"headers": headers, "body": body(link, links)})
 
 
 def created(kept: str, replayed: bool = False) -> Response:
+    """The 201 that `creation` has stored; `replayed` marks it as the response to an earlier request."""
     answer = json.loads(kept)
     headers = answer["headers"] | ({"Idempotent-Replayed": "true"} if replayed else {})
     return Response(answer["body"], 201, headers, JSON)

@@ -1,4 +1,4 @@
-"""What clients send and get."""
+"""Bodies of requests and responses."""
 
 import re
 from datetime import datetime
@@ -18,19 +18,19 @@ CREATED, EXPIRES = "2026-03-01T09:30:00Z", "2030-06-30T22:00:00Z"
 
 
 def _rfc3339(value: object) -> object:
-    """Pydantic would take numbers and times without a date's zone as well."""
+    """Accept only RFC 3339: Pydantic also takes numbers, and times in other notations."""
     if not isinstance(value, str) or not RFC3339.fullmatch(value):
         raise ValueError(f"Write a time with its zone as in RFC 3339, such as {EXPIRES}.")
     return value
 
 
 def _linkable(text: str) -> str:
-    """As it was sent. Checked here already so that one answer names all that is wrong with a body."""
+    """Check the URL and return it as sent. Checked with the other fields, so that one response names every mistake."""
     urls.parse(text)
     return text
 
 
-# What is only in the schema is checked elsewhere, with better sentences.
+# A pattern that is only in the schema is checked by a validator, which gives a better message.
 LongUrl = Annotated[
     str,
     Field(
@@ -76,7 +76,7 @@ class LinkPatch(BaseModel):
         json_schema_extra={"examples": [{"url": URL}, {"expires_at": EXPIRES}]},
     )
 
-    # Factories, because defaults would be in the schema, where they would mislead.
+    # Factories: a default would be in the schema, and a client would take it for what a left-out field means.
     url: LongUrl = Field(default_factory=str)
     expires_at: Expiry = Field(default_factory=lambda: None)
 

@@ -7,7 +7,7 @@ from keel.settings.base import Seconds
 
 
 class LinkSettings(OwnSettings, env_prefix="LINKS_"):
-    """What an operator may want to change of the links."""
+    """Settings of the links."""
 
     click_flush_seconds: Seconds = 1
     """How often counted clicks are written."""

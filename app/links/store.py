@@ -1,4 +1,4 @@
-"""Links in the database, and their targets in a cache before it."""
+"""Links in the database, with a cache of their targets in front."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
@@ -23,11 +23,14 @@ Also = Callable[[AsyncConnection, Link], Awaitable[None]]
 
 
 class SlugTakenError(Exception):
-    pass
+    """Another link has the slug, or it is reserved for somebody else."""
 
 
 class LinkStore:
-    """Every method raises DatabaseUnavailableError; a write may then have happened or not."""
+    """Reads and writes links.
+
+    Every method may raise DatabaseUnavailableError. Whether a write was executed is unknown then.
+    """
 
     def __init__(self, database: Database, targets: Targets, deleted: DeletedSlugs) -> None:
         self.database = database
@@ -38,7 +41,10 @@ class LinkStore:
         self._add = add.on_conflict_do_nothing().returning(LINKS.c.slug)
 
     async def target(self, slug: str) -> Target | None:
-        """Where `slug` leads, None if nowhere. May be as old as the cache allows, or stale without a database."""
+        """Where `slug` leads; None if there is no such link.
+
+        It is as old as the cache allows, and may be stale while the database is unavailable.
+        """
         return await self._targets.get(slug, self._read_target)
 
     async def create(
@@ -49,10 +55,10 @@ class LinkStore:
         expires_at: datetime | None = None,
         also: Also | None = None,
     ) -> Link:
-        """Add a link under `slug`, or under a random one; `also` is done first, in the same transaction.
+        """Add a link under `slug`, or under a random one. `also` runs first, in the same transaction.
 
         Raises:
-            SlugTakenError: there is a link of that slug, or somebody else had one a short while ago.
+            SlugTakenError: another link has that slug, or it is reserved for the owner of a deleted link.
         """
         for _ in range(ATTEMPTS):
             link = Link(
@@ -69,18 +75,19 @@ class LinkStore:
         raise RuntimeError(f"no free slug in {ATTEMPTS} attempts: the random slugs are too short")
 
     async def read(self, slug: str) -> Link | None:
+        """The link of `slug`, from the database; None if there is none."""
         async with self.database.reading() as connection:
             row = (await connection.execute(select(LINKS).where(LINKS.c.slug == slug))).one_or_none()
         return None if row is None else _link(row)
 
     async def clicks(self, slug: str) -> int:
-        """Clicks written so far, 0 for an unknown link."""
+        """Clicks written so far; 0 for an unknown link."""
         async with self.database.reading() as connection:
             clicks: int | None = await connection.scalar(select(CLICKS.c.clicks).where(CLICKS.c.slug == slug))
         return clicks or 0
 
     async def page(self, owner: str, limit: int, after: Position | None = None) -> list[tuple[Link, int]]:
-        """Up to `limit` links of `owner` with their clicks, newest first, those after a position."""
+        """Up to `limit` links of `owner` with their clicks, newest first; `after` is the position to continue from."""
         statement = (
             select(LINKS, func.coalesce(CLICKS.c.clicks, 0))
             .outerjoin(CLICKS, CLICKS.c.slug == LINKS.c.slug)
@@ -96,13 +103,13 @@ class LinkStore:
         return [(_link(row[:-1]), row[-1]) for row in rows]
 
     async def update(self, link: Link, changes: dict[str, Any]) -> Link | None:
-        """Change columns of `link` and return it as it is then; None if it is no longer as it was read."""
+        """Change columns of `link` and return the new link; None if it has changed since it was read."""
         values = changes | {"updated_at": datetime.now(UTC), "version": link.version + 1}
         row = await self._write(link.slug, update(LINKS).where(_unchanged(link)).values(values).returning(LINKS))
         return None if row is None else _link(row)
 
     async def delete(self, link: Link) -> bool:
-        """Delete `link` and keep its slug for its owner; False if it is no longer as it was read."""
+        """Delete `link` and reserve its slug for its owner; False if it has changed since it was read."""
         statement = delete(LINKS).where(_unchanged(link)).returning(LINKS.c.slug)
         try:
             async with self.database.transaction() as connection:
@@ -110,7 +117,7 @@ class LinkStore:
                     return False
                 await self.deleted.keep(connection, link)
                 await connection.commit()
-        finally:  # a commit may have happened even if it raised
+        finally:  # it may have been committed even if this raised
             await self._targets.changed(link.slug)
         return True
 
@@ -123,10 +130,10 @@ class LinkStore:
         return Target(row.url, row.expires_at.timestamp() if row.expires_at else None)
 
     async def _insert(self, link: Link, also: Also | None, *, chosen: bool) -> bool:
-        """Whether it could be added.
+        """Insert `link`; returns whether its slug was free.
 
-        A slug that somebody has `chosen` may be that of a link which is just being deleted: the INSERT waits for that,
-        but does not see what it keeps. So such a one is looked for twice.
+        The slug that a user has `chosen` may be that of a link which is being deleted at this moment. The INSERT waits
+        for that transaction but does not see the reservation it makes. So the reservations are read again afterwards.
         """
         values = {**asdict(link), "since": self.deleted.since()}
         if also is None and not chosen:
@@ -140,15 +147,15 @@ class LinkStore:
                 if chosen and await connection.scalar(OF_OTHERS, values) is not None:
                     return False
                 await connection.commit()
-        finally:  # a commit may have happened even if it raised
+        finally:  # it may have been committed even if this raised
             await self._targets.changed(link.slug)
         return True
 
     async def _write(self, slug: str, statement: Executable, values: Values = None) -> Row[Any] | None:
-        """The row that a statement returns which changes the link, None if there is none."""
+        """Execute a statement that changes the link, and forget its cached target; returns the row, if there is one."""
         try:
             return await self.database.write(statement, values)
-        finally:  # it may have been executed even if it raised
+        finally:  # it may have been executed even if this raised
             await self._targets.changed(slug)
 
 
@@ -157,5 +164,8 @@ def _link(row: Sequence[Any]) -> Link:
 
 
 def _unchanged(link: Link) -> Any:
-    """Also not deleted and made anew meanwhile, when its version may be the same."""
+    """The condition that `link` has not changed since it was read.
+
+    It compares the time too: a link that was deleted and made again may have the same version.
+    """
     return and_(LINKS.c.slug == link.slug, LINKS.c.created_at == link.created_at, LINKS.c.version == link.version)

@@ -1,4 +1,4 @@
-"""What a redirect needs to know of a link, small enough to keep a lot of them in memory."""
+"""Targets: what a redirect needs to know of a link, small enough to cache many of them in memory."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -7,12 +7,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Target:
+    """Where a link leads, and until when."""
+
     url: str
     expires_at: float | None = None  # seconds since the epoch
-    stale: bool = False  # older than a cache may be, and given because the database is unavailable
+    stale: bool = False  # older than the cache allows, and used because the database is unavailable
 
     def expired(self, now: float) -> bool:
-        """At the time of the answer, since a target may be kept past its end."""
+        """Whether the link has expired. Ask when answering: a cache may keep a target after its expiry."""
         return self.expires_at is not None and self.expires_at <= now
 
 
@@ -20,10 +22,10 @@ class Targets(Protocol):
     """A cache of targets by slug."""
 
     async def get(self, key: str, load: Callable[[str], Awaitable[Target | None]], /) -> Target | None:
-        """The target kept for `key`, or else what `load` answers."""
+        """The cached target of `key`, or else the one that `load` returns."""
 
     async def changed(self, key: str, /) -> None:
-        """Forget what is kept for `key`; to be called after a change is committed."""
+        """Forget the cached target of `key`. Call this after a change was committed."""
 
 
 def as_stale(target: Target) -> Target:
@@ -32,16 +34,16 @@ def as_stale(target: Target) -> Target:
 
 
 def encode(target: Target) -> bytes:
-    """For a cache outside the process."""
+    """The target as bytes, for a cache outside the process."""
     expires = "" if target.expires_at is None else repr(target.expires_at)
     return f"{expires} {target.url}".encode()
 
 
 def decode(data: bytes) -> Target:
-    """What `encode` was given.
+    """The target that `encode` was given.
 
     Raises:
-        ValueError: it has not made this.
+        ValueError: `encode` has not made these bytes.
     """
     expires, separator, url = data.decode().partition(" ")
     if not separator:

@@ -1,4 +1,4 @@
-"""Which URLs may be linked to."""
+"""Which URLs a link may lead to."""
 
 import ipaddress
 import re
@@ -9,12 +9,15 @@ from pydantic_core import SchemaValidator, Url, ValidationError, core_schema
 MAX_CHARACTERS = 2048
 FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\\]")
 ABSOLUTE = re.compile(r"https?://[^/?#]", re.IGNORECASE)
-# The WHATWG URL Standard, as browsers follow it: what we check is what they will open.
+# Parses URLs by the WHATWG URL Standard, as browsers do: the service checks the URL that they will open.
 WHATWG = SchemaValidator(core_schema.url_schema())
 
 
 class UrlPolicy:
-    """`own_names` are this service's host names and addresses; *.example.com stands for many, * is passed over."""
+    """Refuses URLs that lead back to this service.
+
+    `own_names` are its host names and addresses. *.example.com stands for all names below it; * is ignored.
+    """
 
     def __init__(self, own_names: Iterable[str]) -> None:
         hosts = [_host(WHATWG.validate_python(f"http://{name}")) for name in own_names if name != "*"]
@@ -22,10 +25,10 @@ class UrlPolicy:
         self._suffixes = tuple(host[1:] for host in hosts if host.startswith("*."))
 
     def normalise(self, text: str) -> str:
-        """`text` as a browser understands it: host in ASCII and lower case, path percent-encoded.
+        """The URL as a browser understands it: host in ASCII and lower case, path percent-encoded.
 
         Raises:
-            ValueError: as `parse`, or it leads back to this service. The message is a sentence for the client.
+            ValueError: `parse` refuses it, or it leads back to this service. The message is a sentence for the client.
         """
         url = parse(text)
         host = _host(url)
@@ -35,8 +38,10 @@ class UrlPolicy:
 
 
 def parse(text: str) -> Url:
-    """Raises:
-    ValueError: it is no absolute http or https URL, holds credentials, or is too long; with a sentence for the client.
+    """Parse an absolute http or https URL.
+
+    Raises:
+        ValueError: it is something else, holds credentials, or is too long. The message is a sentence for the client.
     """
     if FORBIDDEN.search(text):
         raise ValueError("The URL holds a space, a backslash or a control character.")
@@ -44,7 +49,7 @@ def parse(text: str) -> Url:
         url: Url = WHATWG.validate_python(text)
     except ValidationError:
         raise ValueError("This is not an absolute URL such as https://example.com/page.") from None
-    # The standard makes an absolute URL of https:example.com and of https:///example.com too.
+    # The standard also reads https:example.com and https:///example.com as absolute URLs.
     if not ABSOLUTE.match(text):
         raise ValueError("Only URLs that begin with http:// or https:// and a host can be linked to.")
     if "@" in re.split(r"[/?#]", text, maxsplit=3)[2]:
@@ -55,7 +60,7 @@ def parse(text: str) -> Url:
 
 
 def _host(url: Url) -> str:
-    """The host in the one spelling that all its spellings have in common."""
+    """The host in one canonical spelling."""
     host = (url.host or "").rstrip(".")
     if host.startswith("["):
         address = ipaddress.IPv6Address(host.strip("[]"))

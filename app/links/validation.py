@@ -1,4 +1,4 @@
-"""What a body asks for, checked against this moment and this service, and made ready to be stored."""
+"""Validates bodies where that needs the time or this service's own names, and prepares their values for storage."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ def accept(body: NewLink | LinkPatch, urls: UrlPolicy) -> dict[str, Any]:
     """The columns that `body` sets.
 
     Raises:
-        Problem: 422, naming every field that cannot be had.
+        Problem: 422, naming every field that is not valid.
     """
     values = body.model_dump(exclude_unset=True)
     errors = []
@@ -36,7 +36,7 @@ def check_expiry(expires_at: datetime | None) -> datetime | None:
     """`expires_at` in UTC.
 
     Raises:
-        ValueError: with a sentence for the client.
+        ValueError: it is in the past, or too far away. The message is a sentence for the client.
     """
     now = datetime.now(UTC)
     if expires_at is None:

@@ -1,6 +1,6 @@
 """Expiry, versions, clicks and idempotency keys.
 
-The release before this one writes links of four columns, and goes on doing so while it is replaced.
+The release before this one writes links with four columns, and continues to while it is being replaced.
 """
 
 import sqlalchemy as sa
@@ -15,8 +15,8 @@ LIST_INDEX = "ix_links_owner_created_at_slug"
 
 
 def upgrade() -> None:
-    # First, and outside the transaction: built without locking out writers on PostgreSQL. An attempt
-    # that failed leaves an invalid index behind, hence the drop.
+    # First, and outside the transaction, so that PostgreSQL builds it without locking out writers. A failed attempt
+    # leaves an invalid index behind, so drop that.
     with op.get_context().autocommit_block():
         op.drop_index(LIST_INDEX, table_name="links", if_exists=True, postgresql_concurrently=True)
         op.create_index(LIST_INDEX, "links", ["owner", "created_at", "slug"], postgresql_concurrently=True)
@@ -32,8 +32,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
 
-    # What locks links comes last, so that it is held for the shortest time. Constant defaults and
-    # null need no rewriting of the table.
+    # Statements that lock links come last, so that the lock is held for the shortest time. Constant defaults and null
+    # do not rewrite the table.
     _set_lock_timeout()
     op.add_column("links", sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("links", sa.Column("updated_at", sa.DateTime(timezone=True), nullable=True))
@@ -57,6 +57,6 @@ def downgrade() -> None:
 
 
 def _set_lock_timeout() -> None:
-    """Rather fail, to be tried again, than make everyone queue behind a long transaction's lock."""
+    """Fail after five seconds, and be tried again, rather than make all requests wait behind a long transaction."""
     if op.get_context().dialect.name == "postgresql":
         op.execute("SET LOCAL lock_timeout = '5s'")

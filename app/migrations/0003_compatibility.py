@@ -1,4 +1,4 @@
-"""Which versions of the code work with the schema (keel.data.compatibility)."""
+"""The table that says which versions of the code work with the schema (keel.data.compatibility)."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
 """Slugs of deleted links.
 
-The release before this one deletes links without keeping their slugs, and goes on doing so while it is replaced.
+The release before this one deletes links without reserving their slugs, and continues to while it is being replaced.
 """
 
 import sqlalchemy as sa

@@ -1,1 +1,1 @@
-"""Keel: what a FastAPI service needs for production, whatever it is about. A service plugs its domains into it."""
+"""Keel: what any FastAPI service needs for production. A service plugs its domains into it."""

@@ -1,4 +1,4 @@
-"""FastAPI without those parts of its middleware that ours stand in for."""
+"""FastAPI without the parts of its middleware that the kit replaces."""
 
 from typing import Any
 
@@ -10,6 +10,8 @@ from keel.errors.problems import ErrorMiddleware
 
 
 class Application(FastAPI):
+    """FastAPI with ErrorMiddleware as the outermost layer, and without the layers of REPLACED_MIDDLEWARE."""
+
     def build_middleware_stack(self) -> ASGIApp:
         outermost = ErrorMiddleware(super().build_middleware_stack())
         layer: Any = outermost

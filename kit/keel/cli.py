@@ -30,7 +30,7 @@ log = structlog.get_logger("keel.cli")
 
 @dataclass(frozen=True)
 class Call:
-    """A command as it was called."""
+    """A command with its options, and the service and settings it is for."""
 
     service: Service
     configuration: Configuration
@@ -44,7 +44,7 @@ class Call:
 def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 1 if it failed, 2 if the configuration is wrong."""
     options = _parser(service).parse_args(arguments)
-    # The first process of a container has no default handlers: without one, SIGTERM is ignored.
+    # The first process of a container has no default signal handlers: without this one, SIGTERM is ignored.
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code: int = options.run(Call(service, service.load(), options))
@@ -164,8 +164,8 @@ def _token(call: Call) -> int:
 def _print(text: str) -> int:
     try:
         print(text, flush=True)  # noqa: T201
-    except BrokenPipeError:  # whoever reads it has read enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at its end
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout at its exit
         return 128 + signal.SIGPIPE
     return 0
 

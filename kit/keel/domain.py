@@ -1,6 +1,6 @@
-"""A domain is a plug: one object through which what a service is about reaches the kit.
+"""The plug: a Domain is the one object that connects what a service does to the kit.
 
-The kit knows domains by this module alone, and imports none of them.
+The kit imports no domain; it knows only the classes of this module.
 """
 
 import contextlib
@@ -25,26 +25,26 @@ Value = TypeVar("Value")
 
 
 class NoSettings(OwnSettings, env_prefix="\0"):
-    """For a domain that has no settings of its own."""
+    """The settings of a domain that has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What the kit gives to a domain when a service is built."""
+    """What the kit gives a domain when the service is built."""
 
     settings: Settings
     registry: CollectorRegistry
-    """For metrics of its own."""
+    """Register the domain's metrics here."""
     stored: Database | None
-    """Use `database`."""
+    """The database, if there is one: use `database`."""
     valkey: Valkey | None
-    """None where no Valkey is configured: nothing is shared between processes then."""
+    """None if no Valkey is configured. Processes share nothing then."""
     caches: CacheMetrics
-    """Use `cache`."""
+    """Metrics of the caches: use `cache`."""
 
     @property
     def keys(self) -> IdempotencyKeys:
-        """Answers kept by Idempotency-Key. The kit deletes what is past its time."""
+        """Stored responses by Idempotency-Key. The kit deletes the expired ones."""
         return IdempotencyKeys(self.database, self.settings.idempotency_hours)
 
     @property
@@ -52,7 +52,7 @@ class Parts:
         """The service's database.
 
         Raises:
-            RuntimeError: it has none, as its Product names no migrations.
+            RuntimeError: the service has none, because its Product names no migrations.
         """
         if self.stored is None:
             raise RuntimeError("this service has no database: give its Product the folder of its migrations")
@@ -66,10 +66,10 @@ class Parts:
         decode: Callable[[bytes], Value],
         as_stale: Callable[[Value], Value] = lambda value: value,
     ) -> Cache[Value]:
-        """A cache of two layers as the settings say; `name` is what metrics and keys in Valkey call it.
+        """A cache of two layers, as the settings say. `name` is in its metrics and its keys in Valkey.
 
-        Take another `version` when the encoding changes: two releases run side by side during a rollout. `as_stale`
-        marks an answer that is given, past its time, because the database is unavailable.
+        Choose another `version` when the encoding changes, because two releases run side by side during a rollout.
+        `as_stale` marks an answer that is stale and used because the database is unavailable.
         """
         chosen = self.settings
         shared = None
@@ -88,34 +88,34 @@ class Parts:
 
 
 class Feature:
-    """A domain as it runs in one process. Override what yours has."""
+    """A domain as it runs in one process. Override what yours needs."""
 
     checks: Mapping[str, Check] = {}
-    """Dependencies of its own, by name, that a pod waits for before it is ready. Each raises while it fails."""
+    """Checks of dependencies that must have passed once before a pod is ready, by name. A check fails by raising."""
     optional_checks: Mapping[str, Check] = {}
-    """Likewise, but a pod is ready without them: what all pods share takes none of them out."""
+    """Checks of dependencies that a pod can do without: they are reported, but a pod is ready all the same."""
 
     def install(self, app: FastAPI) -> None:
-        """Add the routes. Those that fit any path come last: domains are installed in their order."""
+        """Add the routes. Domains are installed in order, so put one whose routes match any path last."""
 
     def working(self) -> AbstractAsyncContextManager[None]:
-        """Do the work in the background while inside."""
+        """Run the background work while inside."""
         return contextlib.nullcontext()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """What a service has to be told of a domain before it is built."""
+    """What the kit must know of a domain before it builds the service."""
 
     name: str
     """A word for messages and logs, such as orders."""
     start: Callable[[Parts, Any], Feature]
-    """Makes it ready to run, with its own settings as the second argument. It opens nothing yet."""
+    """Makes the Feature. The second argument is the domain's settings. It must not open connections yet."""
     settings: type[OwnSettings] = NoSettings
-    """Settings of its own, with a prefix of their own."""
+    """The class of the domain's settings, which have a prefix of their own."""
     development_scopes: Sequence[str] = ()
-    """Scopes of the token that `python -m app token` makes, unless others are asked for."""
+    """Default scopes of the token that `python -m app token` makes."""
     tags: Sequence[Mapping[str, str]] = ()
-    """OpenAPI's tags of its routes: name and description."""
+    """OpenAPI tags of the domain's routes: name and description."""
     problems: Mapping[int, str] = field(default_factory=dict)
-    """Details by status, as examples in the OpenAPI document, of the problems that its tagged routes answer with."""
+    """Examples for the OpenAPI document, by status: the details of problems that the domain's routes respond with."""

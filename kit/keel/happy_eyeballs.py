@@ -1,9 +1,9 @@
-"""Connections to a name with several addresses (RFC 8305, "Happy Eyeballs"): one that answers nothing costs a moment.
+"""Connects to a name with several addresses (RFC 8305, "Happy Eyeballs"), so that a dead address costs only a moment.
 
-An address may lead nowhere, as one of IPv6 does where its packets are dropped. Whoever tries the addresses in turn
-waits there until the time is up. Here each has a head start on the next, and the first that answers is taken. The event
-loop of the process connects so, and with it the drivers of the database and of Valkey. A thread without an event loop
-calls `connect_blocking`.
+An address may not answer, for example an IPv6 one whose packets are dropped. A client that tries the addresses in turn
+waits for it until the time-out. Here each address has a short head start on the next, and the first that answers is
+used. The event loop of the process connects this way, and so do the drivers of the database and of Valkey. A thread
+without an event loop calls `connect_blocking`.
 """
 
 import asyncio
@@ -18,33 +18,33 @@ import uvloop
 T = TypeVar("T")
 
 HEAD_START_SECONDS = 0.05  # of 0.01 to 2 (RFC 8305, 8), so that three addresses fit in APP_VALKEY_TIMEOUT_SECONDS
-# With these, the caller has chosen a socket or a kind of address.
+# With these options, the caller has already chosen a socket or a kind of address.
 CHOICES = ("sock", "local_addr", "family")
 
 
 class EventLoop(uvloop.Loop):
-    """uvloop's, which itself tries one address after the other."""
+    """uvloop's event loop, which by itself tries one address after the other."""
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
         if host and not any(options.get(name) for name in CHOICES):
             if options.get("ssl") and options.get("server_hostname") is None:
-                options["server_hostname"] = host  # which the certificate has to be for, whatever the address
+                options["server_hostname"] = host  # the certificate is for the name, not for the address
             options["sock"] = await connect(host, port)
             host = port = None
         return await super().create_connection(protocol_factory, host, port, **options)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """What asyncio.run does, on this event loop."""
+    """Like asyncio.run, but on this event loop."""
     with asyncio.Runner(loop_factory=EventLoop) as runner:
         return runner.run(main)
 
 
 async def connect(host: str, port: int | None) -> socket.socket:
-    """A socket, which does not block, connected to the first of the host's addresses that answers.
+    """A non-blocking socket, connected to the first of the host's addresses that answers.
 
     Raises:
-        OSError: the name has no address, or each has refused.
+        OSError: the name has no address, or every address has refused.
     """
     loop = asyncio.get_running_loop()
     waiting = _alternating(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
@@ -72,11 +72,11 @@ async def connect(host: str, port: int | None) -> socket.socket:
 
 
 def connect_blocking(host: str, port: int | None, seconds: float | None) -> socket.socket:
-    """The same for a thread without an event loop: a socket that blocks.
+    """The same for a thread without an event loop: a blocking socket.
 
     Raises:
-        TimeoutError: after `seconds`, which are also the socket's own time-out.
-        OSError: as above.
+        TimeoutError: after `seconds`, which is also the time-out of the socket.
+        OSError: as `connect`.
     """
 
     async def within() -> socket.socket:
@@ -95,20 +95,20 @@ async def _attempt(family: int, address: Any) -> socket.socket:
         await asyncio.get_running_loop().sock_connect(trying, address)
     except BaseException as error:
         trying.close()
-        if isinstance(error, OSError) and error.errno:  # the event loops do not say in words what is wrong
+        if isinstance(error, OSError) and error.errno:  # the event loop gives only the number
             raise OSError(error.errno, f"{os.strerror(error.errno)}: {address[0]} port {address[1]}") from error
         raise
     return trying
 
 
 def _close(late: asyncio.Task[socket.socket]) -> None:
-    """Close what was connected although nobody waits for it any more."""
+    """Close a connection that succeeded after another one was taken."""
     if not late.cancelled() and not late.exception():
         late.result().close()
 
 
 def _alternating(found: Sequence[tuple[Any, ...]]) -> list[tuple[int, Any]]:
-    """Families and addresses of what getaddrinfo has found: as it has sorted them, but no family twice in a row."""
+    """The families and addresses that getaddrinfo has found, in its order, but alternating between the families."""
     families: dict[int, list[tuple[int, Any]]] = {}
     for family, *_, address in found:
         families.setdefault(family, []).append((family, address))

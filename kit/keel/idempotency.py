@@ -1,4 +1,4 @@
-"""Idempotency keys: a request that is sent again makes nothing anew, and gets the same answer.
+"""Idempotency keys: a request that is repeated has no second effect, and gets the first one's response.
 
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
@@ -34,21 +34,23 @@ KEYS = Table(
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
+    """A request with an Idempotency-Key."""
+
     owner: str
     key: str
-    fingerprint: str  # the same for the same request
+    fingerprint: str  # a hash that is the same for the same request
 
 
 class KeyReusedError(Exception):
-    """The key came with another request before."""
+    """The key was used for a different request before."""
 
 
 class AlreadyAnsweredError(Exception):
-    """Another request of the same key was faster."""
+    """A concurrent request with the same key has stored its response first."""
 
 
 class IdempotencyKeys:
-    """Answers by owner and key, kept for `hours` at least."""
+    """Stores responses by owner and key, for at least `hours`."""
 
     def __init__(self, database: Database, hours: int) -> None:
         self._database = database
@@ -56,10 +58,10 @@ class IdempotencyKeys:
         self._add = insert(database.dialect, KEYS).on_conflict_do_nothing().returning(KEYS.c.key)
 
     async def answer(self, request: KeyedRequest) -> str | None:
-        """What the request was answered before, if it was.
+        """The stored response to this request; None if there is none.
 
         Raises:
-            KeyReusedError: what came with this key was another request.
+            KeyReusedError: the key was used for a different request.
         """
         statement = select(KEYS.c.fingerprint, KEYS.c.response).where(
             KEYS.c.owner == request.owner, KEYS.c.key == request.key
@@ -74,12 +76,12 @@ class IdempotencyKeys:
         return response
 
     async def keep(self, connection: AsyncConnection, request: KeyedRequest, response: str) -> None:
-        """Keep the answer, in the transaction that does what it says; call it first.
+        """Store the response, in the transaction of the request's own changes; call this before them.
 
-        Of two requests at once, the second waits here for the first one's commit.
+        Of two concurrent requests, the second waits here until the first one commits.
 
         Raises:
-            AlreadyAnsweredError: there is an answer already.
+            AlreadyAnsweredError: there is a response already.
         """
         row = {
             "owner": request.owner,
@@ -93,10 +95,10 @@ class IdempotencyKeys:
 
     @contextlib.asynccontextmanager
     async def purging(self) -> AsyncIterator[None]:
-        """Delete what is past its time, now and then, while inside."""
+        """Delete expired responses at regular intervals while inside."""
         async with every(purge.EVERY_SECONDS, self.purge):
             yield
 
     async def purge(self) -> int:
-        """Delete the answers past their time; returns how many."""
+        """Delete the responses that have expired; returns how many."""
         return await purge.purge(self._database, KEYS, KEYS.c.created_at, before=datetime.now(UTC) - self._kept)

@@ -1,4 +1,4 @@
-"""The management port: probes, metrics, the log level and faults on demand, never exposed to users."""
+"""The management port: probes, metrics, log level and faults on demand. Never expose it to users."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -24,18 +24,20 @@ from keel.observability import logs
 from keel.observability.probes import OK, Health
 
 MAX_BODY_BYTES = 1024
-SECONDS = 10.0  # for a request; probes give up before that
-MAX_CONCURRENT = 100  # requests
+SECONDS = 10.0  # time limit of a request; probes give up earlier
+MAX_CONCURRENT = 100  # requests at the same time
 
 log = structlog.get_logger("keel.management")
 
 
 def create_management(health: Health, registry: CollectorRegistry, faults: Faults | None = None) -> Starlette:
+    """The application of the management port; it has /faults only if `faults` is given."""
+
     async def startupz(_request: Request) -> Response:
         return _report(health.startup(), ready=health.started)
 
     async def livez(_request: Request) -> Response:
-        return _report({"event loop": OK}, ready=True)  # that it answers is the proof
+        return _report({"event loop": OK}, ready=True)  # the response is the proof
 
     async def readyz(_request: Request) -> Response:
         return _report(health.readiness(), ready=health.ready)
@@ -43,7 +45,7 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
     async def metrics(request: Request) -> Response:
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except TypeError:  # by a version that is no number (findings/prometheus-client-version-that-is-no-number.sh)
+        except TypeError:  # a version that is not a number (findings/prometheus-client-version-that-is-no-number.sh)
             encode, content_type = choose_encoder("")
         return Response(encode(registry), headers={"Content-Type": content_type})
 
@@ -58,7 +60,7 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
         routes.append(Route("/faults", _faults_endpoint(faults), methods=["GET", "PUT", "DELETE"]))
     app = Starlette(
         routes=routes,
-        # Starlette types every handler as one of any exception.
+        # Starlette's types allow only handlers of any exception.
         exception_handlers={HTTPException: _problem},  # type: ignore[dict-item]
         middleware=[
             Middleware(ErrorMiddleware),
@@ -71,7 +73,7 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
             Middleware(BodyLimitMiddleware, max_bytes=MAX_BODY_BYTES),
         ],
     )
-    app.router.redirect_slashes = False  # to whatever host a client names
+    app.router.redirect_slashes = False  # it would redirect to whatever host a client names
     return app
 
 
@@ -82,13 +84,13 @@ def _report(checks: dict[str, str], *, ready: bool) -> Response:
 
 
 async def _log_level(request: Request) -> Response:
-    """GET tells, and PUT changes, the least level logged by this process until it ends."""
+    """GET returns the log level of this process; PUT changes it until the process ends."""
     if request.method == "PUT":
         level = _requested_level(await request.body())
         before = logs.level()
         if logs.LEVELS[level] < logs.LEVELS[before]:
             logs.set_level(level)
-        log.warning("log level changed", before=before, after=level)  # while the more talkative level is on
+        log.warning("log level changed", before=before, after=level)  # logged while the more verbose level is on
         logs.set_level(level)
     return JSONResponse({"level": logs.level()})
 
@@ -105,7 +107,7 @@ def _requested_level(body: bytes) -> str:
 
 def _faults_endpoint(faults: Faults) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        """GET tells what goes wrong on demand, PUT sets it, and DELETE ends it."""
+        """GET returns the fault that is injected, PUT sets it, and DELETE ends it."""
         if request.method == "PUT":
             faults.begin(_requested_fault(await request.body(), faults.templates))
         elif request.method == "DELETE":

@@ -1,4 +1,4 @@
-"""Every metric that the service has, for people: the table of docs/metrics.md is what this prints."""
+"""Prints a table of all metrics, which is in docs/metrics.md."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ is set, the counter `trace_spans_lost` has by `reason` the spans that it has not
 | metric | type | labels | |
 |---|---|---|---|"""
 
-# Settings with which each metric is there. Nothing of it is asked.
+# Settings that make every metric exist. Nothing is connected.
 EVERYTHING: dict[str, Any] = {
     "valkey_url": "valkey://127.0.0.1:6379/0",
     "jwks_url": "http://127.0.0.1:1/jwks.json",
@@ -26,11 +26,13 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
-# prometheus_client's own, which are other ones on other systems.
+# prometheus_client's own metrics, which differ between systems.
 STANDARD = ("process_", "python_")
 
 
 class Metric(NamedTuple):
+    """A row of the table."""
+
     name: str
     type: str
     labels: tuple[str, ...]
@@ -38,7 +40,7 @@ class Metric(NamedTuple):
 
 
 def reference(registry: CollectorRegistry) -> str:
-    """A Markdown document of all metrics that are registered, by name."""
+    """A Markdown document of all registered metrics, by name."""
     rows = (
         f"| `{m.name}` | {m.type} | {', '.join(f'`{label}`' for label in m.labels)} | {m.text} |"
         for m in sorted(set(_metrics(registry)))

@@ -1,7 +1,7 @@
-"""`keel new NAME [DIR]` makes a service from the template; `keel update` brings what is new of it into one.
+"""`keel new NAME [DIR]` makes a service from the template; `keel update` merges later versions of the template into it.
 
-Both are done by copier (https://copier.readthedocs.io), and need the extra `fastapi-keel[new]`, git and uv. The
-template is in the repository that the kit is from: a service gets the kit as at the template's commit, in a wheel.
+Both use copier (https://copier.readthedocs.io), and need the extra `fastapi-keel[new]`, git and uv. The kit and the
+template are in one repository. A service gets the kit as a wheel, built from the template's commit.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class NewError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns 1 with a sentence if it cannot be done."""
+    """Run a command; returns 1, and prints a sentence, if it fails."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "new":
@@ -66,7 +66,7 @@ def _answers(texts: Sequence[str]) -> dict[str, str]:
 
 
 def check_name(name: str) -> None:
-    """Whether a service can have a name: as a DNS label, a Helm release and, with underscores, a Python package.
+    """Check that a name can be a DNS label, a Helm release and, with underscores, a Python package.
 
     Raises:
         NewError: it cannot.
@@ -85,7 +85,7 @@ def new(name: str, folder: Path | None, template: str, ref: str | None, answers:
     """Make the service `name` in an empty folder, with answers to the template's questions; returns the folder.
 
     Raises:
-        NewError: it has no possible name, the folder holds something, a program is missing, or an answer is not valid.
+        NewError: the name is not possible, the folder is not empty, a program is missing, or an answer is not valid.
     """
     check_name(name)
     folder = (folder or Path(name)).absolute()
@@ -94,9 +94,9 @@ def new(name: str, folder: Path | None, template: str, ref: str | None, answers:
     _need("git", "uv")
     copier, errors = _copier()
     given = {"name": name, **answers}
-    if Path(template).is_dir():  # what is committed there counts: copier would take a folder's changes, too
+    if Path(template).is_dir():  # only what is committed there: of a folder, copier would take uncommitted changes too
         template = f"git+file://{Path(template).absolute()}"
-    # Beside the target, so that a failure leaves nothing half made.
+    # Made beside the target and then moved, so that a failure leaves nothing behind.
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as directory:
         made = Path(directory) / name
@@ -116,10 +116,10 @@ def new(name: str, folder: Path | None, template: str, ref: str | None, answers:
 
 
 def update(folder: Path, ref: str | None = None) -> None:
-    """Merge what has changed in the template since the service was made, and take the kit that goes with it.
+    """Merge the changes of the template since the service was made, and install the kit of the same commit.
 
     Raises:
-        NewError: it was not made from the template, has uncommitted changes, or a program is missing.
+        NewError: the folder was not made from the template, has uncommitted changes, or a program is missing.
     """
     folder = folder.absolute()
     if not (folder / ANSWERS).is_file():
@@ -140,7 +140,7 @@ def update(folder: Path, ref: str | None = None) -> None:
 
 
 def _copier() -> tuple[Any, tuple[type[Exception], ...]]:
-    """Copier, and what it raises."""
+    """Copier, and the errors that it raises."""
     try:
         import copier  # noqa: PLC0415  # an extra that no server has
         import copier.errors  # noqa: PLC0415
@@ -156,7 +156,7 @@ def _need(*programs: str) -> None:
 
 
 def _program(name: str) -> str | None:
-    """The one on the PATH, or in the environment that this runs in."""
+    """The path of a program: on the PATH, or in the environment of this Python."""
     return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
 
 
@@ -192,7 +192,7 @@ def _answer(answers: str, name: str) -> str:
 
 
 def _commit_of(described: str) -> str:
-    """The commit that copier notes: a tag, or what `git describe` makes of one that has none."""
+    """The commit that copier has recorded as a tag, or as the output of `git describe`."""
     found = re.search(r"-[0-9]+-g([0-9a-f]+)$", described)
     return found[1] if found else described
 

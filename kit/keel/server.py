@@ -1,8 +1,8 @@
-"""The life of the process: two servers on one event loop, and an end that loses no request.
+"""The lifecycle of the process: two servers on one event loop, and a drain that loses no request.
 
-On the first SIGTERM or SIGINT readiness goes off, and the public port serves on for the drain
-delay, until load balancers have noticed. Then it stops accepting, finishes what is in flight, and
-closes. The management port answers to the very end. A second signal ends the process at once.
+On the first SIGTERM or SIGINT the process becomes unready, and the public port serves for the drain delay, until load
+balancers have noticed. Then it stops accepting connections, finishes the requests in flight, and closes. The management
+port responds until the end. A second signal ends the process at once.
 """
 
 import asyncio
@@ -31,20 +31,20 @@ log = structlog.get_logger("keel.server")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BACKLOG = 2048
-GC_THRESHOLD = 10_000  # objects made and not freed, of which a request leaves few: Python's 700 are soon reached
-OTHER_FILES = 200  # for the probes, the database, Valkey and what is read, besides the connections of users
-CLOSE_SECONDS = 5  # for what remains once no request is in flight: the database's connections
+GC_THRESHOLD = 10_000  # objects allocated and not freed; Python's default of 700 is reached too often
+OTHER_FILES = 200  # open files besides users' connections: probes, database, Valkey and files
+CLOSE_SECONDS = 5  # to close the database's connections after the last request
 
 
 class ServeError(Exception):
-    """The message is a sentence that says what to do."""
+    """The service cannot be served; the message is a sentence that says what to do."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server without its signal handling, which refuses new connections at once."""
+    """uvicorn's server without its signal handling, which would refuse new connections at once."""
 
     def __init__(self, app: ASGIApp, settings: Settings, limits: ConnectionLimits, *, limited: bool = False) -> None:
-        # uvicorn asks for a class, and only ever calls it.
+        # uvicorn's type is a class, but it only calls it.
         protocol: Any = functools.partial(HttpProtocol, limits=limits)
         super().__init__(
             uvicorn.Config(
@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
         )
         self.limits = limits
         self.limited = limited
-        """Whether its connections are those that are counted."""
+        """Whether the limit of connections is for this server."""
         if limited:
             limits.connections = self.server_state.connections
         self.listening = asyncio.Event()
@@ -73,13 +73,13 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup([])  # the lifespan alone: what it makes of sockets accepts one connection at a time
+        await super().startup([])  # only the lifespan: uvicorn's servers accept one connection at a time
         make: Any = self.config.http_protocol_class
         shared = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
         protocol = functools.partial(make, **shared)
         room = {"room": self.limits.room} if self.limited else {}
         acceptors: list[Any] = [Acceptor(each, protocol, **room) for each in sockets or []]
-        self.servers = acceptors  # for uvicorn to close
+        self.servers = acceptors  # uvicorn closes them
         self.listening.set()
 
     async def on_tick(self, counter: int) -> bool:
@@ -88,19 +88,20 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def run_on(self, listener: socket.socket) -> None:
-        # uvicorn exits the interpreter when a lifespan fails, having logged why.
+        """Serve on a listening socket until `should_exit`."""
+        # uvicorn exits the interpreter if the lifespan fails; it has logged why.
         with contextlib.suppress(SystemExit):
             await self.serve(sockets=[listener])
 
     def drain(self) -> None:
-        """Ask clients to leave, with "Connection: close" in every answer from now on."""
+        """From now on, put "Connection: close" into every response, so that clients connect to another pod."""
         self.limits.draining = True
         connections: set[Any] = self.server_state.connections
         for connection in connections:
             connection.close_after_response()
 
     def cut_off(self) -> int:
-        """Cancel the requests in flight and drop all connections; returns how many requests."""
+        """Cancel the requests in flight and close all connections; returns how many requests there were."""
         requests, connections = list(self.server_state.tasks), list(self.server_state.connections)
         for request in requests:
             request.cancel()
@@ -110,7 +111,7 @@ class Server(uvicorn.Server):
 
 
 class Lifecycle:
-    """From listening to the exit code: serving, and the drain after SIGTERM."""
+    """Serves from listening to the exit code, with the drain after SIGTERM."""
 
     def __init__(self, settings: Settings, apps: Served) -> None:
         self.settings = settings
@@ -122,10 +123,10 @@ class Lifecycle:
         self._stop = asyncio.Event()
 
     async def run(self, public: socket.socket, management: socket.socket) -> int:
-        """Serve on these listening sockets until told to stop.
+        """Serve on these listening sockets until a signal.
 
         Returns:
-            The exit code: 0 after a clean drain, 1 if requests were cut off or a server died.
+            The exit code: 0 after a clean drain, 1 if requests were cut off or a server ended by itself.
         """
         for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
@@ -166,7 +167,7 @@ class Lifecycle:
             log.info(f"to use the API, mint a token: python -m {self.product.package} token")
 
     async def _finish(self, server: Server, task: asyncio.Task[None], seconds: float) -> bool:
-        """Stop accepting and give what is in flight `seconds`; returns whether that was enough."""
+        """Stop accepting, and wait `seconds` for the requests in flight; returns whether that was enough."""
         server.should_exit = True
         _, late = await asyncio.wait([task], timeout=seconds)
         cut = server.cut_off() if late else 0
@@ -182,7 +183,7 @@ class Lifecycle:
         if self._stop.is_set():
             log.warning("second signal: ending at once", signal=name)
             sys.stdout.flush()
-            # Not sys.exit: a request or a driver that hangs must not hold up someone who asks twice.
+            # Not sys.exit: a request or a driver that hangs must not delay the exit.
             os._exit(128 + number)
         log.info("stopping", signal=name)
         self.health.draining = True
@@ -191,14 +192,14 @@ class Lifecycle:
 
 
 def listen(host: str, port: int, variable: str) -> socket.socket:
-    """A listening socket; on ::, for IPv4 as well, and for that alone where there is no IPv6.
+    """A listening socket. On :: it takes IPv4 too, or only IPv4 where there is no IPv6.
 
     Raises:
-        ServeError: the port is taken or the address is not ours; names `variable`.
+        ServeError: the port is in use, or the address does not exist here. The message names `variable`.
     """
     both = host == "::"
     if both and not socket.has_dualstack_ipv6():
-        host, both = "0.0.0.0", False  # noqa: S104 - that is what was asked for
+        host, both = "0.0.0.0", False  # noqa: S104 - as configured
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
@@ -211,12 +212,13 @@ def listen(host: str, port: int, variable: str) -> socket.socket:
 
 
 def address(listener: socket.socket) -> str:
+    """The URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def allow_connections(wanted: int) -> int:
-    """Raise the limit of open files as far as so many connections need it; returns how many it allows."""
+    """Raise the limit of open files for this many connections; returns how many it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted + OTHER_FILES:
         return wanted
@@ -229,10 +231,10 @@ def allow_connections(wanted: int) -> int:
 
 
 def freeze_gc() -> None:
-    """Let the garbage collector leave alone what is here to stay, and look less often for the little that comes.
+    """Exclude all objects of the start from garbage collection, and collect less often from now on.
 
-    keel.boot has switched it off for the start. It is not asked first what of all that is garbage: of 170,000
-    objects less than a thousand are, and to find them takes a tenth of the start.
+    keel.boot has switched collection off for the start. There is no collection before the freeze: of 170,000 objects
+    less than a thousand are garbage, and to find them takes a tenth of the start.
     """
     gc.freeze()
     gc.enable()
@@ -248,7 +250,7 @@ async def serve(service: Service, configuration: Configuration) -> int:
     ):
         apps = service.build(settings, configuration.own)
         apps.limits.max_connections = allow_connections(settings.max_connections)
-        # A file of our own; PostgreSQL is migrated before a release, once.
+        # The file belongs to this process. PostgreSQL is migrated once, before a release.
         if service.product.has_database and settings.is_sqlite:
             await migrate.migrate(settings)
         return await Lifecycle(settings, apps).run(public, management)

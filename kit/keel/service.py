@@ -1,4 +1,4 @@
-"""The one place that puts a service together: the kit's parts, and the domains that are plugged into it."""
+"""Builds a service: the one place that puts the parts of the kit and the domains together."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -70,13 +70,13 @@ class Apps(Served):
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the environment says: the kit's settings, and those of each domain by its name."""
+    """The settings from the environment: the kit's, and those of each domain by its name."""
 
     settings: Settings
     own: dict[str, OwnSettings] = field(default_factory=dict)
 
     def effective(self) -> dict[str, object]:
-        """Every variable with the value in force, fit to be shown: passwords are masked."""
+        """Every variable with the value in force. Passwords are masked."""
         values = self.settings.effective()
         for own in self.own.values():
             values |= own.effective()
@@ -84,7 +84,7 @@ class Configuration:
 
 
 class Service:
-    """A product and its domains."""
+    """A service: its product and its domains."""
 
     def __init__(self, product: Product, domains: Sequence[Domain]) -> None:
         self.product = product
@@ -93,18 +93,19 @@ class Service:
 
     @property
     def development_scopes(self) -> str:
-        """Scopes of a token for development, as in its claim."""
+        """The default scopes of a development token, separated by spaces."""
         return " ".join(scope for domain in self.domains for scope in domain.development_scopes)
 
     @property
     def settings_classes(self) -> list[type[OwnSettings]]:
+        """The classes of all settings: the kit's, then those of the domains."""
         return [self.settings, *(domain.settings for domain in self.domains)]
 
     def load(self) -> Configuration:
         """Read the environment and the secrets directory.
 
         Raises:
-            ConfigurationError: with every mistake at once, of the kit's settings and of the domains'.
+            ConfigurationError: with all mistakes at once, in the kit's settings and the domains'.
         """
         loaded: list[Any] = []
         mistakes: list[str] = []
@@ -119,15 +120,15 @@ class Service:
         return Configuration(loaded[0], own)
 
     def unknown_variables(self, environ: Mapping[str, str]) -> dict[str, str | None]:
-        """Variables with the prefix of a setting that mean nothing, each with the known name it resembles, if any."""
+        """Variables with the prefix of a setting but an unknown name, each with a similar known name, if any."""
         return unknown_variables(environ, self.settings_classes)
 
     def build(self, settings: Settings, own: dict[str, OwnSettings] | None = None) -> Apps:
-        """Put everything together; nothing is opened before the public application's lifespan.
+        """Build the applications. Connections are opened only in the lifespan of the public one.
 
         Args:
-            settings: the kit's.
-            own: those of the domains, by their names; what is missing has its defaults.
+            settings: the kit's settings.
+            own: the settings of domains by name; a missing one has its defaults.
 
         Raises:
             ConfigurationError: APP_JWKS_FILE holds no usable keys.
@@ -165,7 +166,7 @@ class Service:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             async with tracing.exporting(settings, registry), lag.watching(), AsyncExitStack() as stack:
-                # Closed last, and so after the work in the background has ended.
+                # Closed last, after the background work has ended.
                 for dependency in (shared, database):
                     if dependency:
                         stack.push_async_callback(dependency.close)
@@ -188,25 +189,7 @@ class Service:
             redoc_url=None,
             redirect_slashes=False,
             dependencies=[Depends(faults.dependency)] if faults else None,
-            # Outermost first. What comes after the first three is logged, counted and answered as a problem.
-            middleware=[
-                Middleware(RequestIdMiddleware),
-                Middleware(RequestRecordMiddleware, metrics=requests),
-                Middleware(SecurityHeadersMiddleware, https=settings.public_url.startswith("https://")),
-                *cors.middleware(settings, limiter.check),
-                Middleware(problems.ErrorMiddleware),
-                Middleware(
-                    TimeLimitMiddleware,
-                    seconds=settings.request_timeout_seconds,
-                    max_concurrent=settings.max_concurrent_requests,
-                    awaited=bodies,
-                ),
-                Middleware(AuthenticationMiddleware, authenticator=authenticator, exhausted=limiter.exhausted),
-                Middleware(RateLimitMiddleware, limiter=limiter),
-                Middleware(TrustedHostMiddleware, settings=settings),
-                Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
-                Middleware(JsonBodyMiddleware),
-            ],
+            middleware=_middleware(settings, requests, limiter, authenticator, bodies),
         )
         app.state.authenticator = authenticator
         if docs.enabled(settings):
@@ -224,12 +207,58 @@ class Service:
         return Apps(product, app, management, health, ConnectionLimits(settings, registry), bodies, registry)
 
 
+def _middleware(
+    settings: Settings,
+    requests: RequestMetrics,
+    limiter: RateLimiter,
+    authenticator: Authenticator,
+    bodies: AwaitedBodies,
+) -> list[Middleware]:
+    """The middleware of the public application, outermost first.
+
+    Each layer is a plain ASGI class: docs/decisions/0007-middleware.md says why.
+
+    | layer           | may respond with        | why it is here                                                   |
+    |-----------------|-------------------------|------------------------------------------------------------------|
+    | Error           | 500, for all below      | `Application` puts it outermost: no failure lacks a response      |
+    | RequestId       |                         | every log line and response below has the id                     |
+    | RequestRecord   |                         | logs and counts every response, also those of the layers below   |
+    | SecurityHeaders |                         | every response has the headers, also an error                    |
+    | Cors            | 200, 400, 429 preflight | errors have its headers too, so that pages can read them         |
+    | Error           | any problem raised      | inside the layers above, so that errors pass through them        |
+    | TimeLimit       | 408, 429, 503           | everything below it takes time, also the check of a token        |
+    | Authentication  |                         | only marks the request: routes decide whether they need a token  |
+    | RateLimit       | 429                     | needs the token's subject, so it is inside Authentication        |
+    | TrustedHost     | 400, 421                | inside RateLimit, so that refused host names count too           |
+    | BodyLimit       | 413                     | before a layer that buffers the body                             |
+    | JsonBody        | 400, when it is read    | buffers the body, so it is inside BodyLimit                      |
+    """
+    return [
+        Middleware(RequestIdMiddleware),
+        Middleware(RequestRecordMiddleware, metrics=requests),
+        Middleware(SecurityHeadersMiddleware, https=settings.public_url.startswith("https://")),
+        *cors.middleware(settings, limiter.check),
+        Middleware(problems.ErrorMiddleware),
+        Middleware(
+            TimeLimitMiddleware,
+            seconds=settings.request_timeout_seconds,
+            max_concurrent=settings.max_concurrent_requests,
+            awaited=bodies,
+        ),
+        Middleware(AuthenticationMiddleware, authenticator=authenticator, exhausted=limiter.exhausted),
+        Middleware(RateLimitMiddleware, limiter=limiter),
+        Middleware(TrustedHostMiddleware, settings=settings),
+        Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
+        Middleware(JsonBodyMiddleware),
+    ]
+
+
 def _section(domain: Domain) -> openapi.Section:
     return openapi.Section(domain.tags, domain.problems)
 
 
 def token_verifier(settings: Settings, keys: KeySource) -> TokenVerifier:
-    """Accepts tokens as the settings describe those of the identity provider."""
+    """The verifier of tokens, as the settings describe those of the identity provider."""
     return TokenVerifier(
         keys,
         settings.jwt_issuer,
@@ -242,9 +271,9 @@ def token_verifier(settings: Settings, keys: KeySource) -> TokenVerifier:
 
 
 def trusted_keys(settings: Settings, registry: CollectorRegistry) -> KeySource:
-    """APP_JWKS_URL, APP_JWKS_FILE or what APP_JWKS_DISCOVERY finds.
+    """The source of the issuer's keys: APP_JWKS_URL, APP_JWKS_FILE or APP_JWKS_DISCOVERY.
 
-    In environment local without any of them, the development key, which may come later.
+    Without any of them, in environment local, it is the development key, whose file may be made later.
     """
     pace: dict[str, Any] = {
         "refresh": settings.jwks_refresh_seconds,

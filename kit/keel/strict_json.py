@@ -1,4 +1,4 @@
-"""JSON without the liberties in which two readers of one document can differ (RFC 7493, I-JSON)."""
+"""Strict JSON (RFC 7493, I-JSON): refuses documents that two parsers may read differently."""
 
 import json
 from typing import Any, NoReturn
@@ -8,7 +8,7 @@ def loads(text: bytes) -> Any:
     """The value of a JSON text in UTF-8.
 
     Raises:
-        ValueError: it is something else, names a member twice, holds NaN or Infinity, or is nested too deeply.
+        ValueError: it is not JSON, names a member twice, contains NaN or Infinity, or is nested too deeply.
     """
     try:
         return json.loads(text.decode("utf-8"), object_pairs_hook=_members, parse_constant=_no_number)

@@ -1,7 +1,7 @@
-"""Fixtures for the tests of a service: `pytest_plugins = ["keel.testing"]`, and a fixture `service` of your own.
+"""Fixtures for the tests of a service. Set `pytest_plugins = ["keel.testing"]`, and write a fixture `service`.
 
-They run the service in the test's process, on a migrated SQLite file, with tokens signed by a key of the test's own.
-Tests that use them are coroutines, marked by `pytest.mark.anyio`. They need pytest, httpx and anyio.
+They run the service in the test's process, on a migrated SQLite file, with tokens signed by the test's own key. Tests
+that use them are coroutines marked by `pytest.mark.anyio`. They need pytest, httpx and anyio.
 """
 
 import asyncio
@@ -27,12 +27,13 @@ Token = Callable[[str], str]
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
+    """The event loop of the tests."""
     return "asyncio"
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the developer's decides a test."""
+    """Remove the developer's own variables, so that they do not change a test."""
     prefixes = tuple(str(each.model_config.get("env_prefix", "")) for each in service.settings_classes)
     for name in os.environ:
         if name.startswith(prefixes):
@@ -41,7 +42,7 @@ def clean_environment(service: Service, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def settings(service: Service, tmp_path: Path) -> Settings:
-    """The service's settings; override this fixture to change them."""
+    """The settings of the service; override this fixture to change them."""
     return service.settings.model_validate(
         {
             "database_url": f"sqlite:///{tmp_path}/service.db",
@@ -53,7 +54,7 @@ def settings(service: Service, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def token(settings: Settings) -> Token:
-    """Makes an access token with scopes, which are separated by spaces."""
+    """A function that makes an access token with scopes, which are separated by spaces."""
     key = dev_token.obtain_key(settings.dev_key_file)
 
     def mint(scope: str) -> str:
@@ -65,7 +66,7 @@ def token(settings: Settings) -> Token:
 
 @pytest.fixture
 async def apps(service: Service, settings: Settings) -> AsyncIterator[Apps]:
-    """The service's two applications, migrated and started, and ready."""
+    """The two applications of the service, migrated, started and ready."""
     if service.product.has_database:
         await migrate.migrate(settings)
     if service.product.tokens:
@@ -74,14 +75,14 @@ async def apps(service: Service, settings: Settings) -> AsyncIterator[Apps]:
     async with apps.public.router.lifespan_context(apps.public):
         apps.health.started = True
         async with asyncio.timeout(30):
-            while not apps.health.ready:  # noqa: ASYNC110  # until its dependencies were checked
+            while not apps.health.ready:  # noqa: ASYNC110  # until its dependencies have been checked
                 await asyncio.sleep(0.01)
         yield apps
 
 
 @pytest.fixture
 async def client(apps: Apps) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the public port, to which errors are answered as a server would."""
+    """A client of the public port. An error in the application is a response, as with a real server."""
     transport = httpx.ASGITransport(apps.public, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=f"https://{HOST}") as client:
         yield client
@@ -96,11 +97,11 @@ async def management(apps: Apps) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def differences(service: Service, settings: Settings) -> list[Any]:
-    """In what the migrations differ from the tables of the code, as Alembic tells it; none, if all is well."""
-    from alembic.autogenerate import compare_metadata  # noqa: PLC0415  # no server needs it
+    """The differences between the migrations and the tables in the code, by Alembic; empty if there are none."""
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415  # no server needs Alembic
     from alembic.migration import MigrationContext  # noqa: PLC0415
 
-    del service  # whose import has made the tables known
+    del service  # its import has registered the tables
     await migrate.migrate(settings)
     engine = create_engine(settings)
     try:

@@ -1,4 +1,4 @@
-"""A file that may be replaced while we run, as Kubernetes replaces a mounted secret: read again when it changes."""
+"""A file that is read again when it changes, for example a mounted secret that Kubernetes replaces."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class WatchedFileError(Exception):
-    """The file cannot be used; the message is a sentence that says why, without its contents."""
+    """The file cannot be used; the message is a sentence that says why, and does not show the content."""
 
 
 class WatchedFile(Generic[T]):
-    """What `parse` makes of the text of `path`.
+    """The value that `parse` reads from the file `path`.
 
-    Mounted secrets are swapped under a symbolic link: the file's identity is compared, not only
-    its time. A file that has become unreadable leaves the last good value.
+    Mounted secrets are swapped under a symbolic link, so the file's identity is compared, not only its time. If the
+    file becomes unreadable, the last good value remains.
     """
 
     def __init__(self, path: Path, parse: Callable[[str], T], before: T) -> None:
@@ -47,7 +47,7 @@ class WatchedFile(Generic[T]):
         return self._value
 
     def current(self) -> T:
-        """The value of the file as it is now, or the last good one."""
+        """The current value of the file, or the last good one."""
         try:
             if self._identity() == self._version:
                 return self._value

@@ -1,4 +1,4 @@
-"""What the kit uses of its libraries that they do not promise to keep: a module for each, named after it.
+"""Internals of libraries that the kit uses: one module for each library, named after it.
 
-tests/kit/test_compat.py says which of it a new version of a library has taken away.
+tests/kit/test_compat.py fails when a new version of a library removes one, and names it.
 """

@@ -5,8 +5,9 @@ from starlette.types import Scope
 
 __all__ = ["REPLACED_MIDDLEWARE", "TELEMETRY", "effective_route", "iter_route_contexts"]
 
-# By name, as FastAPI keeps some to itself: Starlette's two answers to errors (keel.errors.problems), the limit
-# on bodies (keel.http.body_limit), and the telemetry of exceptions, of which keel.errors.problems leaves none to see.
+# Layers that FastAPI adds and the kit replaces, by name, as some are private: Starlette's two error handlers
+# (keel.errors.problems), the limit on bodies (keel.http.body_limit), and the telemetry of exceptions, which never sees
+# one because keel.errors.problems handles them all.
 REPLACED_MIDDLEWARE = {
     "ServerErrorMiddleware",
     "ExceptionMiddleware",
@@ -14,14 +15,14 @@ REPLACED_MIDDLEWARE = {
     "AppBodyLimitMiddleware",
 }
 TELEMETRY = "fastapi.telemetry"
-"""Is in the scope of a request that FastAPI makes a span of."""
+"""Key in the scope of a request for which FastAPI makes a span."""
 
 
 def effective_route(scope: Scope) -> Any:
-    """The route that handled `scope`, with its whole path; None for one that is not FastAPI's.
+    """The route that handled `scope`, with its whole path; None if it is not one of FastAPI's.
 
-    FastAPI includes routers lazily since 0.137: scope["route"] then knows only the path within its own router, and the
-    prefix is in the effective route beside it.
+    Since 0.137 FastAPI includes routers lazily. scope["route"] then has only the path within its own router; the
+    effective route has the prefix too.
     """
     fastapi = scope.get("fastapi")
     included = fastapi.get("effective_route_context") if fastapi else None

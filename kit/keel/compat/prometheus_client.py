@@ -4,10 +4,10 @@ from prometheus_client import CollectorRegistry
 
 
 def collectors(registry: CollectorRegistry) -> set[Any]:
-    """All that are registered, which a registry tells nobody."""
+    """All collectors of a registry, which has no public way to list them."""
     return set(registry._collector_to_names)
 
 
 def label_names(collector: Any) -> tuple[str, ...]:
-    """Those of a metric, which one without children does not show; none for a collector of other kinds."""
+    """The label names of a metric, also if it has no series yet; none for a collector of another kind."""
     return tuple(getattr(collector, "_labelnames", ()))

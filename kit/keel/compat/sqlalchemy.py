@@ -2,19 +2,19 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, QueuePoo
 
 
 class OpenPool(AsyncAdaptedQueuePool):
-    """A pool that others may give connections from in another way."""
+    """A pool whose subclasses may decide where a connection comes from."""
 
     def acquire(self) -> ConnectionPoolEntry:
-        """A connection: one of the pool's, or a new one, or the next one that comes back."""
+        """A connection: an idle one, a new one, or the next one that is returned."""
         return super()._do_get()
 
     def wait_for_returned(self) -> ConnectionPoolEntry:
-        """The next connection that comes back. Raises sqlalchemy.util.queue.Empty if none does in time."""
+        """The next connection that is returned; raises sqlalchemy.util.queue.Empty if none is in time."""
         return self._pool.get(True, self._timeout)
 
     @property
     def wait_seconds(self) -> float:
-        """How many seconds `wait` waits."""
+        """How long `wait_for_returned` waits."""
         return self._timeout
 
     def _do_get(self) -> ConnectionPoolEntry:
@@ -22,5 +22,5 @@ class OpenPool(AsyncAdaptedQueuePool):
 
 
 def max_connections(pool: QueuePool) -> int:
-    """How many connections there can be."""
+    """How many connections a pool may have open."""
     return pool.size() + pool._max_overflow

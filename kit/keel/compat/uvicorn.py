@@ -2,7 +2,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 __all__ = ["CYCLE", "PROTOCOL", "SERVER", "STATUS_LINE", "HttpToolsProtocol"]
 
-# What keel.http.protocol and keel.server use and override of uvicorn's own classes.
+# Members of uvicorn's classes that keel.http.protocol and keel.server use or override.
 PROTOCOL = (
     *("client", "cycle", "flow", "headers", "loop", "parser", "pipeline", "server_state", "transport", "url"),
     *("timeout_keep_alive", "timeout_keep_alive_task", "_unset_keepalive_if_required"),

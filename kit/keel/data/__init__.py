@@ -1,1 +1,1 @@
-"""The database, the cache, and how both are got back."""
+"""The database and the cache, and how the service recovers when they fail."""

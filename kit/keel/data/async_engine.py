@@ -1,7 +1,7 @@
-"""SQLAlchemy's asyncio engine without its ORM, which the package that it is in imports as well, in 6 MiB of memory.
+"""SQLAlchemy's asyncio engine, imported without the ORM, which saves 6 MiB of memory.
 
-So the engine's module is imported as if its package were empty. The package itself is left to be imported by whoever
-wants all of it, and then has the same classes.
+The package sqlalchemy.ext.asyncio imports both. So its module `engine` is imported as if the package were empty.
+Whoever imports the package itself later gets the same classes.
 """
 
 import sys
@@ -15,7 +15,7 @@ _is_whole = _PACKAGE in sys.modules
 if not _is_whole:
     _spec = find_spec(_PACKAGE)
     assert _spec is not None  # noqa: S101 - it is a part of SQLAlchemy
-    sys.modules[_PACKAGE] = module_from_spec(_spec)  # where its modules are, and nothing else
+    sys.modules[_PACKAGE] = module_from_spec(_spec)  # knows where its modules are, but has not imported them
 try:
     from sqlalchemy.ext.asyncio.engine import AsyncConnection, AsyncEngine, create_async_engine
 finally:

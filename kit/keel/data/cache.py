@@ -1,4 +1,4 @@
-"""A cache of two layers in front of the database: this process's memory, and Valkey, which the processes share."""
+"""A cache of two layers in front of the database: the memory of this process, and Valkey, which all processes share."""
 
 import asyncio
 import contextlib
@@ -17,26 +17,27 @@ V = TypeVar("V")
 
 Load = Callable[[str], Awaitable[V | None]]
 
-# While the database is away it is asked once in this time, in the background; for so long a stale answer is given.
+# While the database is unavailable, it is tried once in this time, in the background. A stale answer is valid for as
+# long.
 RETRY_SECONDS = 1.0
-# After so long without another failure the database is waited for again: it may be back, and nobody has asked it since.
-# Longer than the time-outs of one question together, as they are by default.
-BELIEVED_SECONDS = 10.0
+# After this time without another failure, requests wait for the database again: it may be back without anybody having
+# tried it. Longer than all default time-outs of one query together.
+OUTAGE_SECONDS = 10.0
 
 
 class Cache(Generic[V]):
-    """Answers from memory for `seconds` after the question was first asked; "there is none" for `missing_seconds`.
+    """Keeps an answer in memory for `seconds` after the database was asked, and "there is none" for `missing_seconds`.
 
     How old an answer can be:
 
-    - The process that made a change, and called `changed`, sees it at once.
-    - Any other sees it after at most `seconds`, and sees what did not exist before after at most `missing_seconds`.
-    - Where Valkey could not be told of a change (`cache_changes_total{result="failed"}`), every process may see what
-      Valkey still has: the time that `shared` keeps it comes on top.
-    - While the database is unavailable, answers may be older by `stale_seconds` (RFC 5861, stale-if-error). Where
-      Valkey answers, only what it has is given: what it has not may have changed.
+    - The process that made a change and called `changed` sees it at once.
+    - Other processes see a change after at most `seconds`, and something new after at most `missing_seconds`.
+    - If Valkey could not be notified of a change (`cache_changes_total{result="failed"}`), a process may read the old
+      answer from Valkey: add the time for which `shared` keeps it.
+    - While the database is unavailable, answers may be older by `stale_seconds` (RFC 5861, stale-if-error). If Valkey
+      answers, only its entries are used then: an entry that it lacks may have changed.
 
-    A fault of Valkey never reaches the caller: the database is asked instead.
+    If Valkey fails, the caller does not notice: the database is asked instead.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Cache(Generic[V]):
         max_entries: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name` is what the metrics call it; `shared` must go by the same clock; `as_stale` marks an answer."""
+        """`name` is the label in the metrics; `shared` must use the same clock; `as_stale` marks an answer as stale."""
         missing_seconds = min(seconds, missing_seconds)
         in_memory = stale_seconds if seconds else 0
         self._local: LocalCache[V] = LocalCache(seconds, missing_seconds, max_entries, clock, in_memory)
@@ -65,10 +66,10 @@ class Cache(Generic[V]):
         self._trials: set[asyncio.Task[None]] = set()
 
     async def get(self, key: str, load: Load[V]) -> V | None:
-        """The answer for `key`, from `load` if need be, which is asked once however many wait here.
+        """The answer for `key`: from the cache, or from `load`, which is called once however many callers wait.
 
         Raises:
-            Exception: whatever `load` does; it is not kept. DatabaseUnavailableError only where there is no stale
+            Exception: any error of `load`; errors are not cached. DatabaseUnavailableError only if there is no stale
                 answer.
         """
         entry = self._local.find(key)
@@ -80,13 +81,13 @@ class Cache(Generic[V]):
         return entry.value
 
     async def changed(self, key: str) -> None:
-        """Call this when a change of `key` has been committed, be it a first or a last one."""
+        """Forget the answer for `key`. Call this after a commit that created, changed or deleted it."""
         try:
             if self._shared is not None:
                 notified = await self._shared.changed(key)
                 self._counts.changes["notified" if notified else "failed"] += 1
         finally:
-            # After Valkey has been told: a question asked before that may still be answered with the old value.
+            # After Valkey was notified: until then a concurrent read may still get the old answer.
             self._local.forget(key)
 
     async def _read(self, key: str, load: Load[V]) -> Entry[V]:
@@ -113,7 +114,7 @@ class Cache(Generic[V]):
         return found
 
     async def _ask(self, key: str, load: Load[V], found: Found[V]) -> Entry[V]:
-        """The answer of the database, which Valkey is offered."""
+        """The answer of the database, which is also written to Valkey."""
         begun = self._clock()
         try:
             value = await load(key)
@@ -130,14 +131,14 @@ class Cache(Generic[V]):
 
     def _failed(self) -> None:
         self._failed_at = self._clock()
-        if not self._breaker.open:  # or the trial that failed would put off the next one
+        if not self._breaker.open:  # a failed trial must not put off the next one
             self._breaker.failed()
 
     def _is_away(self) -> bool:
-        return self._breaker.open and self._clock() - self._failed_at < BELIEVED_SECONDS
+        return self._breaker.open and self._clock() - self._failed_at < OUTAGE_SECONDS
 
     def _stale(self, key: str, found: Found[V]) -> Entry[V] | None:
-        """What may be given for a moment while the database is away. Memory is asked only for want of Valkey."""
+        """The stale answer while the database is unavailable; from memory only if Valkey does not answer."""
         last: Found[V] | Entry[V] | None = None
         if found.result == "stale":
             last = found
@@ -149,7 +150,7 @@ class Cache(Generic[V]):
         return Entry(self._as_stale(last.value), min(now + RETRY_SECONDS, last.ends), last.ends)
 
     def _try_again(self, key: str, load: Load[V], found: Found[V]) -> None:
-        """Ask the database in the background, so that nobody waits for one that may be away still."""
+        """Ask the database in the background, so that no request waits while it may still be unavailable."""
 
         async def ask() -> None:
             with contextlib.suppress(DatabaseUnavailableError):

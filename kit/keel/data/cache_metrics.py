@@ -1,4 +1,4 @@
-"""What the caches count: plain numbers, since one is counted for every request, and read when they are scraped."""
+"""Metrics of the caches. They are plain integers, because every request increments one; a scrape reads them."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 REQUESTS = {
-    "local": ("hit", "miss", "wait"),  # wait: for what another request had already asked
+    "local": ("hit", "miss", "wait"),  # wait: another request was already loading it
     "shared": ("hit", "stale", "miss", "changed", "corrupt", "unavailable"),
     "database": ("hit", "miss", "error"),
 }
@@ -17,7 +17,7 @@ CHANGES = ("notified", "failed")
 
 
 class CacheCounts:
-    """Of one cache. A local hit is counted in `local_hits`, all else by its layer and result."""
+    """The counts of one cache: local hits in `local_hits`, everything else by layer and result."""
 
     def __init__(self, entries: Callable[[], int]) -> None:
         self.entries = entries
@@ -28,14 +28,14 @@ class CacheCounts:
 
 
 class CacheMetrics(Collector):
-    """Of all caches, by name."""
+    """The counts of all caches, by name."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._caches: dict[str, CacheCounts] = {}
         registry.register(self)
 
     def of(self, name: str, entries: Callable[[], int]) -> CacheCounts:
-        """The counts of the cache `name`, which holds so many `entries` in memory."""
+        """The counts of the cache `name`; `entries` returns how many it has in memory."""
         return self._caches.setdefault(name, CacheCounts(entries))
 
     def collect(self) -> Iterator[Metric]:

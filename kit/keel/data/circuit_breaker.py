@@ -1,13 +1,13 @@
-"""A circuit breaker: what does not answer is left alone for a while instead of being waited for each time."""
+"""A circuit breaker: calls to a server that does not answer fail at once for a while, instead of waiting each time."""
 
 import time
 from collections.abc import Callable
 
 
 class CircuitBreaker:
-    """Closed until `failed()`; then open, but for one trial every `seconds`, until `succeeded()`.
+    """Closed until `failed()`; then open until `succeeded()`, except for one trial call every `seconds`.
 
-    A trial that tells nothing, because whoever made it was cancelled, is followed by the next one.
+    If a trial call is cancelled, the next one is allowed `seconds` later.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -17,7 +17,7 @@ class CircuitBreaker:
         self._next_trial = 0.0
 
     def allows(self) -> bool:
-        """Whether to call now. While open, a yes is the trial: nobody else gets one before the next is due."""
+        """Whether to call now. While open, True makes the caller the trial; others wait until the next is due."""
         if not self.open:
             return True
         now = self._clock()
@@ -27,8 +27,10 @@ class CircuitBreaker:
         return True
 
     def failed(self) -> None:
+        """Open after a call that failed."""
         self.open = True
         self._next_trial = self._clock() + self.seconds
 
     def succeeded(self) -> None:
+        """Close after a call that succeeded."""
         self.open = False

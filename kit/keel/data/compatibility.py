@@ -1,7 +1,7 @@
-"""Which versions of the code work with the database's schema, so that an older one can be deployed after a migration.
+"""Which versions of the code work with the schema, so that an older version can be deployed after a migration.
 
-Each migration says in `works_from` the oldest revision whose code works with what it changes. What that comes to for
-all of them is kept in the database, as code that is older than a migration cannot ask it.
+Each migration says in `works_from` the oldest revision whose code works after it. The result for all of them is stored
+in the database, because older code does not have the newer migrations.
 """
 
 from collections.abc import Collection
@@ -18,11 +18,11 @@ TABLE = Table("schema_compatibility", METADATA, Column("works_from", String(32),
 
 
 class AheadError(Exception):
-    """The database is at a revision that this version does not know, and does not work with. A sentence says so."""
+    """This version does not know the database's revision and does not work with it. The message says what to do."""
 
 
 def record(connection: Connection, scripts: "ScriptDirectory", heads: Collection[str]) -> None:
-    """Note what the schema works with, after a migration and in its transaction."""
+    """Store which code works with the schema. Called after a migration, in its transaction."""
     if not inspect(connection).has_table(TABLE.name):
         return
     applied = [script for head in heads for script in scripts.iterate_revisions(head, "base")]
@@ -33,10 +33,10 @@ def record(connection: Connection, scripts: "ScriptDirectory", heads: Collection
 
 
 def ahead(connection: Connection, scripts: "ScriptDirectory", heads: Collection[str]) -> str | None:
-    """The revision of a database that is newer than this version, which works with it; None if it is not newer.
+    """The database's revision if it is newer than this version but this version works with it; None if it is not newer.
 
     Raises:
-        AheadError: this version does not work with it.
+        AheadError: it is newer, and this version does not work with it.
     """
     known = {script.revision for script in scripts.walk_revisions()}
     stranger = next((head for head in heads if head not in known), None)

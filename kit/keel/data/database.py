@@ -1,4 +1,4 @@
-"""The database: transactions to change it, connections to read it, and what it means that it cannot be reached."""
+"""The database: connections to read, transactions to write, and one error for every way it can be unavailable."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -25,10 +25,10 @@ from keel.settings import Settings
 
 log = structlog.get_logger("keel.data.database")
 
-# SQLSTATE classes that say the server cannot serve now, not that we asked wrongly: 08 connection, 0A000 a plan from
-# before a migration (the driver then forgets its plans), 25006 read only (a former primary), 25P03 idle too long,
-# 26000 and 42P05 a pooler that mixes up prepared statements, 28 password (it is being changed), 40 deadlock,
-# 42P01 and 42703 no such table or column yet, 53 resources, 55P03 lock, 57 shutdown or time-out, 58 the server's disk.
+# SQLSTATE classes of errors that may pass, as opposed to mistakes in a statement: 08 connection, 0A000 a plan from
+# before a migration (the driver then discards its plans), 25006 read only (a former primary), 25P03 idle too long,
+# 26000 and 42P05 a pooler that mixes up prepared statements, 28 password (it is being changed), 40 deadlock, 42P01 and
+# 42703 the table or column does not exist yet, 53 resources, 55P03 lock, 57 shutdown or time-out, 58 the server's disk.
 UNAVAILABLE = (
     *("08", "0A000", "25006", "25P03", "26000", "28", "40"),
     *("42703", "42P01", "42P05", "53", "55P03", "57", "58"),
@@ -41,12 +41,12 @@ REASONS = {
     TOO_MANY: "exhausted",
 }
 STALE_PLAN = "0A000"
-NO_SUCH = ("no such table", "no such column")  # SQLite's words, which has no codes for them
+NO_SUCH = ("no such table", "no such column")  # SQLite has no codes for these, only words
 
 Values = Mapping[str, Any] | None
 
 
-# Of every table. Names are given by convention, so that migrations can address them.
+# The metadata of all tables. Constraints are named by convention, so that migrations can refer to them.
 METADATA = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_N_label)s",
@@ -59,7 +59,7 @@ METADATA = MetaData(
 
 
 class DatabaseUnavailableError(Problem):
-    """`reason` is one of keel.data.database_metrics.REASONS."""
+    """The database cannot serve now: a 503. `reason` is one of keel.data.database_metrics.REASONS."""
 
     def __init__(self, reason: str = "unreachable") -> None:
         detail = {
@@ -78,9 +78,10 @@ class Reading:
         self._again = again
 
     async def execute(self, statement: Executable, values: Values = None) -> CursorResult[Any]:
-        """Execute `statement`; once more if its plan is from before a migration, as it has read nothing yet.
+        """Execute `statement`, and a second time if its plan is from before a migration.
 
-        By then the driver has forgotten its plans. Within a transaction, which the error ends, that would be in vain.
+        The driver discards its plans after that error, and nothing was read yet. Within a transaction there is no
+        second time, because the error has ended the transaction.
         """
         try:
             return await self._connection.execute(statement, values)
@@ -90,12 +91,15 @@ class Reading:
         return await self._connection.execute(statement, values)
 
     async def scalar(self, statement: Executable, values: Values = None) -> Any:
-        """The first column of the first row, None if there is none."""
+        """The first column of the first row; None if there is no row."""
         return (await self.execute(statement, values)).scalar()
 
 
 class Database:
-    """Connections are replaced as they fail; whoever used one that failed gets DatabaseUnavailableError, once."""
+    """Transactions and connections from one pool.
+
+    A broken connection is discarded; the request that used it gets DatabaseUnavailableError (503).
+    """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
@@ -106,9 +110,9 @@ class Database:
         if tracing.is_on(settings):
             trace_statements(self.engine)
         pooled = settings.database_pooler == "transaction"
-        # PostgreSQL makes a transaction of each statement by itself. SQLite could as well, but to change the mode of a
-        # connection is a way to its thread and back. Through a pooler a transaction is what keeps a statement's parts,
-        # and its time-outs, together.
+        # On PostgreSQL each statement is a transaction by itself (autocommit). Not on SQLite, where to switch a
+        # connection to autocommit takes a round trip to its thread. Nor through a pooler, where only a transaction
+        # keeps a statement and its time-outs on one server connection.
         in_transactions = settings.is_sqlite or pooled
         self._in_transactions = in_transactions
         self._single = self.engine if in_transactions else self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -119,7 +123,7 @@ class Database:
         self._pool_timeout = settings.database_pool_timeout_seconds
         self._schema = Schema(settings.product, registry)
         self._package = settings.product.package
-        # A pool of its own: requests that use up the other one must not make the pod unready.
+        # The health check has a pool of its own: requests that exhaust the other must not fail the check.
         self._check_engine = create_engine(settings, pool_size=1, max_overflow=0)
 
     @asynccontextmanager
@@ -127,22 +131,23 @@ class Database:
         """A connection in a transaction, which is rolled back at the end unless it was committed.
 
         Raises:
-            DatabaseUnavailableError: the server cannot be reached or cannot serve now. If a commit was under way,
-                it may have happened.
+            DatabaseUnavailableError: the server cannot be reached or cannot serve now. If this happened during the
+                commit, the transaction may have been committed.
         """
         async with self._writing(self.engine) as connection:
             yield connection
 
     async def write(self, statement: Executable, values: Values = None) -> Row[Any] | None:
-        """Execute one statement, which is a transaction by itself; returns the row that it returns, if it does.
+        """Execute one statement in a transaction of its own; returns its row, if it returns one.
 
         Raises:
-            DatabaseUnavailableError: likewise. The statement may then have been executed.
+            DatabaseUnavailableError: the server cannot be reached or cannot serve now. The statement may have been
+                executed all the same.
         """
         async with self._writing(self._single) as connection:
             result = await connection.execute(statement, values)
             row = result.one_or_none() if result.returns_rows else None
-            await connection.commit()  # which says nothing to a server that has done so
+            await connection.commit()  # sends nothing where autocommit is on
         return row
 
     @asynccontextmanager
@@ -161,14 +166,20 @@ class Database:
                 yield Reading(connection, again=not self._in_transactions)
 
     async def check(self) -> None:
-        """Raises: an error if it cannot be reached, and NotFitError if it takes no writes or has another schema."""
+        """Check that the database can be reached and written to, and has a schema that this version works with.
+
+        Raises:
+            NotFitError: it takes no writes, or has another schema.
+            Exception: it cannot be reached.
+        """
         async with self._check_engine.connect() as connection:
             if self.dialect == "postgresql" and await _is_read_only(connection):
-                await connection.invalidate()  # the next one is to where the name leads by then
+                await connection.invalidate()  # the next connection resolves the name again
                 raise NotFitError("it takes no writes: is this a former primary?")
             await self._schema.check(connection)
 
     async def close(self) -> None:
+        """Close all connections."""
         await self.engine.dispose()
         await self._check_engine.dispose()
 
@@ -186,9 +197,9 @@ class Database:
                 self._writers.release()
 
     async def _begin(self, connection: AsyncConnection) -> None:
-        """Try the connection, and begin a transaction if it is to have one; once more if the server has just closed it.
+        """Send a first statement, and send it again on a new connection if the server has closed this one.
 
-        The driver does not know of that before it is used. Nothing has been done yet, so nothing is done twice.
+        The driver notices a closed connection only when it is used. No other statement was sent, so none runs twice.
         """
         first = text("SELECT 1") if self._time_outs is None else self._time_outs
         try:
@@ -225,7 +236,10 @@ class Database:
 
 
 def advice(error: BaseException, reason: str, package: str) -> dict[str, str]:
-    """What to do, for the log, where that is known; `package` is what `python -m` runs."""
+    """What an operator can do about an error, for the log; empty if that is not known.
+
+    `package` is what `python -m` runs.
+    """
     if reason == "schema":
         return {"advice": f"run: python -m {package} migrate"}
     if reason == "exhausted":
@@ -236,7 +250,7 @@ def advice(error: BaseException, reason: str, package: str) -> dict[str, str]:
 
 
 def set_time_outs(settings: Settings) -> str:
-    """A statement that gives the transaction it is in the time-outs that a connection would have."""
+    """A statement that sets the time-outs for its transaction, where a pooler does not let a connection have them."""
     wanted = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in time_outs(settings).items())
     return f"SELECT {wanted}"
 
@@ -246,7 +260,7 @@ async def _is_read_only(connection: AsyncConnection) -> bool:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether `error` is the database's absence, and may pass, rather than a mistake of ours."""
+    """Whether `error` says that the database is unavailable, and may pass, rather than that a statement is wrong."""
     if not isinstance(error, DBAPIError):
         return isinstance(error, OSError | PoolTimeoutError)
     if state := _sqlstate(error):
@@ -255,7 +269,7 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def unavailable_reason(error: BaseException) -> str:
-    """One of keel.data.database_metrics.REASONS."""
+    """Why the database is unavailable: one of keel.data.database_metrics.REASONS."""
     if isinstance(error, ServerFullError):
         return "exhausted"
     if isinstance(error, PoolTimeoutError):
@@ -266,7 +280,7 @@ def unavailable_reason(error: BaseException) -> str:
 
 
 def _sqlstate(error: BaseException) -> str:
-    """Of the driver's error, as SQLAlchemy's own may have none: it leaves it out for a stale plan."""
+    """The SQLSTATE of an error. It is taken from the driver's error if SQLAlchemy's has none, as for a stale plan."""
     translated = getattr(error, "orig", None)
     causes = (translated, getattr(translated, "__cause__", None))
     return next((str(state) for cause in causes if (state := getattr(cause, "sqlstate", None))), "")

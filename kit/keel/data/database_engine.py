@@ -1,4 +1,4 @@
-"""The engine: its pool, its time-outs, and how it gets over it that servers, networks and passwords change."""
+"""Creates the SQLAlchemy engine: pool, time-outs, and reconnecting after a failover or a change of the password."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ from keel.settings import Settings
 from keel.settings.connection_urls import parse_database_url
 from keel.watched_file import WatchedFile
 
-# Each transaction may be on another of the server's connections: what is prepared on one is not on the next. So nothing
-# is kept, and nothing has a name that would be left behind there. And poolers refuse most startup parameters.
+# Through a pooler each transaction may run on another server connection, which lacks the statements prepared on the one
+# before. So no prepared statement is cached or named. Poolers also refuse most startup parameters.
 THROUGH_A_POOLER: dict[str, Any] = {
     "statement_cache_size": 0,
     "prepared_statement_cache_size": 0,
@@ -27,7 +27,7 @@ READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
 
 def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
     """An engine with the pool and the time-outs of `settings`; `options` go to SQLAlchemy."""
-    options |= {"hide_parameters": True}  # in errors, which are logged
+    options |= {"hide_parameters": True}  # errors are logged
     if settings.is_sqlite:
         options = {name: options[name] for name in ("hide_parameters", "poolclass") if name in options}
         engine = create_async_engine(settings.database, **options)
@@ -44,7 +44,7 @@ def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
     timeout = settings.database_statement_timeout_seconds
     connect_args = {
         "timeout": settings.database_connect_timeout_seconds,
-        "command_timeout": timeout + 1,  # for a server that no longer answers at all
+        "command_timeout": timeout + 1,  # for a server that does not answer at all
         "server_settings": {"application_name": settings.product.name, **time_outs(settings)},
     } | options.pop("connect_args", {})
     if settings.database_pooler == "transaction":
@@ -60,7 +60,7 @@ def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
 
 
 def time_outs(settings: Settings) -> dict[str, str]:
-    """PostgreSQL's settings that end what takes too long, in milliseconds."""
+    """PostgreSQL's settings that end statements and transactions that take too long, in milliseconds."""
     milliseconds = int(settings.database_statement_timeout_seconds * 1000)
     return {
         "statement_timeout": str(milliseconds),
@@ -69,7 +69,7 @@ def time_outs(settings: Settings) -> dict[str, str]:
 
 
 def _follow(engine: AsyncEngine, url: WatchedFile[URL]) -> None:
-    """Make new connections to where the URL leads now, as who it names now."""
+    """Open new connections with the address and password that the URL's file has at that moment."""
 
     def connect(dialect: Dialect, _record: object, _args: object, parameters: dict[str, Any]) -> None:
         for name in ("host", "port", "user", "password", "database", "ssl"):
@@ -91,18 +91,18 @@ def _keep_alive(connection: Any, _record: object) -> None:
 
 
 def _replace_if_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Have the pool open another connection in place of one that the server has closed, as when it was restarted.
+    """Replace a connection that the server has closed, for example because it was restarted.
 
-    The driver knows by itself, and asking the server (pool_pre_ping) costs three round trips each time.
+    The driver knows that without a round trip; SQLAlchemy's pool_pre_ping would take three each time.
     """
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
 def _give_up_if_silent(context: ExceptionContext) -> None:
-    """After the client's own time-out, drop the connection at once, and with it the pool's others.
+    """After the client's own time-out, drop this connection and all others of the pool at once.
 
-    The server ends statements before that, so it is not there any more, and a polite goodbye would take 2 s.
+    The server ends statements earlier than that, so it no longer answers. An orderly close would take 2 s.
     """
     if isinstance(context.original_exception, TimeoutError) and context.connection is not None:
         driver: Any = context.connection.connection.driver_connection
@@ -111,7 +111,7 @@ def _give_up_if_silent(context: ExceptionContext) -> None:
 
 
 def _leave_if_read_only(context: ExceptionContext) -> None:
-    """After a failover the pool's connections still lead to the former primary: have them made anew, by the name."""
+    """After a failover the pool's connections lead to the former primary: replace them, resolving the name again."""
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
 

@@ -1,4 +1,4 @@
-"""What the database costs: statements, and the wait for a connection."""
+"""Metrics of the database: duration of statements, wait for a connection, and the pool."""
 
 from collections.abc import Iterator
 from time import perf_counter
@@ -21,6 +21,8 @@ REASONS = ("pool_timeout", "exhausted", "statement_timeout", "read_only", "schem
 
 
 class DatabaseMetrics:
+    """Measures the statements of an engine and its pool; the Database observes `wait` and counts `unavailable`."""
+
     def __init__(self, engine: AsyncEngine, registry: CollectorRegistry) -> None:
         duration = Histogram(
             "database_statement_duration_seconds",
@@ -68,7 +70,7 @@ class _Pool(Collector):
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
-        pool = cast(QueuePool, self._engine.pool)  # another one after dispose()
+        pool = cast(QueuePool, self._engine.pool)  # dispose() replaces it
         connections = GaugeMetricFamily("database_pool_connections", "Open connections by state.", labels=["state"])
         connections.add_metric(["in_use"], pool.checkedout())
         connections.add_metric(["idle"], pool.checkedin())

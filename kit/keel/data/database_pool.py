@@ -1,4 +1,4 @@
-"""The pool of connections, and what it does where the server has none left to give."""
+"""The pool of connections, and what it does when the server is out of connections."""
 
 import logging
 import math
@@ -11,21 +11,22 @@ from sqlalchemy.util.queue import Empty
 from keel.compat.sqlalchemy import OpenPool
 
 TOO_MANY = "53300"  # SQLSTATE too_many_connections
-RETRY_SECONDS = 1.0  # a server at its limit is not asked for another connection by every request
+RETRY_SECONDS = 1.0  # not every request asks a full server for another connection
 
-logging.getLogger(__name__).setLevel(logging.WARNING)  # as SQLAlchemy's own pools: they tell of their every step
+logging.getLogger(__name__).setLevel(logging.WARNING)  # as for SQLAlchemy's own pools, which log every step
 
 
 class ServerFullError(PoolTimeoutError):
-    """The server has no connection left, and none of ours was free in time."""
+    """The server has no connection left, and none of the pool's was free in time."""
 
 
 class PatientPool(OpenPool):
-    """Waits for one of its own connections, if it has any, where the server refuses it another one."""
+    """Waits for one of its own connections when the server refuses another one."""
 
     refused_at = -math.inf
 
     def acquire(self) -> ConnectionPoolEntry:
+        """A connection of the pool, or a new one if the server has one left."""
         if monotonic() - self.refused_at < RETRY_SECONDS and self._has_some():
             return self._wait_for_ours()
         try:

@@ -1,4 +1,4 @@
-"""A span for each statement, as OpenTelemetry's conventions for databases have it: what it does, never its values."""
+"""A span for each statement, by OpenTelemetry's conventions for databases: what it does, never its values."""
 
 import re
 from functools import lru_cache
@@ -15,7 +15,7 @@ TARGET = re.compile(r'\b(?:FROM|INTO|UPDATE)\s+(?:ONLY\s+)?"?([A-Za-z_][A-Za-z0-
 
 @lru_cache(maxsize=256)
 def summary(statement: str) -> str:
-    """Its operation and its tables, such as "SELECT links"."""
+    """The operation and the tables of a statement, such as "SELECT links"."""
     words = statement.split(None, 1)
     tables = dict.fromkeys(match[1] for match in TARGET.finditer(statement))
     return " ".join([words[0].upper(), *tables]) if words else ""

@@ -1,18 +1,18 @@
-"""TCP keepalive (RFC 9293, 3.8.4): an idle connection whose other end vanished without a word is found out.
+"""TCP keepalive (RFC 9293, 3.8.4): notices that the other end of an idle connection has vanished.
 
-A node that dies, or a firewall that forgets a connection, sends nothing; without this the connection looks well until
-it is used, and whoever uses it waits for a time-out.
+A node that dies, or a firewall that forgets a connection, sends nothing. Without keepalive the connection looks good
+until a request uses it and waits for a time-out.
 """
 
 import socket
 
-# Found dead after IDLE + INTERVAL * PROBES = 19 seconds.
+# A connection is found dead after IDLE + INTERVAL * PROBES = 19 seconds.
 _SECONDS = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3}
 OPTIONS = {getattr(socket, name): value for name, value in _SECONDS.items() if hasattr(socket, name)}
 
 
 def enable(connected: socket.socket) -> None:
-    """For a socket of TCP; one of Unix has no other end that could vanish so."""
+    """Switch keepalive on for a TCP socket. A Unix socket needs none, as both ends are on one machine."""
     if connected.family == socket.AF_UNIX:
         return
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,4 +1,4 @@
-"""A small cache in the process, in front of something slow: bounded, and one question at a time for each key."""
+"""A bounded cache in the memory of the process, which loads each key only once at a time."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 @dataclass(slots=True)
 class Entry(Generic[V]):
-    """An answer that is fresh until `expires`. Until `ends` it may be given where no newer one can be had."""
+    """An answer that is fresh until `expires`. It may be used as a stale one until `ends`."""
 
     value: V | None
     expires: float
@@ -20,10 +20,10 @@ class Entry(Generic[V]):
 
 
 class LocalCache(Generic[V]):
-    """Keeps answers for `seconds`, and "there is none" for `missing_seconds`; the least recently used leave first.
+    """Keeps answers for `seconds`, and "there is none" for `missing_seconds`; evicts the least recently used.
 
-    The time counts from when the question was asked. Another process's change is seen when the answer kept here has
-    expired: that is how old an answer can be. For `stale_seconds` more, `last` still has it.
+    The time counts from the start of the load. A change by another process is seen when the answer here has expired.
+    For `stale_seconds` more, `last` still returns it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LocalCache(Generic[V]):
         return len(self._entries)
 
     def find(self, key: str) -> Entry[V] | None:
-        """What is kept of `key` and fresh, None if nothing is."""
+        """The fresh answer for `key`; None if there is none."""
         entry = self._entries.get(key)
         if entry is None or entry.expires <= self._clock():
             return None
@@ -54,15 +54,16 @@ class LocalCache(Generic[V]):
         return entry
 
     def last(self, key: str) -> Entry[V] | None:
-        """What is kept of `key`, fresh or not, None if nothing is that may still be given."""
+        """The answer for `key`, fresh or stale; None if there is neither."""
         entry = self._entries.get(key)
         return None if entry is None or entry.ends <= self._clock() else entry
 
     def is_loading(self, key: str) -> bool:
+        """Whether `key` is being loaded."""
         return key in self._loading
 
     def entry(self, value: V | None, begun: float) -> Entry[V]:
-        """An answer to what was asked at `begun`: it may have been true then and no longer."""
+        """An entry for an answer whose load began at `begun`: its time counts from then."""
         if value is None:
             expires = begun + self.missing_seconds
             return Entry(value, expires, expires)
@@ -70,7 +71,7 @@ class LocalCache(Generic[V]):
         return Entry(value, expires, expires + self.stale_seconds)
 
     async def get(self, key: str, load: Callable[[str], Awaitable[V | None]]) -> V | None:
-        """What is kept of `key`, or else what `load` answers."""
+        """The answer for `key`: the fresh one, or else what `load` returns."""
 
         async def read(key: str) -> Entry[V]:
             begun = self._clock()
@@ -80,19 +81,19 @@ class LocalCache(Generic[V]):
         return entry.value
 
     async def load(self, key: str, load: Callable[[str], Awaitable[Entry[V]]]) -> Entry[V]:
-        """The answer for `key` from `load`, which is asked once however many wait.
+        """The answer for `key` from `load`, which is called once however many callers wait.
 
-        Whatever `load` raises, everyone who waits for it gets; it is not kept.
+        An error of `load` is raised for all of them, and is not kept.
         """
         loading = self._loading.get(key)
         if loading is None:
             loading = self._loading[key] = asyncio.ensure_future(load(key))
             loading.add_done_callback(lambda done: self._loaded(key, done))
-        # One client that hangs up must not take the answer from the others.
+        # If one client disconnects, the others must still get the answer.
         return await asyncio.shield(loading)
 
     def forget(self, key: str) -> None:
-        """Ask again next time, and keep no answer to what is being asked now."""
+        """Forget the answer for `key`, and do not keep that of a load that is under way."""
         self._entries.pop(key, None)
         self._loading.pop(key, None)
 

@@ -1,4 +1,4 @@
-"""Schema migrations: Alembic without an alembic.ini, from any working directory."""
+"""Schema migrations by Alembic, without an alembic.ini, from any working directory."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("keel.data.migrate")
 
-ENVIRONMENT = Path(__file__).parent / "alembic"  # how Alembic is run; the migrations are the service's
+ENVIRONMENT = Path(__file__).parent / "alembic"  # how Alembic is run; the migrations belong to the service
 LOCK = 0x73686970  # "ship": any number, as long as every release uses the same
 POLL_SECONDS = 0.5
 
@@ -40,7 +40,7 @@ class MigrationError(Exception):
 
 
 class Deadline:
-    """The end of APP_MIGRATE_WAIT_SECONDS, for all that is waited for."""
+    """The end of APP_MIGRATE_WAIT_SECONDS, which all waiting of one run shares."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -50,7 +50,7 @@ class Deadline:
         """Wait a little before the next attempt.
 
         Raises:
-            MigrationError: with `timeout_message`, if there is no time for another one.
+            MigrationError: with `timeout_message`, if there is no time for another attempt.
         """
         if asyncio.get_running_loop().time() >= self._at:
             raise MigrationError(timeout_message)
@@ -58,14 +58,14 @@ class Deadline:
 
 
 async def migrate(settings: Settings) -> None:
-    """Bring the database to the newest revision, waiting for it and for whoever else is at it.
+    """Bring the database to the newest revision. Wait for the database, and for another migration that is running.
 
     Raises:
-        MigrationError: it stays unreachable or locked for APP_MIGRATE_WAIT_SECONDS, or is newer than this version
-            works with.
+        MigrationError: the database stays unreachable or locked for APP_MIGRATE_WAIT_SECONDS, a migration fails, or
+            this version does not work with the database's revision.
     """
     migrations_of(settings.product)  # raises
-    # No time-out but that for connecting: a migration may run long.
+    # Only connecting has a time-out: a migration may run long.
     unhurried = {"command_timeout": None, "server_settings": {"application_name": f"{settings.product.name}-migrate"}}
     engine = create_engine(settings, poolclass=NullPool, connect_args=unhurried)
     deadline = Deadline(settings.migrate_wait_seconds)
@@ -86,7 +86,7 @@ async def migrate(settings: Settings) -> None:
 
 
 async def upgrade(engine: AsyncEngine, product: Product) -> None:
-    """Apply the migrations that the database lacks."""
+    """Apply the migrations that the database does not have yet."""
     async with engine.connect() as connection:
         await connection.run_sync(_upgrade, product)
         await connection.commit()
@@ -112,24 +112,24 @@ def _upgrade(connection: Connection, product: Product) -> None:
 
 
 def alembic_config(connection: Connection, product: Product) -> "Config":
-    """Alembic's configuration for its commands, on an open connection."""
+    """The configuration of Alembic's commands, on an open connection."""
     from alembic.config import Config  # noqa: PLC0415  # likewise
 
     config = Config(attributes={"connection": connection, "metadata": METADATA})
-    config.set_main_option("path_separator", "newline")  # which no path has
+    config.set_main_option("path_separator", "newline")  # no path has one
     config.set_main_option("script_location", _option(ENVIRONMENT))
     config.set_main_option("version_locations", _option(migrations_of(product)))
     return config
 
 
 async def new(settings: Settings, text: str) -> Path:
-    """Write a migration from what the migrations make to what the tables have become; returns its file.
+    """Write a migration that brings the schema to what the tables in the code are now; returns its file.
 
-    They are compared on an empty SQLite database of its own. Read what is written: a renamed column, for one, looks
-    like one that went and one that came.
+    It compares the tables with an empty SQLite database after all migrations. Read what it writes: it takes a renamed
+    column for one that was dropped and one that was added.
 
     Raises:
-        MigrationError: the tables are as the migrations make them.
+        MigrationError: the schema and the tables are the same.
     """
     folder = migrations_of(settings.product)
     with tempfile.TemporaryDirectory() as directory:
@@ -166,7 +166,7 @@ def _write_new(connection: Connection, product: Product, text: str, folder: Path
     if written is None or isinstance(written, list):
         raise MigrationError("Alembic has written no migration.")
     file = Path(written.path)
-    if ruff := shutil.which("ruff"):  # a tool for development, which not every environment has
+    if ruff := shutil.which("ruff"):  # a development tool that may be missing
         subprocess.run([ruff, "check", "--fix", "--quiet", str(file)], check=False)  # noqa: S603
         subprocess.run([ruff, "format", "--quiet", str(file)], check=False)  # noqa: S603
     return file
@@ -176,7 +176,7 @@ def migrations_of(product: Product) -> Path:
     """The folder of a service's migrations.
 
     Raises:
-        MigrationError: it has no database.
+        MigrationError: the service has no database.
     """
     if product.migrations is None:
         raise MigrationError(f"{product.name} has no database, and so nothing to migrate.")
@@ -184,7 +184,7 @@ def migrations_of(product: Product) -> Path:
 
 
 def _option(path: Path) -> str:
-    return str(path).replace("%", "%%")  # which begins a reference in Alembic's configuration
+    return str(path).replace("%", "%%")  # % begins a reference in Alembic's configuration
 
 
 async def _open_file(engine: AsyncEngine) -> None:
@@ -192,7 +192,7 @@ async def _open_file(engine: AsyncEngine) -> None:
 
     try:
         with contextlib.closing(sqlite3.connect(str(engine.url.database))) as connection:
-            connection.execute("PRAGMA schema_version")  # which reads the file
+            connection.execute("PRAGMA schema_version")  # reads the file
     except sqlite3.OperationalError as error:
         raise MigrationError(
             f"APP_DATABASE_URL: cannot open {engine.url.database}: {error}. "
@@ -222,10 +222,12 @@ async def _reach(engine: AsyncEngine, deadline: Deadline) -> None:
 
 @asynccontextmanager
 async def _lock(connection: AsyncConnection, deadline: Deadline) -> AsyncIterator[None]:
-    """PostgreSQL's advisory lock, held by a transaction: with a pooler in between, a session's would be left behind.
+    """Hold PostgreSQL's advisory lock, so that only one migration runs at a time.
 
-    Asked for again and again rather than waited for: a statement that waits holds a snapshot, and
-    CREATE INDEX CONCURRENTLY in the migration that holds the lock would wait for that in turn.
+    The lock belongs to a transaction. A session's lock would stay behind on a pooler's connection.
+
+    It is polled. A statement that waits for the lock would hold a snapshot, and CREATE INDEX CONCURRENTLY in the
+    migration that has the lock would wait for that snapshot: a deadlock.
     """
     if connection.dialect.name == "sqlite":
         yield
@@ -237,7 +239,8 @@ async def _lock(connection: AsyncConnection, deadline: Deadline) -> AsyncIterato
             f"Another migration has held the database's lock for {deadline.seconds:g} s. "
             "Wait for it to end, or raise APP_MIGRATE_WAIT_SECONDS."
         )
-    # As a simple query it also closes the portal of the statement before (PostgreSQL, 55.2.3), which has a snapshot.
+    # A simple query, because it also closes the portal of the statement before (PostgreSQL, 55.2.3), which has a
+    # snapshot.
     driver: Any = (await connection.get_raw_connection()).driver_connection
     await driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
     yield

@@ -1,4 +1,4 @@
-"""Work in the background, again and again."""
+"""Work that is repeated in the background."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ log = structlog.get_logger("keel.data.periodic")
 
 @contextlib.asynccontextmanager
 async def every(seconds: float, work: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Do `work`, with a pause of `seconds` before each time, while inside; at the end what has begun is finished."""
+    """Repeat `work` while inside, with a pause of `seconds` before each time. At the end, finish what has begun."""
     stop = asyncio.Event()
     task = asyncio.create_task(_repeat(seconds, work, stop))
     try:
@@ -32,6 +32,6 @@ async def _repeat(seconds: float, work: Callable[[], Awaitable[object]], stop: a
         try:
             await work()
         except DatabaseUnavailableError:
-            continue  # said in the log already, and it may pass
+            continue  # the database has logged it, and it may pass
         except Exception:
             log.exception("background work failed")

@@ -1,4 +1,4 @@
-"""Whether the database's schema is one that this version works with. Without Alembic, which no server needs."""
+"""Whether this version works with the database's schema. It does not import Alembic, which no server needs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ NO_TABLE, NO_RIGHT = "42P01", "42501"  # SQLSTATE undefined_table and insufficie
 
 
 class Schema:
-    """The schema as it was when it was last looked at."""
+    """Checks the schema, and shows its revision as a metric."""
 
     def __init__(self, product: Product, registry: CollectorRegistry) -> None:
         self._migrate = f"python -m {product.package} migrate"
@@ -26,11 +26,11 @@ class Schema:
         )
 
     async def check(self, connection: AsyncConnection) -> None:
-        """Look at it. A user who may not read Alembic's table is trusted to know what it is doing.
+        """Check that this version works with the schema. If the user may not read Alembic's table, assume that it does.
 
         Raises:
-            NotFitError: this version does not work with it.
-            DBAPIError: it cannot be asked.
+            NotFitError: this version does not work with the schema.
+            DBAPIError: the database did not answer.
         """
         found = await _read(connection, "SELECT version_num FROM alembic_version")
         if found is None:
@@ -46,17 +46,17 @@ class Schema:
 
 
 def known_revisions(migrations: Path) -> list[str]:
-    """The revisions that this version knows, in their order: the name of each migration's file begins with its own."""
+    """The revisions that this version knows, in order. The name of a migration's file begins with its revision."""
     return sorted(file.name.partition("_")[0] for file in migrations.glob("*_*.py"))
 
 
 def judge(found: Sequence[str], works_from: str | None, known: Sequence[str], migrate: str) -> None:
-    """Judge by the revisions that the database is at, and by the oldest one whose code works with its schema.
+    """Check the revisions `found` in the database. The code of `works_from` and later works with its schema.
 
-    `migrate` is the command that brings it to the newest one.
+    `migrate` is the command that brings it to the newest revision.
 
     Raises:
-        NotFitError: with the sentence that says what to do.
+        NotFitError: the message says what to do.
     """
     needed = known[-1]
     if not found:
@@ -71,7 +71,7 @@ def judge(found: Sequence[str], works_from: str | None, known: Sequence[str], mi
 
 
 async def _read(connection: AsyncConnection, statement: str) -> list[str] | None:
-    """The values of a column, in order; none if there is no such table, and None without the right to read it."""
+    """The values of a column, sorted; an empty list if there is no such table, None if the user may not read it."""
     try:
         return sorted((await connection.scalars(text(statement))).all())
     except DBAPIError as error:

@@ -1,4 +1,4 @@
-"""The layer of a cache that is in Valkey, and how it never keeps what was read before a change."""
+"""The layer of a cache that is in Valkey. It never stores an answer that was read before a change."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,12 @@ V = TypeVar("V")
 
 VALUE, NONE, CHANGED = b"=", b"-", b"!"
 
-# A reader may offer what it read this long ago at the most, and a change is marked for longer than that. The rest is
-# for the offer's way to Valkey.
+# A reader may store an answer that it read at most FILL_SECONDS ago. A change is marked for longer: the difference is
+# for the reader's command to reach Valkey.
 FILL_SECONDS = 5.0
 MARK_SECONDS = 10.0
 
-# What a reader has found may be replaced as long as it is still there; a mark, or what another has put there, stays.
+# Replace the stale answer that a reader has found, unless there is a mark or another answer now.
 REPLACE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return false
@@ -27,30 +27,29 @@ return redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[V]):
-    """What Valkey has of a key: `result` is hit, stale, miss, changed, corrupt or unavailable."""
+    """What Valkey has for a key: `result` is hit, stale, miss, changed, corrupt or unavailable."""
 
     result: str
     value: V | None = None
     """The answer, if it is a hit or stale."""
     ends: float = 0.0
-    """Until when, by the cache's clock, a stale answer may be given."""
+    """Until when, by the cache's clock, a stale answer may be used."""
     stored: bytes | None = None
     """The stale answer as it is stored, for `fill` to replace."""
 
 
 class SharedCache(Generic[V]):
-    """Answers of a database, fresh for `seconds`, and kept for `stale_seconds` more, for when it is away.
+    """Stores answers of the database: fresh for `seconds`, and for `stale_seconds` more in case it is unavailable.
 
-    "There is none" is kept for `missing_seconds`. How old an answer is, is told from the time of day at which it was
-    asked for, and so as exactly as the processes' clocks agree.
+    "There is none" is stored for `missing_seconds`. An answer's age is computed from the time of day at which it was
+    read, so it is as exact as the clocks of the processes agree.
 
-    A change does not delete the old answer but puts a mark in its place for a while, and readers may only add an
-    answer where there is nothing at all, or replace the stale one that they have found. So one that asked the database
-    just before the change, and is slower than the change, finds the mark and cannot put the old answer back. While
-    there is a mark, the database is asked.
+    A change replaces the old answer by a mark that stays for a while. A reader may store an answer only where there is
+    nothing, or in place of the stale answer that it has found. So a slow reader that asked the database before the
+    change finds the mark, and cannot put the old answer back. While there is a mark, the database is asked.
 
-    Keys begin with `prefix`: choose another when the encoding changes, since two releases run side by side during a
-    rollout.
+    Keys begin with `prefix`. Choose another one when the encoding changes, because two releases run side by side
+    during a rollout.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class SharedCache(Generic[V]):
         stale_seconds: float = 0,
         time_of_day: Callable[[], float] = time.time,
     ) -> None:
-        """`decode` raises ValueError for what is no answer."""
+        """`decode` must raise ValueError for bytes that `encode` has not made."""
         self._valkey = valkey
         self._prefix = prefix
         self._encode = encode
@@ -78,7 +77,7 @@ class SharedCache(Generic[V]):
         self._time_of_day = time_of_day
 
     async def find(self, key: str) -> Found[V]:
-        """What there is of `key`. Never raises for what is in Valkey, or that it does not answer."""
+        """What Valkey has for `key`. It does not raise if that is corrupt or Valkey is unavailable."""
         name = self._name(key)
         try:
             stored = await self._valkey.call("cache_get", lambda client: client.get(name))
@@ -96,10 +95,10 @@ class SharedCache(Generic[V]):
             return Found("corrupt")
 
     async def fill(self, key: str, value: V | None, begun: float, stale: bytes | None = None) -> str:
-        """Offer what the database was asked for at `begun`, by the clock given, in place of the `stale` one found.
+        """Store the answer that was read from the database at `begun`, in place of the `stale` one that was found.
 
         Returns:
-            `stored`; `refused` if there is something else, such as a mark; `late` or `unavailable`.
+            `stored`; `refused` if there is another entry now, such as a mark; `late` or `unavailable`.
         """
         age = self._clock() - begun
         seconds = self._missing_seconds if value is None else self._seconds + self._stale_seconds
@@ -120,7 +119,7 @@ class SharedCache(Generic[V]):
         return "stored" if stored else "refused"
 
     async def changed(self, key: str) -> bool:
-        """Mark `key` as changed; returns whether Valkey could be told."""
+        """Mark `key` as changed; returns whether Valkey was notified."""
         name = self._name(key)
         try:
             await self._valkey.call(
@@ -137,7 +136,7 @@ class SharedCache(Generic[V]):
         return b"%b%d %b" % (VALUE, asked, self._encode(value))
 
     def _answer(self, stored: bytes) -> Found[V]:
-        """Raises ValueError for what `_content` has not made."""
+        """Decode an entry; raises ValueError if `_content` has not made it."""
         asked, separator, content = stored[1:].partition(b" ")
         if stored[:1] != VALUE or not separator:
             raise ValueError("not an answer")

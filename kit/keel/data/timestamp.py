@@ -1,4 +1,4 @@
-"""Points in time in the database."""
+"""The column type of a point in time."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class Timestamp(TypeDecorator[datetime]):
-    """A point in time, always aware and in UTC: SQLite has no time zones, PostgreSQL's session has one."""
+    """Converts to UTC: SQLite stores no time zone, and PostgreSQL returns that of the session."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

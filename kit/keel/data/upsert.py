@@ -1,4 +1,4 @@
-"""INSERT … ON CONFLICT, which both databases have and SQLAlchemy's common INSERT has not."""
+"""INSERT … ON CONFLICT: both databases have it, SQLAlchemy's common INSERT does not."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def insert(dialect: str, table: Table) -> "postgresql.Insert | sqlite.Insert":
-    """The INSERT of `dialect`; the other one's is not even imported."""
+    """The INSERT of `dialect`. The other dialect is not imported, to save memory."""
     if dialect == "sqlite":
         from sqlalchemy.dialects import sqlite  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""Valkey, which the processes share: asked with a hard time-out, and left alone for a while when it fails.
+"""Valkey, which all processes share, behind a short time-out and a circuit breaker.
 
-Whatever is in it may be lost at any time, and whoever asks must be able to do without.
+Everything in it may be lost at any time. Callers must work without it.
 """
 
 import asyncio
@@ -24,21 +24,21 @@ log = structlog.get_logger("keel.data.valkey")
 
 T = TypeVar("T")
 
-# After a failover connections still lead to what was the primary. They are dropped, and the next ones made by the name.
+# After a failover, connections lead to the former primary. They are dropped; the next ones resolve the name again.
 REPLICA = "it takes no writes: is this a former primary?"
-# What answers and cannot serve us is asked nothing more but what it is, until it is something else.
+# A server that answers but cannot serve the kit gets only the check, until that finds another kind of server.
 SENTINEL = "it is a Sentinel, which keeps no data: APP_VALKEY_URL must lead to the primary. See docs/caches.md"
 SHARDS = (
     "other nodes of its cluster have some of the keys: APP_VALKEY_URL must lead to one that has all. See docs/caches.md"
 )
-REDIRECTIONS = ("MOVED ", "ASK ")  # of a cluster's node, to another one
+REDIRECTIONS = ("MOVED ", "ASK ")  # from one node of a cluster to another
 CHECK = "check"
-BREAK_SECONDS = 1.0  # what a server that does not answer costs: one time-out in this time, whatever the load
+BREAK_SECONDS = 1.0  # a server that does not answer costs one time-out in this time, whatever the load
 SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
 
 class ValkeyUnavailableError(Exception):
-    """Valkey did not answer in time, refused, or has not been asked because it did not answer a moment ago."""
+    """Valkey did not answer in time, refused, or was not called because the circuit breaker is open."""
 
 
 def from_settings(settings: Settings, registry: CollectorRegistry) -> "Valkey | None":
@@ -76,14 +76,14 @@ class Valkey:
         ).set_function(lambda: self._breaker.open or bool(self._unfit))
 
     async def call(self, name: str, operation: "Callable[[Client], Awaitable[T]]", bypass_breaker: bool = False) -> T:
-        """What `operation` gets from the client, as in `call("cache_get", lambda client: client.get(key))`.
+        """Run `operation`, as in `call("cache_get", lambda client: client.get(key))`; returns its result.
 
         `name` is what metrics and traces call the operation; use few names. `bypass_breaker` calls the server even
         while the circuit breaker is open: for what matters more than the wait for a time-out.
 
         Raises:
-            ValkeyUnavailableError: after APP_VALKEY_TIMEOUT_SECONDS at the latest. What was asked for may have
-                been done, or may yet be.
+            ValkeyUnavailableError: after APP_VALKEY_TIMEOUT_SECONDS at the latest. Valkey may have executed the
+                command all the same, or may still do so.
         """
         if self._unfit and name != CHECK:
             self._calls.labels(name, "skipped").inc()
@@ -99,7 +99,7 @@ class Valkey:
         outcome = "aborted"
         try:
             async with asyncio.timeout(self._seconds):
-                if trial:  # the idle connections are likely as dead as the one that failed
+                if trial:  # the idle connections are probably dead too
                     await self._drop_idle_connections()
                 answer = await operation(self._client)
             outcome = "ok"
@@ -129,16 +129,21 @@ class Valkey:
         return answer
 
     async def check(self) -> None:
-        """Raises: ValkeyUnavailableError, also if it is there and takes no writes, or not all keys."""
+        """Check that Valkey answers, takes writes and has all keys.
+
+        Raises:
+            ValkeyUnavailableError: it does not. The message says why.
+        """
         role, shards = await self.call(CHECK, _describe)
         self._unfit = SENTINEL if role == "sentinel" else SHARDS if shards > 1 else ""
         if self._unfit:
-            await self._drop_idle_connections()  # so that the next check asks what the name leads to by then
+            await self._drop_idle_connections()  # the next check resolves the name again
             raise self._refused(self._unfit)
         if role == "slave":
             raise self._failed(REPLICA)
 
     async def close(self) -> None:
+        """Close all connections."""
         with contextlib.suppress(OSError, self._errors.ValkeyError):
             await self._client.aclose()
 
@@ -152,7 +157,7 @@ class Valkey:
 
     def _refused(self, cause: str) -> ValkeyUnavailableError:
         self._answered()
-        if cause != self._refusal:  # one that is out of memory refuses every write
+        if cause != self._refusal:  # a server that is out of memory refuses every write: log it once
             log.warning("valkey refuses", cause=cause)
         self._refusal = cause
         return ValkeyUnavailableError(cause)
@@ -165,9 +170,9 @@ class Valkey:
 
 
 async def _describe(client: "Client") -> tuple[str, int]:
-    """The server's role in its replication, and how many shards its cluster has.
+    """The server's replication role, and the number of shards of its cluster.
 
-    "" and 0 where it does not tell this user, and where it is of no cluster.
+    The role is "" if this user may not ask for it; the number is 0 likewise, or if there is no cluster.
     """
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("ROLE")

@@ -1,4 +1,4 @@
-"""The package valkey, set up. Apart from keel.data.valkey: without a Valkey no one waits for the import (0.1 s)."""
+"""The client of the package valkey. A module of its own, so that without Valkey nobody waits 0.1 s for the import."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ Options = Mapping[str, Any]
 
 
 class _Following(AbstractConnection):
-    """Connects to where the URL leads now, as who it names now; the URL may have changed since the last time."""
+    """Connects with the address and password that the URL has at that moment, as its file may have changed."""
 
     def __init__(self, *, current: Callable[[], Options], **options: Any) -> None:
         self._current = current
@@ -44,9 +44,9 @@ class _TLS(_Following, SSLConnection):
 
 
 def create_client(url: str, file: Path | None, seconds: float) -> Valkey:
-    """A client for `url`, or for what is in `file` whenever it connects. Nothing is connected yet.
+    """A client of the server at `url`, or of the one that `file` names when it connects. It does not connect yet.
 
-    It waits for answers for ever, so give it a time-out; `seconds` is only for opening and closing connections.
+    `seconds` limits only opening and closing a connection: the caller must limit the wait for an answer.
     """
     given = parse_url(url)
     followed = WatchedFile(file, lambda text: parse_url(parse_valkey_url(text.strip())), given) if file else None

@@ -1,1 +1,1 @@
-"""Every error as problem details."""
+"""Errors as problem details."""

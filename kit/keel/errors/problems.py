@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457, application/problem+json), whatever raised them."""
+"""Problem details (RFC 9457, application/problem+json): the body of every error response."""
 
 import json
 from collections.abc import Awaitable, Mapping
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from keel.compat.starlette import EXCEPTION_HANDLERS, wrap_app_handling_exceptions
 
 MEDIA_TYPE = "application/problem+json"
-# RFC 9110's names, which Python has since 3.13.
+# Names by RFC 9110, which Python has since 3.13.
 RENAMED = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
 log = structlog.get_logger("keel.errors.problems")
@@ -44,7 +44,7 @@ class ProblemDetails(BaseModel):
 
 
 class Problem(HTTPException):
-    """Raise this anywhere while answering a request; `detail` is a sentence for the client."""
+    """Raise this anywhere during a request; `detail` is a sentence for the client."""
 
     def __init__(
         self,
@@ -58,6 +58,8 @@ class Problem(HTTPException):
 
 
 class ProblemResponse(Response):
+    """The response to a request that has failed with `problem`."""
+
     media_type = MEDIA_TYPE
 
     def __init__(self, scope: Scope, problem: Problem) -> None:
@@ -71,11 +73,12 @@ class ProblemResponse(Response):
             content["request_id"] = request_id
         if problem.errors:
             content["errors"] = [error.model_dump(exclude_none=True) for error in problem.errors]
-        # As ASCII: a client's field names, which pointers repeat, need not be valid Unicode.
+        # As ASCII: pointers repeat a client's field names, which need not be valid Unicode.
         super().__init__(json.dumps(content), status_code=problem.status_code, headers=problem.headers)
 
 
 def title(status: int) -> str:
+    """The name of a status."""
     try:
         return RENAMED.get(status) or HTTPStatus(status).phrase
     except ValueError:
@@ -83,35 +86,37 @@ def title(status: int) -> str:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` argument of a route for the problems it may answer with; keel.http.openapi says their shape.
+    """The `responses` argument of a route that may respond with these statuses.
 
-    Not here: FastAPI would make a validator of it for each status of each route, at each start.
+    keel.http.openapi adds the schema of the body. If it were given here, FastAPI would build a validator for each
+    status of each route, at each start.
     """
     return {status: {"description": title(status)} for status in statuses}
 
 
 def invalid(*errors: FieldError) -> Problem:
-    """422: what is asked for cannot be had, for these reasons."""
+    """The 422 for a request that is not valid, with the reasons."""
     return Problem(422, "The request is not valid: see errors.", errors=list(errors))
 
 
 def unexpected() -> Problem:
+    """The 500 for an error that nobody expected."""
     return Problem(500, "Something went wrong on our side. Quote the request id if you report it.")
 
 
 def log_fault(problem: Problem) -> None:
-    """Faults of ours; of a client's, the access log tells."""
+    """Log a problem of 5xx. Those of 4xx are only in the access log."""
     if problem.status_code >= 500:
         log.error("request failed", status=problem.status_code, detail=problem.detail, cause=repr(problem.__cause__))
 
 
 class ErrorMiddleware:
-    """Answers what is raised: by the application's exception handlers (but for one of Exception itself), else as a 500
-    that is logged.
+    """Turns exceptions into responses: by the application's exception handlers, or else into a 500 that is logged.
 
-    In place of Starlette's two, between which all middleware sits: what they answer for middleware
-    misses the request id, the security headers, the access log and the metrics, and every request
-    pays for seven coroutines. Routes find their handlers in the scope, where Starlette's puts them.
+    A handler of Exception itself is not used. This replaces Starlette's ServerErrorMiddleware and ExceptionMiddleware.
+    One of those is outside all other middleware: its responses would have no request id, security headers, access log
+    or metrics. Together they cost each request seven coroutines. Routes find the exception handlers in the scope,
+    where Starlette's middleware would put them.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -127,7 +132,7 @@ class ErrorMiddleware:
         scope[EXCEPTION_HANDLERS] = self._handlers
         started = False
 
-        # Not async, which would cost every request two coroutines more.
+        # Not async: that would cost every request two more coroutines.
         def noting_start(message: Message) -> Awaitable[None]:
             nonlocal started
             started = True
@@ -136,13 +141,13 @@ class ErrorMiddleware:
         try:
             await self.app(scope, receive, noting_start)
         except Exception as error:
-            if started:  # too late for another answer: let the server cut the connection
+            if started:  # too late for another response: the server closes the connection
                 raise
             await _answer(error, scope, receive, send)
 
 
 def _handlers_of(app: Starlette) -> tuple[dict[Any, Any], dict[int, Any]]:
-    """By class and by status, as Starlette's routes look for them. What nobody handles is to come out of the route."""
+    """The exception handlers by class and by status. Without that of Exception: routes raise unexpected errors."""
     by_class = {key: value for key, value in app.exception_handlers.items() if isinstance(key, type)}
     by_status = {key: value for key, value in app.exception_handlers.items() if isinstance(key, int)}
     return {key: value for key, value in by_class.items() if key is not Exception}, by_status

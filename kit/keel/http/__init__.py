@@ -1,1 +1,1 @@
-"""What holds for every request, whatever is asked for."""
+"""HTTP: the protocol, the middleware, and what routes share."""

@@ -1,8 +1,8 @@
-"""Taking connections from a listening socket: all that wait, and not one at a time.
+"""Accepts connections from a listening socket: all that wait, instead of one in each round of the event loop.
 
-uvloop (libuv since 1.45, https://github.com/libuv/libuv/pull/3696) accepts one connection each time the event loop
-comes round. Under a full load one round answers a request of every connection that is open, so connections that wait
-to be accepted starve: requests on them ran into their time-outs while those on older connections were answered.
+uvloop (libuv since 1.45, https://github.com/libuv/libuv/pull/3696) accepts one connection in each round. Under full
+load one round answers a request on every open connection, so connections that wait to be accepted starve: their
+requests ran into time-outs while those on older connections were answered.
 """
 
 import asyncio
@@ -13,18 +13,18 @@ from collections.abc import Callable
 import structlog
 
 MAX_PER_ROUND = 256  # connections in one round
-PAUSE_SECONDS = 1.0  # after an error that another try at once would meet again, such as too many open files
-FULL_PAUSE_SECONDS = 0.05  # while there is no room for another connection
-SAY_EVERY_SECONDS = 60.0  # that there is none
+PAUSE_SECONDS = 1.0  # after an error that would happen again at once, such as too many open files
+FULL_PAUSE_SECONDS = 0.05  # while the limit of connections is reached
+SAY_EVERY_SECONDS = 60.0  # how often that is logged
 
 log = structlog.get_logger("keel.http.acceptor")
 
 
 class Acceptor:
-    """Makes a connection of each that comes to `listener`, until it is closed; the listener stays its owner's.
+    """Accepts connections from `listener` until it is closed. The caller closes the listener.
 
-    `room` says how many connections more there may be. Those that are too many wait in the listener's backlog: open
-    files are left for the probes, and for the connections to what the service needs.
+    `room` returns how many more connections there may be. Connections beyond that wait in the listener's backlog, so
+    that open files remain for the probes, the database and Valkey.
     """
 
     def __init__(
@@ -35,24 +35,24 @@ class Acceptor:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self.sockets = [listener]  # as those of asyncio.Server
+        self.sockets = [listener]  # as asyncio.Server has
         self._protocol = protocol
         self._room = room
         self._said = float("-inf")
         self._opening = set[asyncio.Task[object]]()
         self._pause: asyncio.TimerHandle | None = None
         listener.setblocking(False)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
         self._resume()
 
     def close(self) -> None:
-        """Accept no more. Connections that were accepted go on."""
+        """Stop accepting. Open connections stay open."""
         if self._pause:
             self._pause.cancel()
         self._loop.remove_reader(self._listener)
 
     async def wait_closed(self) -> None:
-        """Return at once, as nothing is left to do; uvicorn waits for the connections by itself."""
+        """Return at once: uvicorn itself waits for the open connections."""
 
     def _resume(self) -> None:
         self._pause = None
@@ -67,7 +67,7 @@ class Acceptor:
             try:
                 connection, _address = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
-                return  # no more; or its client has left, and the next round goes on
+                return  # none waits; or its client has gone, and the next round continues
             except OSError as error:
                 log.warning("cannot accept connections", cause=str(error), again_in_seconds=PAUSE_SECONDS)
                 self._wait(PAUSE_SECONDS)
@@ -90,6 +90,6 @@ class Acceptor:
     async def _open(self, connection: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(self._protocol, connection)
-        except OSError as error:  # its client has left again
+        except OSError as error:  # its client has gone already
             log.debug("connection lost", cause=str(error))
             connection.close()

@@ -1,6 +1,6 @@
-"""A limit on the size of request bodies, answered with problem details.
+"""Limits the size of request bodies, and responds with problem details.
 
-FastAPI's max_body_size does the same, but answers in plain text from outside our middleware.
+FastAPI's max_body_size does the same, but responds in plain text, from outside the kit's middleware.
 """
 
 from collections.abc import Awaitable
@@ -11,11 +11,13 @@ from keel.errors.problems import Problem, ProblemResponse
 
 
 class BodyLimitMiddleware:
+    """Refuses bodies larger than `max_bytes` with 413: at once by Content-Length, or when they exceed it."""
+
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
         self.max_bytes = max_bytes
 
-    # Not async, which would cost every request a coroutine more.
+    # Not async: that would cost every request one more coroutine.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self.app(scope, receive, send)
@@ -40,5 +42,5 @@ class BodyLimitMiddleware:
         return counting
 
     def _too_large(self) -> Problem:
-        # The rest of the body is not worth reading.
+        # Close the connection instead of reading the rest of the body.
         return Problem(413, f"The body exceeds {self.max_bytes} bytes.", {"Connection": "close"})

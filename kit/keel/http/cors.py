@@ -1,4 +1,4 @@
-"""Cross-origin requests (https://fetch.spec.whatwg.org/#http-cors-protocol): none, unless origins are named."""
+"""Cross-origin requests (https://fetch.spec.whatwg.org/#http-cors-protocol): refused, unless origins are configured."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from keel.settings import Settings
 from keel.settings.origins import parse_headers, parse_origins
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# Beyond Accept and the like, which need no leave.
+# Besides headers such as Accept, which are always allowed.
 REQUEST_HEADERS = (
     *("Authorization", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"),
     *("traceparent", "tracestate", "baggage"),  # https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/
@@ -24,9 +24,9 @@ MAX_AGE_SECONDS = 600
 
 
 class CorsMiddleware(CORSMiddleware):
-    """Starlette's, which refuses in plain text, and answers preflights before anything counts them.
+    """Starlette's CORSMiddleware, but its preflights count for the rate limit, and it refuses with problem details.
 
-    `limit` counts a request, or says why it is refused.
+    `limit` counts a request, or returns the problem if it is over the limit.
     """
 
     def __init__(self, app: ASGIApp, *, limit: Callable[[Scope], Problem | None], **options: Any) -> None:
@@ -48,13 +48,13 @@ class CorsMiddleware(CORSMiddleware):
 
 
 def middleware(settings: Settings, limit: Callable[[Scope], Problem | None]) -> list[Middleware]:
-    """What goes around everything that answers; nothing unless APP_CORS_ORIGINS is set."""
-    origins = parse_origins(settings.cors_origins, any_allowed=True)  # checked by the settings
+    """The middleware for APP_CORS_ORIGINS; an empty list if that is not set."""
+    origins = parse_origins(settings.cors_origins, any_allowed=True)  # the settings have checked them
     if not origins:
         return []
     return [
         Middleware(
-            CorsMiddleware,  # type: ignore[arg-type]  # as `app` might be among **options
+            CorsMiddleware,  # type: ignore[arg-type]  # `app` might be among **options
             limit=limit,
             allow_origins=origins,
             allow_methods=METHODS,
@@ -66,6 +66,6 @@ def middleware(settings: Settings, limit: Callable[[Scope], Problem | None]) -> 
 
 
 def _is_preflight(scope: Scope) -> bool:
-    """Whether Starlette's answers it by itself."""
+    """Whether it is a preflight, which Starlette's middleware answers itself."""
     names = {name for name, _ in scope["headers"]}
     return scope["method"] == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names

@@ -1,4 +1,4 @@
-"""Cursors: where a page of a list ended, in a form that clients keep and send back but do not read."""
+"""Cursors: where a page of a list ended, as an opaque string that clients send back for the next page."""
 
 import base64
 import binascii
@@ -13,24 +13,25 @@ MICROSECONDS = struct.Struct(">q")  # since the epoch; the key comes after it
 
 
 class Position(NamedTuple):
-    """The last item of a page. A place in the order, not a number: items made or gone meanwhile move nothing."""
+    """The last item of a page. Not a number: so items that are added or deleted do not shift the pages."""
 
     created_at: datetime
     key: str
-    """What tells items apart that were made in the same microsecond; ASCII."""
+    """Distinguishes items that were made in the same microsecond; ASCII."""
 
 
 def encode(position: Position) -> str:
+    """The cursor of a position."""
     microseconds = (position.created_at - EPOCH) // timedelta(microseconds=1)
     packed = MICROSECONDS.pack(microseconds) + position.key.encode("ascii")
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode("ascii")
 
 
 def decode(cursor: str, is_key: Callable[[str], bool]) -> Position:
-    """The position that `encode` was given; `is_key` says whether an item could have a key.
+    """The position of a cursor; `is_key` says whether an item can have a key.
 
     Raises:
-        ValueError: `encode` has not made it. The message is a sentence for the client.
+        ValueError: `encode` has not made this cursor. The message is a sentence for the client.
     """
     try:
         packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
@@ -39,7 +40,7 @@ def decode(cursor: str, is_key: Callable[[str], bool]) -> Position:
         position = Position(EPOCH + timedelta(microseconds=microseconds), key)
     except (ValueError, binascii.Error, struct.error, OverflowError):
         raise _unknown() from None
-    # Base64 has many spellings of one thing, some of which decode to nonsense; ours is one of them.
+    # Base64 has several spellings of the same bytes, and some texts decode to nonsense: accept only what encode makes.
     if not is_key(key) or encode(position) != cursor:
         raise _unknown()
     return position

@@ -1,4 +1,4 @@
-"""A page to read and try the API on: Swagger UI from our own server, under a strict content security policy."""
+"""The page /docs, to read and try the API: Swagger UI from this server, under a strict content security policy."""
 
 import gzip
 import hashlib
@@ -40,7 +40,7 @@ PAGE = """\
   </body>
 </html>
 """
-# What is tried out is sent to where the page came from: its policy allows no other place.
+# "Try it out" sends requests to the page's own origin: the policy allows no other.
 START = """\
 const answer = await fetch("/api/openapi.json");
 const spec = await answer.json();
@@ -63,35 +63,40 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class Asset:
+    """A file of the page."""
+
     content: bytes
     compressed: bytes
     etag: str
 
 
 def enabled(settings: Settings) -> bool:
+    """Whether APP_DOCS has the page and the OpenAPI document served."""
     if settings.docs == "auto":
         return settings.environment != "production"
     return settings.docs == "on"
 
 
 def install(app: FastAPI) -> None:
+    """Add the page and its files to `app`."""
     app.add_route("/docs", page, include_in_schema=False)
     app.add_route("/docs/{name}", asset, include_in_schema=False)
 
 
 async def page(request: Request) -> Response:
+    """The page."""
     headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Cache-Control": "no-cache"}
     content = PAGE.format(title=html.escape(request.app.title))
     return Response(content, media_type="text/html", headers=headers)
 
 
 async def asset(request: Request) -> Response:
+    """A file of the page, compressed if the client takes that."""
     name = request.path_params["name"]
     if name not in MEDIA_TYPES:
         raise HTTPException(404)
     found = load(name)
-    # Kept by browsers, which ask whether it is still the same.
-    # Weak: compressed and not, it is the same.
+    # Browsers cache the file, and revalidate it. The ETag is weak, as it is the same for both encodings.
     headers = {"ETag": f"W/{found.etag}", "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if not etags.if_none_match(request.headers.getlist("if-none-match"), found.etag):
         return Response(status_code=304, headers=headers)
@@ -103,7 +108,7 @@ async def asset(request: Request) -> Response:
 
 
 def takes_gzip(accept_encoding: str) -> bool:
-    """Whether a client that sends this may be sent gzip (RFC 9110, section 12.5.3)."""
+    """Whether an Accept-Encoding header allows gzip (RFC 9110, section 12.5.3)."""
     weights = {coding.strip().lower(): weight for coding, weight in map(_weighed, accept_encoding.split(","))}
     return weights.get("gzip", weights.get("*", 0.0)) > 0
 
@@ -119,13 +124,14 @@ def _weighed(item: str) -> tuple[str, float]:
 
 @cache
 def load(name: str) -> Asset:
+    """Read a file of the page, once in a process."""
     content = START.encode() if name == "start.js" else (_resources() / name).read_bytes()
     etag = etags.strong(hashlib.sha256(content).hexdigest()[:32])
     return Asset(content, gzip.compress(content, 6, mtime=0), etag)
 
 
 def _resources() -> Path:
-    """Where fastapi-swagger keeps the files of Swagger UI, without importing it."""
+    """The folder where fastapi-swagger has the files of Swagger UI. It is not imported."""
     spec = importlib.util.find_spec("fastapi_swagger")
     assert spec is not None  # noqa: S101 - it is one of our dependencies
     assert spec.origin is not None  # noqa: S101

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 
-# An element of a comma separated list, which may be empty (RFC 9110, section 5.6.1).
+# An element of a comma-separated list. It may be empty (RFC 9110, section 5.6.1).
 _ELEMENT = re.compile(r'[ \t]*(?:(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|\Z)')
 
 
 def strong(value: str) -> str:
-    """The ETag of a representation that is the same, byte for byte, whenever `value` is."""
+    """A strong ETag: where `value` is the same, the representation is the same, byte for byte."""
     return f'"{value}"'
 
 
 def if_match(header: Sequence[str], etag: str) -> bool:
-    """Whether what exists with `etag` satisfies an If-Match: no weak tag does. True without a header.
+    """Whether a resource with `etag` satisfies If-Match. True without a header; a weak tag never matches.
 
-    `header` is the field's lines. What cannot be read as a list of tags matches nothing.
+    `header` has the lines of the field. A header that is not a list of tags matches nothing.
     """
     if not header:
         return True
@@ -26,9 +26,9 @@ def if_match(header: Sequence[str], etag: str) -> bool:
 
 
 def if_none_match(header: Sequence[str], etag: str) -> bool:
-    """Whether what exists with `etag` satisfies an If-None-Match: a weak tag counts as its strong one.
+    """Whether a resource with `etag` satisfies If-None-Match. A weak tag matches like a strong one.
 
-    False means 304 to GET and HEAD. What cannot be read as a list of tags matches nothing.
+    False means 304 for GET and HEAD. A header that is not a list of tags matches nothing.
     """
     if not header:
         return True
@@ -37,9 +37,9 @@ def if_none_match(header: Sequence[str], etag: str) -> bool:
 
 
 def failed_precondition(method: str, headers: Headers, etag: str) -> int | None:
-    """The status to answer with in place of doing what is asked of the resource with `etag`, None to do it.
+    """The status (304 or 412) of a request whose preconditions fail for a resource with `etag`; None if they hold.
 
-    For requests that would succeed otherwise: an error of theirs comes first (RFC 9110, section 13.2.1).
+    Call it only for a request that would succeed otherwise: other errors come first (RFC 9110, section 13.2.1).
     """
     if not if_match(headers.getlist("if-match"), etag):
         return 412
@@ -49,7 +49,7 @@ def failed_precondition(method: str, headers: Headers, etag: str) -> int | None:
 
 
 def _tags(value: str) -> list[tuple[str, str]]:
-    """Each tag of a list, with W/ or an empty string before it; none if it is no such list."""
+    """The tags of a list, each with "W/" or "" before it; an empty list if `value` is not a list of tags."""
     tags, position = [], 0
     while position < len(value):
         element = _ELEMENT.match(value, position)

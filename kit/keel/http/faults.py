@@ -1,9 +1,8 @@
-"""Errors, delay and a blocked event loop on demand, to prove alerts, dashboards and clients with.
+"""Injects errors, delays and a blocked event loop on demand, to test alerts, dashboards and clients.
 
-Only where APP_FAULTS_ENABLED is on, and set through the management port alone; elsewhere nothing of this is in a
-request's path. A fault happens within the route, after it was chosen and before it does anything (but for what the head
-of a request with a body decides, keel.http.head_first): so it is logged, counted, traced and answered as one of the
-route's own, and nothing is written that the client is told has failed.
+Faults need APP_FAULTS_ENABLED, and are set through the management port. Without the setting, no request runs this code.
+A fault happens in the route, before the route does anything except what keel.http.head_first checks. So it is logged,
+counted, traced and answered like the route's own failure, and a request that fails has written nothing.
 """
 
 import asyncio
@@ -24,32 +23,33 @@ from keel.http.plain_route import PlainRoute
 from keel.observability import route_template
 
 KINDS = ("error", "delay", "block")
-# Of the event loop's lag the longest of the last minute is shown: so it shows for as long as the fault lasts.
+# Seconds. event_loop_lag_max_seconds shows the longest lag of the last minute, so it shows the fault as long as it
+# lasts.
 BLOCK_EVERY = 30
-ANSWER_FIRST = 0.1  # seconds between the answer to who asked for a block, and the first one
+ANSWER_FIRST = 0.1  # seconds from the response to the PUT until the first block
 
 log = structlog.get_logger("keel.http.faults")
 
 
 class InjectedError(Exception):
-    """Nothing is wrong but what was asked for."""
+    """An error that was injected on demand."""
 
 
 class Fault(BaseModel):
-    """What shall go wrong, and for how long. Validate with the context `routes`: the templates there are."""
+    """What to inject, and for how long. Validate it with the context `routes`: the templates of all routes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     error_ratio: float = Field(default=0, ge=0, le=1)
-    """Share of requests answered with a 500."""
+    """Share of requests that fail with a 500."""
     delay_seconds: float = Field(default=0, ge=0, le=30)
     """Added to each request."""
     block_seconds: float = Field(default=0, ge=0, le=10)
-    """How long the event loop stands still, once every BLOCK_EVERY seconds: probes and metrics too."""
+    """How long the event loop is blocked, every BLOCK_EVERY seconds. Probes and metrics are blocked too."""
     routes: list[str] = Field(default_factory=list)
-    """Templates of the routes with errors and delay, such as /{slug}; none for all."""
+    """Templates of the routes with errors and delay, such as /{slug}; empty for all routes."""
     for_seconds: float = Field(default=600, gt=0, le=3600)
-    """When it is over by itself."""
+    """When the fault ends by itself."""
 
     @field_validator("routes")
     @classmethod
@@ -67,7 +67,7 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The fault of this process, if there is one."""
+    """The fault that this process injects, if any."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.fault: Fault | None = None
@@ -81,7 +81,7 @@ class Faults:
             self._injected.labels(kind)
 
     def install(self, app: FastAPI) -> None:
-        """Reach the routes that `dependency` does not, as they have none; after all of them were added."""
+        """Wrap the routes that have no dependencies, so not `dependency` either. Call this after adding all routes."""
         self._templates = lambda: sorted(app.openapi()["paths"])
         for route in app.router.routes:
             if isinstance(route, Route) and (isinstance(route, PlainRoute) or not isinstance(route, APIRoute)):
@@ -89,15 +89,16 @@ class Faults:
 
     @property
     def templates(self) -> list[str]:
-        """Of the routes that can be named."""
+        """The templates that a fault may name."""
         return self._templates()
 
     @property
     def seconds_left(self) -> float:
+        """How long the fault lasts still; 0 without one."""
         return max(0.0, self._ends - asyncio.get_running_loop().time()) if self.fault else 0.0
 
     def begin(self, fault: Fault) -> None:
-        """In place of the one there is."""
+        """Inject `fault`, in place of the one before."""
         loop = asyncio.get_running_loop()
         self._cancel_timers()
         self.fault = fault
@@ -108,19 +109,21 @@ class Faults:
         log.warning("faults are injected on demand", **fault.model_dump())
 
     def end(self, reason: str) -> None:
-        """Also if there is none."""
+        """End the fault, if there is one."""
         self._cancel_timers()
         if self.fault is not None:
             self.fault = None
             log.warning("no more faults are injected", reason=reason)
 
     async def dependency(self, request: Request) -> None:
-        """For all routes of FastAPI's that have dependencies."""
+        """The dependency that injects the fault into FastAPI's routes."""
         await self.inject(request.scope)
 
     async def inject(self, scope: Scope) -> None:
-        """Raises:
-        InjectedError: as often as was asked for.
+        """Delay a request, or fail it, as the fault says.
+
+        Raises:
+            InjectedError: for the share `error_ratio` of requests.
         """
         fault = self.fault
         if fault is None or (fault.routes and route_template.template(scope) not in fault.routes):
@@ -144,7 +147,7 @@ class Faults:
 
 
 class _Faulty:
-    """A plain endpoint with faults."""
+    """An ASGI endpoint with the fault before it."""
 
     def __init__(self, endpoint: ASGIApp, faults: Faults) -> None:
         self.endpoint = endpoint

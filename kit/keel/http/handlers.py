@@ -1,4 +1,4 @@
-"""Every exception of FastAPI's and Starlette's as problem details."""
+"""Turns the exceptions of FastAPI and Starlette into problem details."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +17,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of `app` with problem details."""
-    # Starlette types every handler as one of any exception.
+    """Add the exception handlers to `app`."""
+    # Starlette's types allow only handlers of any exception.
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _invalid_request)  # type: ignore[arg-type]
 
@@ -39,7 +39,7 @@ async def _http_error(request: Request, error: HTTPException) -> ProblemResponse
 
 
 def _allowed_methods(scope: Scope) -> list[str]:
-    """All methods of a path. The router names those of the first route that fits, and a path may have several."""
+    """All methods of a path. The router itself names only those of the first route that matches the path."""
     routes = scope["app"].router.routes
     return [
         method
@@ -61,7 +61,7 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> P
 
 
 def field_error(problem: Mapping[str, Any]) -> FieldError:
-    """From one of Pydantic's errors, whose location begins with where the field was: in the body, the query, ...."""
+    """Convert an error of Pydantic. Its location begins with the part of the request: body, query, path or header."""
     where, *path = problem["loc"]
     detail = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
     if where != "body":

@@ -1,6 +1,7 @@
-"""Routes that answer from the head of a request what the head decides, and only then wait for its body.
+"""Routes that check the head of a request before they wait for its body.
 
-FastAPI reads the body first, before it looks at dependencies: who may not send one would be waited for all the same.
+FastAPI reads the body before it runs dependencies. It would wait for the body of a client that is not even allowed to
+send one.
 """
 
 from collections.abc import Callable, Coroutine, Iterator
@@ -21,8 +22,8 @@ ONCE = ("Content-Type", "Content-Encoding", "Idempotency-Key")
 
 
 class HeadFirstRoute(APIRoute):
-    """Refuses a missing or unfit token (401, 403), a body that is not plain JSON (415), and a header that comes twice
-    though it decides on the answer (400), before the body has come."""
+    """Refuses a request by its head: without a sufficient token (401, 403), a body that is not JSON (415), a repeated
+    header (400)."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -41,10 +42,10 @@ class HeadFirstRoute(APIRoute):
 
 
 def check_head(headers: Headers) -> None:
-    """Look at the head of a request with a body.
+    """Check the head of a request with a body.
 
     Raises:
-        Problem: 400 or 415.
+        Problem: 400 if a header is repeated, 415 if the body is not JSON.
     """
     for name in ONCE:
         if len(headers.getlist(name)) > 1:
@@ -57,7 +58,7 @@ def check_head(headers: Headers) -> None:
 
 
 def _needed_scopes(dependant: Dependant) -> Iterator[list[str]]:
-    """Of each `Security(authenticate, scopes=[...])` among the dependencies."""
+    """The scopes of each `Security(authenticate, scopes=[...])` among the dependencies."""
     for each in dependant.dependencies:
         if each.call is authenticate:
             yield [*(each.parent_oauth_scopes or []), *(each.own_oauth_scopes or [])]

@@ -1,6 +1,6 @@
-"""Bodies that call themselves JSON are: strictly (RFC 7493), before anything else reads them.
+"""Checks that a JSON body is strict JSON (RFC 7493) before the route reads it.
 
-The parser behind FastAPI takes NaN for a number, and of a member named twice the last.
+FastAPI's parser accepts NaN, and of a member that is named twice it takes the last.
 """
 
 import json
@@ -15,24 +15,27 @@ WITHOUT_BODY = ("GET", "HEAD")
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a Content-Type means JSON, as application/json and application/merge-patch+json do."""
+    """Whether a Content-Type is JSON, such as application/json or application/merge-patch+json."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type == "application/json" or media_type.endswith("+json")
 
 
 def not_json() -> Problem:
-    """The answer to a body that is something else."""
+    """The 415 for a body that is not JSON."""
     detail = "Send the body as JSON, with the header Content-Type: application/json."
     return Problem(415, detail, {"Accept": "application/json"})
 
 
 class JsonBodyMiddleware:
-    """Raises a Problem where the body is read. Comes after BodyLimitMiddleware: it keeps the whole body."""
+    """Raises a Problem when the route reads a body that is not strict JSON.
+
+    It buffers the whole body, so it must be inside BodyLimitMiddleware.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    # Not async, which would cost every request a coroutine more.
+    # Not async: that would cost every request one more coroutine.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and scope["method"] not in WITHOUT_BODY:
             for name, value in scope["headers"]:
@@ -62,10 +65,12 @@ def _checked(receive: Receive) -> Receive:
 
 
 def check(body: bytes) -> None:
-    """Raises:
-    Problem: it is neither empty nor strict JSON.
+    """Check that a body is strict JSON, or empty.
+
+    Raises:
+        Problem: 400, saying where the mistake is.
     """
-    if not body:  # which is for the route to judge
+    if not body:  # the route decides whether it needs a body
         return
     try:
         strict_json.loads(body)

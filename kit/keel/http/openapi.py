@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI makes of the routes, and what every route has in common."""
+"""The OpenAPI document: FastAPI's, completed with the errors that all routes share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Errors are problem details (RFC 9457, `application/problem+json`). Every answer 
 SCHEMA = {"$ref": "#/components/schemas/ProblemDetails"}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 
-# A detail for each status, as an example.
+# Examples: a detail for each status.
 DETAILS = {
     400: "The body is not JSON: see character 7.",
     401: "Send an access token: Authorization: Bearer <token>.",
@@ -34,7 +34,7 @@ DETAILS = {
     503: "The database cannot be reached. Try again soon.",
     505: "The request is not of HTTP/1.1 or HTTP/1.0.",
 }
-# What any request may be answered, and one that has a body.
+# Errors of any request, and those of a request with a body.
 COMMON = (400, 408, 413, 414, 421, 429, 431, 500, 501, 503, 505)
 WITH_BODY = (415, 422)
 
@@ -62,14 +62,14 @@ REPLAYED = {
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the document: tags, and a detail for each status as an example for the operations of those tags."""
+    """A part of the document: tags, and examples of details by status, for the operations with those tags."""
 
     tags: Sequence[Mapping[str, str]]
     details: Mapping[int, str] = field(default_factory=dict)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` argument of a route for these problems. `complete` adds those that any route may answer with."""
+    """The `responses` argument of a route for these problems. `complete` adds those of all routes."""
     responses = documented(*statuses)
     for status, headers in _PROBLEM_HEADERS.items():
         if status in responses:
@@ -78,13 +78,13 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def condition(name: str, description: str) -> dict[str, Any]:
-    """The `openapi_extra` argument of a route that reads a header by keel.http.etags, and so declares none."""
+    """The `openapi_extra` argument of a route that reads a conditional header through keel.http.etags."""
     schema = {"type": "string"}
     return {"parameters": [{"name": name, "in": "header", "description": description, "schema": schema}]}
 
 
 def install(app: FastAPI, public_url: str, sections: Sequence[Section] = ()) -> None:
-    """Complete the document of `app`, which is made when it is first asked for."""
+    """Have the document of `app` completed when it is first requested."""
     app.description = DESCRIPTION
     app.servers = [{"url": public_url}]
     app.openapi_tags = [dict(tag) for section in sections for tag in section.tags]
@@ -100,9 +100,9 @@ def install(app: FastAPI, public_url: str, sections: Sequence[Section] = ()) -> 
 
 
 def complete(document: dict[str, Any], details: Mapping[str, Mapping[int, str]]) -> None:
-    """Give every error its media type, shape and example, and every operation the errors that all have.
+    """Give each error its media type, schema and example, and each operation the errors that all have in common.
 
-    `details` are those of the operations with a tag, by status.
+    `details` has the examples for the operations with a tag, by status.
     """
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     for operation in operations:
@@ -110,7 +110,7 @@ def complete(document: dict[str, Any], details: Mapping[str, Mapping[int, str]])
         own = _details(operation, details)
         for status, response in responses.items():
             if status >= "400":
-                response["description"] = title(int(status))  # FastAPI calls its own 422s otherwise
+                response["description"] = title(int(status))  # FastAPI describes its own 422s differently
                 response["content"] = _content(int(status), own)
         for status in (*COMMON, *(WITH_BODY if "requestBody" in operation else ())):
             responses.setdefault(str(status), {"$ref": f"#/components/responses/{status}"})
@@ -124,7 +124,7 @@ def complete(document: dict[str, Any], details: Mapping[str, Mapping[int, str]])
 
 
 def _details(operation: dict[str, Any], details: Mapping[str, Mapping[int, str]]) -> dict[int, str]:
-    """The details of an operation's errors: the kit's, what its token needs, and those of its tags."""
+    """Examples of the details of an operation's errors: the kit's, the scopes it needs, and those of its tags."""
     found = dict(DETAILS)
     needed = [scope for each in operation.get("security", ()) for scopes in each.values() for scope in scopes]
     if needed:

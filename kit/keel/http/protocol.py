@@ -1,9 +1,8 @@
-"""HTTP/1.1 on the wire: uvicorn's protocol, with limits on what a client may send and how slowly.
+"""HTTP/1.1 on the wire: uvicorn's protocol, with limits on how much a client sends and how slowly.
 
-uvicorn has no limit on the size of a request's head (nor of a chunked body's extensions and
-trailers) and none on the time it takes, and answers what it cannot parse in plain text. Refusals
-made here come before there is a request to log or to count: they have a log line and a metric of
-their own, and are answered as problem details.
+uvicorn limits neither the size of a request's head (nor of a chunked body's extensions and trailers) nor the time it
+takes, and it responds in plain text to what it cannot parse. A refusal here comes before there is a request to log or
+count. So it has a log line and a metric of its own, and a body of problem details.
 """
 
 import json
@@ -24,17 +23,17 @@ from keel.settings import Settings
 log = structlog.get_logger("keel.http.protocol")
 
 MAX_TARGET_BYTES = 8192  # RFC 9112, section 3, asks for 8000 at least
-# How long a client may take to read a refusal before the connection is gone. Closing at once, with
-# unread bytes of its request, would reset the connection and could take the answer with it.
+# How long a client has to read a refusal before the connection is closed. To close at once, with unread bytes of the
+# request, would reset the connection, and the client could lose the response.
 LINGER_SECONDS = 2
-# How much of a body is read, and thrown away, after the answer to its request. Most clients look for an answer only
-# when they have sent all. It is for as long as a head may take.
+# How much of a body is read and discarded after the response to its request, for as long as a head may take. Most
+# clients read the response only after they have sent the whole body.
 LINGER_BYTES = 64 * 1024 * 1024
-# What is parsed at once. Requests that arrive while one is answered wait as bytes, but for those of one such piece: as
-# requests they take a hundred times as much memory.
+# How much is parsed at once. Pipelined requests beyond one such piece wait as bytes while another request is answered:
+# a parsed request takes a hundred times as much memory.
 PIECE_BYTES = 4096
 
-# Reason, as in the metric: status and what the client is told.
+# By reason, as in the metric: the status, and the detail for the client.
 REFUSALS = {
     "malformed": (400, "The request is not valid HTTP/1.1."),
     "timeout": (408, "The request line and headers took too long to arrive."),
@@ -48,15 +47,15 @@ TARGET = re.compile(rb"([^/?]*)(.*)", re.DOTALL)  # the host, and the rest
 
 
 def announces_body(header: tuple[bytes, bytes]) -> bool:
-    """Whether a request with this header has a body, if only of one byte."""
+    """Whether a request with this header has a body that is not empty."""
     name, value = header
     return name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ") != b"")
 
 
 def has_other_coding(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a body in chunks is in another transfer coding as well (RFC 9112, section 6.1: 501).
+    """Whether a chunked body has another transfer coding too, which gets a 501 (RFC 9112, section 6.1).
 
-    One that does not end in chunks is for the parser to refuse, as nobody knows where it ends.
+    The parser itself refuses a body whose last coding is not chunked, because its end is unknown.
     """
     codings: list[bytes] = []
     for name, value in headers:
@@ -66,16 +65,17 @@ def has_other_coding(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 class ConnectionLimits:
-    """What every connection of a server shares: the limits, and the count of refusals.
+    """What all connections share: the limits, and the count of refusals.
 
-    While `draining`, every answer asks its client to leave: its next request opens another connection.
+    While `draining`, every response has "Connection: close", so that the client's next request opens a connection to
+    another pod.
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         self.draining = False
         self.max_connections = settings.max_connections
         self.connections: Collection[object] = ()
-        """Those of users that are open: their server puts its own here."""
+        """The open connections of users. The public server sets this."""
         self.max_head_bytes = settings.max_head_bytes
         self.head_timeout_seconds = settings.head_timeout_seconds
         self.headers = [
@@ -96,16 +96,16 @@ class ConnectionLimits:
         most.set_function(lambda: self.max_connections)
 
     def room(self) -> int:
-        """How many connections more there may be."""
+        """How many more connections there may be."""
         return self.max_connections - len(self.connections)
 
 
 class RefusedError(Exception):
-    """Raised in the parser's callbacks; the argument is one of REFUSALS."""
+    """Raised in the parser's callbacks to refuse a request; the argument is a key of REFUSALS."""
 
 
 class EarlyAnswer:
-    """The transport of an answer that may end, and its connection with it, before its request's body has arrived."""
+    """The transport of a response that may end, and close the connection, before the request's body has arrived."""
 
     def __init__(self, protocol: "HttpProtocol") -> None:
         self.protocol = protocol
@@ -114,6 +114,7 @@ class EarlyAnswer:
         self.is_closing = protocol.transport.is_closing
 
     def close(self) -> None:
+        """Close the connection; linger first if the body has not arrived."""
         if self.cycle.more_body and not self.is_closing():
             self.protocol.linger()
         else:
@@ -121,23 +122,26 @@ class EarlyAnswer:
 
 
 class HttpProtocol(HttpToolsProtocol):
+    """One connection: uvicorn's protocol with ConnectionLimits."""
+
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.limits = limits
         self.refused = False
-        """Whether nothing that still comes is of interest."""
-        self._unwanted_bytes = 0  # received since
-        self._held = b""  # received, and not parsed before the requests that wait are answered
-        self._delivered = False  # whether the bytes being parsed completed a head or brought some of a body
-        self._undelivered_bytes = 0  # received since
+        """Whether everything that still arrives is discarded."""
+        self._unwanted_bytes = 0  # received since then
+        self._held = b""  # received, but not parsed until the requests before are answered
+        self._delivered = False  # whether the bytes being parsed completed a head or had some of a body
+        self._undelivered_bytes = 0  # received since the last such bytes
         self._waiting_since: float | None = None
         self._plain_head = b""
-        """Of a request that offers another protocol: its head without the offer, which is still to be parsed."""
+        """The head of a request that offers another protocol, without the offer; still to be parsed."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if self.client is not None:
-            # IPv4 on a socket for both families (RFC 4291, section 2.5.5.2): trust, limits and logs are to know it.
+            # An IPv4 address on a socket for both families (RFC 4291, section 2.5.5.2): make it IPv4 for proxies,
+            # limits, logs.
             self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
 
     def data_received(self, data: bytes) -> None:
@@ -171,7 +175,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow.pause_reading()
 
     def _take(self, data: bytes) -> None:
-        """Parse what has arrived, for as long as no request waits for another one's answer."""
+        """Parse the bytes that have arrived, until a request has to wait for the response to another."""
         room = self.limits.max_head_bytes - self._undelivered_bytes
         if len(data) <= min(room, PIECE_BYTES):
             self._parse(data)
@@ -198,7 +202,7 @@ class HttpProtocol(HttpToolsProtocol):
             raised = error.__context__
             reason = raised.args[0] if isinstance(raised, RefusedError) else "malformed"
             self._refuse("version" if "HTTP version" in str(error) else reason, str(error))
-        # The answer is made by a task, so not before this.
+        # A task makes the response, so it has not begun yet.
         cycle: Any = self.cycle
         if cycle is not None and cycle.more_body and cycle.transport is self.transport:
             cycle.transport = EarlyAnswer(self)
@@ -206,11 +210,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._undelivered_bytes = 0 if self._delivered else self._undelivered_bytes + len(data)
 
     def _feed(self, data: bytes | memoryview) -> None:
-        """Have the parser read `data`, and ignore offers of another protocol, as RFC 9110, section 7.8, allows.
+        """Parse `data`, and ignore offers of another protocol, as RFC 9110, section 7.8, allows.
 
-        The parser cannot ignore one: it stops after the head and takes the body for the other protocol. So the head
-        is parsed once more, without the Upgrade header, and then what follows it. By a new parser, as the old one takes
-        nothing after a head that says `Connection: close`.
+        The parser cannot ignore one: it stops after the head and takes the body for the other protocol. So the head is
+        parsed again without the Upgrade header, followed by the rest. This needs a new parser, as the old one accepts
+        nothing after a head with `Connection: close`.
         """
         rest = memoryview(data)
         while rest:
@@ -221,11 +225,11 @@ class HttpProtocol(HttpToolsProtocol):
                 rest = rest[offer.args[0] :]
             head, self._plain_head = self._plain_head, b""
             self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
             self.parser.feed_data(head)
 
     def _head_without_offer(self) -> bytes:
-        """No longer than it was sent, for the limits' sake."""
+        """The head without its Upgrade header. It must not be longer than the original, because of the limits."""
         fields = b"".join(b"%b:%b\r\n" % field for field in self.headers if field[0] != b"upgrade")
         version = self.parser.get_http_version().encode()
         return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, fields)
@@ -237,7 +241,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self.parser.get_method() == b"CONNECT":
-            raise RefusedError("malformed")  # this is no proxy, and the parser would take what follows for the tunnel's
+            # This is not a proxy, and the parser would take what follows for the data of a tunnel.
+            raise RefusedError("malformed")
         if self.parser.should_upgrade():
             self._plain_head = self._head_without_offer()
             return
@@ -252,7 +257,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.limits.draining:
             self.cycle.keep_alive = False
-        self.headers = []  # where trailers go: they must not pass for headers (RFC 9110, section 6.5.1)
+        self.headers = []  # trailers go here: they must not become headers (RFC 9110, section 6.5.1)
 
     def on_body(self, body: bytes) -> None:
         self._delivered = True
@@ -263,9 +268,9 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _take_host_from_target(self) -> None:
-        """RFC 9112, section 3.2.2: a target such as http://host/path overrides the Host header.
+        """Let a target such as http://host/path override the Host header (RFC 9112, section 3.2.2).
 
-        Without a path, that is / (RFC 9110, section 4.2.3), which the parser of addresses does not know.
+        A missing path means / (RFC 9110, section 4.2.3). The parser of URLs does not add it.
         """
         scheme, absolute, rest = self.url.partition(b"://")
         if absolute:
@@ -283,19 +288,18 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.write_eof()
 
     def close_after_response(self) -> None:
-        """Let the answer that is being made be the last, and say so, unless it has already begun."""
+        """Close the connection after the response to the current request, and say so in it, unless it has begun."""
         if self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False
 
     def enforce_head_timeout(self, now: float) -> None:
-        """End the connection if its client has owed us bytes for too long; to be called every second.
+        """End the connection if the client has not sent what is due in time. Call this every second.
 
-        It owes them while no request is being answered and uvicorn's keep-alive timer is off: from
-        the start of the connection, and from the first byte of a head to its last; likewise after
-        an answer that did not wait for the whole body.
+        Bytes are due while no request is being answered and uvicorn's keep-alive timer is off: at the start of the
+        connection, from the first byte of a head to its last, and after a response that did not wait for the body.
         """
         busy = self.cycle is not None and not self.cycle.response_complete
-        # Whether all is said, but the client has not read it.
+        # Whether everything was sent, but the client has not read it.
         ending = self.transport.is_closing() or (self.refused and not busy)
         if not ending and (busy or self.timeout_keep_alive_task is not None):
             self._waiting_since = None
@@ -322,10 +326,10 @@ class HttpProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started or not cycle.more_body or self.pipeline:
-                # Earlier requests are being answered: no more comes after that.
+                # Earlier requests are being answered: close after them.
                 cycle.keep_alive = False
                 return
-            # It is this request's body that cannot be understood: its handler need not wait for it.
+            # The body of the current request is not valid: its handler must not wait for the rest.
             cycle.disconnected = True
             cycle.message_event.set()
         self.transport.write(self._answer(reason, request_id))
@@ -347,6 +351,6 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def enforce_head_timeouts(connections: Iterable[Any], now: float) -> None:
-    """Check every connection of a server; `now` by the event loop's clock."""
+    """Call `enforce_head_timeout` of every connection; `now` is by the event loop's clock."""
     for connection in list(connections):
         connection.enforce_head_timeout(now)

@@ -1,4 +1,4 @@
-"""Records every request on its way through."""
+"""The middleware that records every request for the metrics and the access log."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -8,7 +8,7 @@ from keel.observability.request_record import RequestRecord
 
 
 class RequestRecordMiddleware:
-    """Records every request, and tells its metrics and its line in the access log at the end."""
+    """Records a request, and at its end updates the metrics and writes its line to the access log."""
 
     def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Routers of the API."""
+"""Makes the routers and the GET routes of an API."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def api_router(prefix: str, tag: str) -> APIRouter:
-    """A router whose routes check the token before the body, and whose operations are named after their functions."""
+    """A router whose routes check the head before they read the body. Operation ids are the functions' names."""
     return APIRouter(
         prefix=prefix,
         tags=[tag],
@@ -21,7 +21,7 @@ def api_router(prefix: str, tag: str) -> APIRouter:
 
 
 def get(router: APIRouter, path: str, **options: Any) -> Callable[[F], F]:
-    """A route for GET and one for HEAD, which FastAPI does not add; the schema shows the first, as `options` say."""
+    """Add a GET route, and a HEAD route, which FastAPI does not add by itself. Only the GET route is in the schema."""
 
     def register(endpoint: F) -> F:
         router.add_api_route(path, endpoint, methods=["GET"], **options)

@@ -1,8 +1,8 @@
-"""Response headers that keep browsers from doing more with an answer than we mean.
+"""Response headers that restrict what browsers may do with a response.
 
-After OWASP's REST security cheat sheet and Secure Headers project, without what means nothing for
-an API: Clear-Site-Data (there is no site data), Cross-Origin-Embedder-Policy (there is no document
-that embeds) and X-Permitted-Cross-Domain-Policies (Flash is gone).
+They follow OWASP's REST security cheat sheet and Secure Headers project, without those that mean nothing for an API:
+Clear-Site-Data (an API has no site data), Cross-Origin-Embedder-Policy (it has no documents that embed) and
+X-Permitted-Cross-Domain-Policies (Flash is gone).
 """
 
 from collections.abc import Awaitable
@@ -20,26 +20,25 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-# Without includeSubDomains: a shortener often has a company's shortest domain, and below that there
-# may be hosts that are none of our business and speak no TLS.
+# Without includeSubDomains: a service may have a company's main domain, and hosts below that may not have TLS.
 HSTS = "max-age=63072000"
 
 
 def fields(https: bool) -> list[tuple[bytes, bytes]]:
-    """The headers as ASGI has them. HSTS only if `https`: RFC 6797 forbids it on http."""
+    """The headers in ASGI's form. HSTS only if `https`, because RFC 6797 forbids it on http."""
     headers = HEADERS | ({"strict-transport-security": HSTS} if https else {})
     return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 class SecurityHeadersMiddleware:
-    """Adds each header unless the route has set it."""
+    """Adds each header that the route has not set."""
 
     def __init__(self, app: ASGIApp, https: bool) -> None:
         self.app = app
         self.fields = fields(https)
         self.names = frozenset(name for name, _ in self.fields)
 
-    # Not async, nor is with_headers: that would cost every request a coroutine more for each.
+    # Not async, nor is with_headers: that would cost every request one more coroutine each.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self.app(scope, receive, send)

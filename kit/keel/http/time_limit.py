@@ -1,7 +1,7 @@
-"""Limits on the time a request may take, and on how many there may be, so that none holds up all others.
+"""Limits the time of a request, and the number of requests at the same time, so that none holds up all others.
 
-Requests whose bodies are still to come have places of their own, few of them for each address: heads cost a client
-nothing, and must not keep out those who have said all.
+Requests whose bodies have not arrived are counted separately, with a small limit for each client address. Heads cost a
+client nothing, so they must not keep out requests that are complete.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from keel.errors.problems import Problem, ProblemResponse
 from keel.security.client_network import client_network
 
 RETRY_SECONDS = 5
-SHARE_OF_ADDRESS = 20  # one address may have a twentieth of the places for bodies that are awaited
-DRAIN_SECONDS = 2  # for a body that is still to come when the server ends
+SHARE_OF_ADDRESS = 20  # one address may have 1/20 of the requests that wait for their bodies
+DRAIN_SECONDS = 2  # wait for a body while the server drains
 
 
 class AwaitedBodies:
-    """The requests whose bodies are still to come."""
+    """The requests whose bodies have not arrived, with their limits: in all, and for each client address."""
 
     def __init__(self, max_concurrent: int) -> None:
         self.max_concurrent = max_concurrent
@@ -31,7 +31,7 @@ class AwaitedBodies:
         return len(self._waiting)
 
     def add(self, limit: "_Limit") -> None:
-        """Note that the body of a request is not there; end the request if there are too many such."""
+        """Add a request that waits for its body, or end it with 429 or 503 if too many do."""
         if limit in self._waiting:
             return
         headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"}
@@ -47,7 +47,7 @@ class AwaitedBodies:
             self._limit_wait(limit)
 
     def remove(self, limit: "_Limit") -> None:
-        """Its body has come, or it has ended; also if it never was here."""
+        """Remove a request whose body has arrived, or that has ended. It need not have been added."""
         if limit in self._waiting:
             self._waiting.remove(limit)
             self._of_client[limit.client] -= 1
@@ -55,7 +55,7 @@ class AwaitedBodies:
                 del self._of_client[limit.client]
 
     def drain(self) -> None:
-        """From now on wait for each body for DRAIN_SECONDS at most."""
+        """From now on, wait for each body for at most DRAIN_SECONDS."""
         self._draining = True
         for limit in self._waiting:
             self._limit_wait(limit)
@@ -83,8 +83,8 @@ class TimeLimitMiddleware:
         self.seconds = seconds
         self.max_concurrent = max_concurrent
         self.awaited = awaited
-        # In the order in which they began, which is that of their deadlines, so that one timer does
-        # for all: one for each, as asyncio.timeout has, would cost more than all the rest here.
+        # Ordered by start, and so by deadline: one timer is enough for all. A timer for each request, as
+        # asyncio.timeout has, would cost more than all the rest here.
         self._running: dict[_Limit, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -103,7 +103,7 @@ class TimeLimitMiddleware:
         try:
             await self.app(scope, limit.receive, send)
         except (asyncio.CancelledError, Exception) as error:
-            # If someone else has cancelled it too, as the server does at its end, they get what they want.
+            # If somebody else has cancelled the task too, as the server does when it stops, let that cancellation pass.
             if limit.problem and limit.task.uncancel() == 0:
                 raise limit.problem from error
             raise
@@ -112,8 +112,10 @@ class TimeLimitMiddleware:
             self.awaited.remove(limit)
 
     def body_has_come(self, limit: "_Limit") -> None:
-        """Raises:
-        Problem: 503, if all places were taken while it was awaited.
+        """Count a request whose body has arrived among those that are answered.
+
+        Raises:
+            Problem: 503, if `max_concurrent` requests are being answered by now.
         """
         self.awaited.remove(limit)
         if len(self._running) - len(self.awaited) > self.max_concurrent:
@@ -144,7 +146,7 @@ def _too_much() -> Problem:
 
 
 class _Limit:
-    """Of one request."""
+    """The limit of one request: its deadline, and whether it waits for its body."""
 
     __slots__ = ("_limits", "_receive", "_scope", "_whole", "deadline", "problem", "task", "waits_for_body")
 
@@ -154,7 +156,7 @@ class _Limit:
         self.task = task
         self.deadline = deadline
         self.problem: Problem | None = None
-        """Why it was ended, if it was."""
+        """The response, if the request was ended."""
         self.waits_for_body = False
         self._limits = limits
         self._scope = scope
@@ -166,16 +168,16 @@ class _Limit:
         return client_network(self._scope)
 
     def end(self, problem: Problem) -> None:
-        """Answer with this; only the first counts."""
+        """End the request with `problem`. Only the first call counts."""
         if self.problem is None:
             self.problem = problem
             self.task.cancel()
 
     async def receive(self) -> Message:
-        if self._whole:  # the client is waited for, to go away
+        if self._whole:  # the route waits for a disconnect
             return await self._receive()
         self.waits_for_body = True
-        # Comes to be called only if what is to be received is not there yet.
+        # Called only if the message is not there yet.
         waiting = asyncio.get_running_loop().call_soon(self._limits.awaited.add, self)
         try:
             message = await self._receive()

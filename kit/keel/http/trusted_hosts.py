@@ -1,7 +1,6 @@
-"""Answers only to our own names (RFC 9110, section 7.4): a Host header is whatever a client says it is.
+"""Refuses requests for other host names (RFC 9110, section 7.4), as a client may send any Host header.
 
-It keeps a page that has rebound its own name to our address from reading answers, and a cache from
-keeping an answer under somebody else's name.
+So a web page cannot read responses by DNS rebinding, and a cache does not store them under somebody else's name.
 """
 
 import re
@@ -20,7 +19,7 @@ MAX_KNOWN = 1000
 
 
 def trusted_names(settings: Settings) -> list[str]:
-    """Lower-case host names, some like *.example.com, or * for any."""
+    """The names that the service answers to, in lower case: host names, *.example.com, or * for any."""
     public = urlsplit(settings.public_url).hostname or ""
     names = [f"[{public}]" if ":" in public else public]
     names += parse_hosts(settings.trusted_hosts)
@@ -28,15 +27,17 @@ def trusted_names(settings: Settings) -> list[str]:
 
 
 class TrustedHostMiddleware:
+    """Refuses a host name that is not trusted with 421, and a Host header that is missing or not valid with 400."""
+
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         names = trusted_names(settings)
         self.any = "*" in names
         self.names = frozenset(names)
         self.suffixes = tuple(name[1:] for name in names if name.startswith("*."))
-        self._known: set[bytes] = set()  # Host headers found good, as they were sent
+        self._known: set[bytes] = set()  # Host headers that were accepted, as sent
 
-    # Not async, which would cost every request a coroutine more.
+    # Not async: that would cost every request one more coroutine.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             hosts = [value for name, value in scope["headers"] if name == b"host"]

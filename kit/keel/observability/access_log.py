@@ -1,4 +1,4 @@
-"""One log line for every request on the public port, after its answer."""
+"""The access log: one line for every request on the public port, after its response."""
 
 import logging
 import re
@@ -11,12 +11,12 @@ from keel.observability import logs, redact
 from keel.observability.ecs import string
 from keel.observability.request_record import RequestRecord
 
-MAX_CHARACTERS = 256  # of each thing that a client chooses
-# RFC 9110, section 7.2; what is no host and port is logged as it came.
+MAX_CHARACTERS = 256  # of each value that a client chooses
+# RFC 9110, section 7.2. A header that is not a host and a port is logged as it is.
 HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})")
 
-# Put together from parts of which most are known already: an encoder that is given all fields anew
-# takes as much time as half of our middleware. What comes between is from `string`, or needs no escaping.
+# Put together from parts, most of which are cached. To encode all fields each time takes as long as half of the
+# middleware. A part that is inserted comes from `string`, or needs no escaping.
 LINE = (
     b'{"@timestamp":"%b.%06dZ","message":"%b %b %d","url.path":"%b","event.duration":%d'
     b',"http.request.body.bytes":%d,"http.response.body.bytes":%d%b%b%b%b'
@@ -24,7 +24,7 @@ LINE = (
 
 
 def write(record: RequestRecord) -> None:
-    """Errors of ours are level error and outcome failure; what clients do wrong is business as usual."""
+    """Write the line of a request. Level error and outcome failure are for 5xx and broken responses, not for 4xx."""
     output = logs.output
     if output is None:
         return
@@ -41,7 +41,7 @@ def write(record: RequestRecord) -> None:
     now = time()
     second = int(now)
     method = _method(scope["method"])
-    path = string(redact.short_text(scope["path"][:MAX_CHARACTERS]))  # without the query, which may hold secrets
+    path = string(redact.short_text(scope["path"][:MAX_CHARACTERS]))  # without the query, which may contain secrets
     headers = dict(scope["headers"])
     client = scope.get("client") or ("",)
     line = LINE % (
@@ -55,7 +55,7 @@ def write(record: RequestRecord) -> None:
         record.received,
         record.sent,
         _answer(level, outcome, method, record.route, record.status),
-        # Cut before they are remembered: a header may be as long as a whole request's head.
+        # Cut before they are cached: a header may be as long as the whole head of a request.
         _client(
             headers.get(b"host", b"")[:MAX_CHARACTERS],
             headers.get(b"user-agent", b"")[:MAX_CHARACTERS],
@@ -85,10 +85,10 @@ def _answer(level: str, outcome: str, method: bytes, route: str, status: int) ->
     )
 
 
-# Clients are many, what they call themselves is little.
+# There are many clients, but few user agents.
 @lru_cache(2048)
 def _client(host: bytes, user_agent: bytes, address: str) -> bytes:
-    # Without user and password, which belong into no Host header and are sent all the same.
+    # Without a user and password, which some clients send although they do not belong in a Host header.
     domain, port = host.decode("latin-1").rpartition("@")[2], b""
     if match := HOST_AND_PORT.fullmatch(domain):
         domain, port = match[1], b',"url.port":%d' % int(match[2])

@@ -1,6 +1,6 @@
-"""The HTTP session of the traces' exporter, which tries the addresses of the collector's name side by side.
+"""The HTTP session of the trace exporter. It connects by keel.happy_eyeballs.
 
-Apart from keel.observability.tracing: without a collector no one waits for the import.
+A module of its own, so that without a collector nobody waits for the import.
 """
 
 import socket
@@ -15,6 +15,7 @@ from keel import happy_eyeballs
 
 
 def create_session() -> Session:
+    """A session that tries all addresses of a name."""
     session = Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, _Adapter())

@@ -1,4 +1,4 @@
-"""Log lines for a person at a terminal."""
+"""Log lines for people, on a terminal."""
 
 import re
 from collections.abc import Mapping
@@ -12,11 +12,16 @@ IN_TRACES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\
 
 
 class ConsoleEncoder:
+    """Encodes log lines for a terminal, in colour if it has `colours`."""
+
     def __init__(self, colours: bool) -> None:
         self._render = ConsoleRenderer(colors=colours, exception_formatter=plain_traceback, pad_event_to=0)
 
     def encode(self, timestamp: datetime, level: str, fields: Mapping[str, Any]) -> bytes:
-        """A line, and a stack trace after it if there is one. No client can drive the terminal."""
+        """A line, followed by the stack trace if there is one.
+
+        Control characters are escaped, so that request data cannot inject terminal sequences.
+        """
         shown: dict[str, Any] = {"timestamp": f"{timestamp.astimezone():%H:%M:%S}", "level": level}
         for name, value in fields.items():
             if name == "error.stack_trace":

@@ -1,7 +1,7 @@
 """Log lines as JSON by the Elastic Common Schema: https://elastic.co/docs/reference/ecs
 
-Names are dotted, as in ecs-logging. What has no name in ECS is a label ("Custom fields": labels hold
-keywords and nothing nested), but for http.route, which is OpenTelemetry's name.
+Names are dotted, as in ecs-logging. A field without a name in ECS becomes a label ("Custom fields": labels are keywords
+and not nested). The only exception is http.route, which is OpenTelemetry's name.
 """
 
 import re
@@ -13,7 +13,7 @@ import orjson
 
 VERSION = "9.3.0"
 
-# How fields of our log calls are called in ECS; a name with a dot in it is taken as it is.
+# ECS names of the fields of log calls. A name with a dot is used as it is.
 NAMES = {
     "client": "client.address",
     "path": "file.path",
@@ -23,23 +23,23 @@ NAMES = {
     "span_id": "span.id",
 }
 
-# What the access log's lines have in common.
+# Fields that all lines of the access log have.
 # https://elastic.co/docs/reference/ecs/ecs-category-field-values-reference
 ACCESS: dict[str, Any] = {"log.logger": "app.access", "event.category": ["web"], "event.type": ["access"]}
 
-# JSON leaves these as they are, and terminals and viewers act on them: C1 control characters (NEL and
-# CSI among them), line and paragraph separator, and the marks that turn the direction of text.
+# JSON does not escape these, but terminals and viewers act on them: C1 control characters (such as NEL and CSI), line
+# and paragraph separators, and marks that change the direction of text.
 UNSAFE = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 class EcsEncoder:
-    """Makes lines; `constants` are at the end of every one, which `tail` is: from a comma to the newline."""
+    """Encodes log lines as JSON. Every line ends in `tail`: a comma, the `constants` and a newline."""
 
     def __init__(self, constants: Mapping[str, Any]) -> None:
         self.tail = b"," + orjson.dumps({"ecs.version": VERSION, **constants})[1:] + b"\n"
 
     def encode(self, fields: Mapping[str, Any]) -> bytes:
-        """One line of fields that have their ECS names. Never raises for what strings may hold."""
+        """A line of fields with ECS names. It does not raise, whatever a string contains."""
         try:
             line = orjson.dumps(fields, option=orjson.OPT_UTC_Z)
         except TypeError:  # a lone surrogate, an integer of more than 64 bits
@@ -48,7 +48,7 @@ class EcsEncoder:
 
 
 def string(value: str) -> bytes:
-    """As a JSON string, without its quotes."""
+    """The value as a JSON string, without the quotes."""
     try:
         line = orjson.dumps(value)
     except TypeError:
@@ -57,7 +57,7 @@ def string(value: str) -> bytes:
 
 
 def fields(timestamp: datetime, level: str, logger: str, event: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a log call by their ECS names."""
+    """The fields of a log call under their ECS names."""
     named = {
         "@timestamp": timestamp.astimezone(UTC),
         "log.level": level,
@@ -71,7 +71,7 @@ def fields(timestamp: datetime, level: str, logger: str, event: Mapping[str, Any
 
 
 def _safe(line: bytes) -> bytes:
-    if line.isascii() and b"\x7f" not in line:  # all but the one of ASCII's that JSON does not escape
+    if line.isascii() and b"\x7f" not in line:  # DEL is the only unsafe ASCII character that JSON does not escape
         return line
     return UNSAFE.sub(_escape, line.decode()).encode()
 

@@ -1,4 +1,4 @@
-"""How late the event loop is: what everything in the process waits for when something blocks it."""
+"""The lag of the event loop: how long everything in the process waits when something blocks it."""
 
 import asyncio
 import contextlib
@@ -9,12 +9,12 @@ from time import perf_counter
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 INTERVAL = 0.1
-WINDOW = 60  # seconds; not "since the last scrape", as there may be two who scrape
+WINDOW = 60  # seconds; not "since the last scrape", as there may be two scrapers
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
 class EventLoopLag:
-    """Sleeps for 100 ms again and again, and measures by how much each sleep was too long."""
+    """Repeatedly sleeps for 100 ms, and measures by how much each sleep was too long."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._lag = Histogram(
@@ -23,7 +23,7 @@ class EventLoopLag:
             buckets=SECONDS,
             registry=registry,
         )
-        # The lags of the window that no later one exceeds, the largest first, with when they were seen.
+        # Time and lag of those lags in the window that no later one exceeds, the largest first.
         self._largest: deque[tuple[float, float]] = deque()
         gauge = Gauge("event_loop_lag_max_seconds", "The longest such delay of the last minute.", registry=registry)
         gauge.set_function(lambda: self.largest(perf_counter()))
@@ -40,6 +40,7 @@ class EventLoopLag:
                 await task
 
     def note(self, lag: float, now: float) -> None:
+        """Record a lag."""
         self._lag.observe(lag)
         while self._largest and self._largest[-1][1] <= lag:
             self._largest.pop()
@@ -47,7 +48,7 @@ class EventLoopLag:
         self.largest(now)
 
     def largest(self, now: float) -> float:
-        """Of the last minute; 0 if nothing was measured in it."""
+        """The largest lag of the last minute; 0 if none was measured."""
         while self._largest and self._largest[0][0] < now - WINDOW:
             self._largest.popleft()
         return self._largest[0][1] if self._largest else 0

@@ -1,4 +1,4 @@
-"""What a log call was given, made fit to be written: no secrets, no objects, nothing endless."""
+"""Sanitizes the fields of a log call: no secrets, no objects, no unlimited length."""
 
 import sys
 import traceback
@@ -34,6 +34,7 @@ def sanitize(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def field(name: str, value: Any) -> Scalar | list[Scalar]:
+    """The value of a field as a scalar or a list of scalars; redacted if its name is that of a secret."""
     if value is not None and redact.is_secret(name):
         return redact.REDACTED
     if isinstance(value, list | tuple | Set):
@@ -42,7 +43,7 @@ def field(name: str, value: Any) -> Scalar | list[Scalar]:
 
 
 def error_fields(exc_info: Any) -> dict[str, str]:
-    """error.* of an exception, of what sys.exc_info() gives, or of the exception being handled if True."""
+    """The error.* fields of an exception, of a tuple as of sys.exc_info(), or of the current exception if True."""
     error = _exception(exc_info)
     if error is None:
         return {}
@@ -57,12 +58,13 @@ def error_fields(exc_info: Any) -> dict[str, str]:
 
 
 def text(value: str, limit: int = MAX_VALUE) -> str:
-    """`value` without secrets; of a long one the middle is left out."""
+    """The text without secrets, shortened to `limit`."""
     value = redact.text(shortened(value, MAX_SCANNED))
     return shortened(value, limit)
 
 
 def shortened(value: str, limit: int) -> str:
+    """The text without its middle, if it is longer than `limit`."""
     if len(value) <= limit:
         return value
     head = limit // 4
@@ -81,7 +83,7 @@ def _scalar(value: Any) -> Scalar:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """For values within values, where redaction still goes by name."""
+    """A nested value for JSON, at most `depth` levels deep. Redaction by name works here too."""
     if not depth or not isinstance(value, Mapping | list | tuple | Set):
         scalar = _scalar(value) if not isinstance(value, Mapping) else "{…}"
         return scalar.encode(errors="backslashreplace").decode() if isinstance(scalar, str) else scalar

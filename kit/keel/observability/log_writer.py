@@ -1,4 +1,4 @@
-"""Where log lines go: a stream, many lines in one write."""
+"""Writes log lines to a stream, many lines in one write."""
 
 import asyncio
 import contextlib
@@ -7,15 +7,14 @@ from collections import deque
 from threading import Lock
 from typing import TextIO
 
-SOON = 0.01  # seconds: what a process that is killed may take with it
+SOON = 0.01  # seconds; a process that is killed may lose the lines of this time
 
 
 class LogWriter:
-    """Writes whole lines in the order they were given, from any thread.
+    """Writes whole lines in order, from any thread.
 
-    Writing blocks: when whoever reads the stream stops, so does the process, until its liveness
-    probe fails and it is restarted. Nothing is dropped and nothing piles up in memory.
-    A stream that is closed takes no more lines, and no one is bothered with it.
+    Writing blocks. If the reader of the stream stops, the process stops too, until its liveness probe fails and it is
+    restarted. So no line is dropped, and none accumulates in memory. Lines for a closed stream are discarded silently.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -28,12 +27,12 @@ class LogWriter:
             os.set_blocking(stream.fileno(), True)
 
     def write(self, line: bytes) -> None:
-        """Write a line now, after those that wait."""
+        """Write a line now, after those that are waiting."""
         self._pending.append(line)
         self.flush()
 
     def write_soon(self, line: bytes) -> None:
-        """Write a line together with the others of the next SOON seconds; outside of an event loop, now."""
+        """Write a line together with those of the next SOON seconds; without an event loop, write it now."""
         self._pending.append(line)
         try:
             loop = asyncio.get_running_loop()
@@ -45,6 +44,7 @@ class LogWriter:
             loop.call_later(SOON, self.flush)
 
     def flush(self) -> None:
+        """Write the lines that are waiting."""
         with self._lock:
             self._due_in = None
             lines = []

@@ -1,7 +1,7 @@
-"""Structured logs: a line of JSON by the Elastic Common Schema, or coloured lines on a terminal.
+"""Structured logs: lines of JSON by the Elastic Common Schema, or coloured lines on a terminal.
 
-The standard library's loggers (uvicorn, SQLAlchemy, Alembic, warnings) go the same way, so every
-line on stdout has one shape. A log call never raises.
+The standard library's loggers (uvicorn, SQLAlchemy, Alembic, warnings) are included, so every line on stdout has the
+same form. A log call never raises.
 """
 
 import atexit
@@ -22,11 +22,11 @@ from keel.observability.log_writer import LogWriter
 from keel.settings import Settings
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-# They tell of their every step, and the lifecycle tells once of what matters.
+# Loggers that are too chatty at INFO; keel.server logs the same events once.
 NOISY_LOGGERS = ("uvicorn.error", "asyncio", "alembic.runtime.plugins")
-# Its debug lines hold what is written into the database.
+# Loggers whose debug lines contain the values that are written to the database: never below INFO.
 UNREDACTED = ("aiosqlite",)
-# A collector that is away, or takes nothing, would be told of with every batch of spans.
+# While the trace collector is unavailable, these log once per batch of spans; show one line a minute.
 DEDUPLICATED_LOGGERS = ("opentelemetry.", "urllib3.", "keel.observability.span_losses")
 REPEAT_SECONDS = 60
 STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
@@ -34,16 +34,17 @@ STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "
 
 @dataclass
 class Output:
-    """Where lines go, as what, and from which level on."""
+    """Where log lines go, in which format, and from which level on."""
 
     writer: LogWriter
     console: ConsoleEncoder
     json: ecs.EcsEncoder | None
     access: ecs.EcsEncoder | None
-    """Likewise of the access log's lines, most of which is always the same."""
+    """The encoder of access-log lines, whose constant fields are encoded once."""
     level: int = logging.INFO
 
     def emit(self, logger: str, level: str, event: Mapping[str, Any]) -> None:
+        """Write the line of a log call."""
         now = datetime.now(UTC)
         try:
             line = self.line(now, level, logger, log_fields.sanitize({**_ids(), **event}))
@@ -53,6 +54,7 @@ class Output:
         self.writer.write(line)
 
     def line(self, timestamp: datetime, level: str, logger: str, fields: Mapping[str, Any]) -> bytes:
+        """Encode a line in the format of this output."""
         if self.json is None:
             return self.console.encode(timestamp, level, fields)
         return self.json.encode(ecs.fields(timestamp, level, logger, fields))
@@ -62,7 +64,7 @@ output: Output | None = None
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
-    """Send all logs of the process to `stream`, stdout if none is given."""
+    """Send all logs of the process to `stream`, or to stdout if it is not given."""
     global output  # noqa: PLW0603
     stream = stream or sys.stdout
     console = settings.log_format == "console" or (settings.log_format == "auto" and stream.isatty())
@@ -91,7 +93,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
 
 
 def set_level(name: str) -> None:
-    """Log from this level on, at once and everywhere. Raises KeyError unless it is one of LEVELS."""
+    """Change the level of all loggers at once. Raises KeyError if `name` is not one of LEVELS."""
     level = LEVELS[name]
     if output is not None:
         output.level = level
@@ -104,11 +106,12 @@ def set_level(name: str) -> None:
 
 
 def level() -> str:
+    """The level in force."""
     return next(name for name, number in LEVELS.items() if output is not None and number == output.level)
 
 
 def _ids() -> dict[str, str | None]:
-    """What correlates a line with a request and a span."""
+    """The ids that correlate a line with its request and its span."""
     state = request_id.current.get()
     trace: tracing.TraceIds | None = tracing.current_ids() or state.get("trace")
     return {
@@ -127,7 +130,7 @@ def _method(level: str) -> Callable[..., None]:
 
 
 class _Logger:
-    """What structlog wraps: knows its name, and writes."""
+    """The logger that structlog wraps: it has a name, and writes to the output."""
 
     def __init__(self, name: str = "app") -> None:
         self.name = name
@@ -136,7 +139,7 @@ class _Logger:
 
 
 class _Handler(logging.Handler):
-    """The standard library's end of it."""
+    """The handler that sends the standard library's records to the output."""
 
     def emit(self, record: logging.LogRecord) -> None:
         event = {name: value for name, value in vars(record).items() if name not in STANDARD_ATTRIBUTES}
@@ -151,7 +154,7 @@ class _Handler(logging.Handler):
 
 
 class _RepeatFilter(logging.Filter):
-    """Lets what repeats itself through but once a minute."""
+    """Passes each log call of DEDUPLICATED_LOGGERS once a minute."""
 
     def __init__(self) -> None:
         super().__init__()

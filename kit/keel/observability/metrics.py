@@ -1,4 +1,4 @@
-"""Metrics of the public port's requests, and the registry everything is counted in."""
+"""The registry of all metrics, and the metrics of requests on the public port."""
 
 import platform
 
@@ -9,15 +9,15 @@ from prometheus_client.process_collector import ProcessCollector
 
 from keel.observability.request_record import RequestRecord
 
-# RFC 9110's methods and PATCH; a client can send any other token, and would make a series of each.
+# RFC 9110's methods and PATCH. A client may send any other token, which must not become a series of its own.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-FAULTS = (500, 503)  # the statuses of ours that are errors
+FAULTS = (500, 503)  # the error statuses of the service itself
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 def create_registry(version: str) -> CollectorRegistry:
-    """A registry with the process, the platform, the garbage collector and app_build_info of this version."""
-    # No query uses the _created series, of which there is one beside each counter and histogram.
+    """A registry with the metrics of the process, the platform and the garbage collector, and app_build_info."""
+    # No query uses the _created series that each counter and histogram would have.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -29,7 +29,7 @@ def create_registry(version: str) -> CollectorRegistry:
 
 
 class RequestMetrics:
-    """Rate, errors and duration of requests. Add to `in_flight` and subtract yourself."""
+    """Rate, errors and duration of requests. The caller increments and decrements `in_flight`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.in_flight = 0
@@ -40,20 +40,21 @@ class RequestMetrics:
             buckets=SECONDS,
             registry=registry,
         )
-        # By label values: asking the histogram for a child costs more than all else here.
+        # By label values: `labels()` costs more than all the rest here.
         self._children: dict[tuple[str, str, int], Histogram] = {}
         gauge = Gauge("http_requests_in_flight", "Requests being answered now.", registry=registry)
         gauge.set_function(lambda: self.in_flight)
 
     def expect(self, method: str, route: str) -> None:
-        """Let there be a series for each error of a route before the first one.
+        """Create the series of each error of a route before the first error.
 
-        Prometheus's rate() and increase() begin with a series' second point: the first outage would not be counted.
+        Prometheus's rate() and increase() need two points: without this, the first outage would not be counted.
         """
         for status in FAULTS:
             self._children[method, route, status] = self._duration.labels(method, route, status)
 
     def observe(self, record: RequestRecord) -> None:
+        """Count a request that has ended."""
         method = record.scope["method"]
         key = (method if method in METHODS else "OTHER", record.route, record.status)
         child = self._children.get(key)

@@ -1,4 +1,4 @@
-"""OpenTelemetry's own variables: which of them work here, and what is said of the others at the start.
+"""OpenTelemetry's own variables: which of them work here, and the warnings about the others at the start.
 
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
@@ -15,7 +15,7 @@ WORK = re.compile(
     r"|EXPORTER_OTLP_(TRACES_)?(ENDPOINT|PROTOCOL|HEADERS|TIMEOUT|COMPRESSION|CERTIFICATE|CLIENT_KEY"
     r"|CLIENT_CERTIFICATE))"
 )
-# With these values a variable asks for what is done anyway.
+# With these values a variable asks for what the service does anyway.
 HARMLESS = {
     "OTEL_TRACES_EXPORTER": ("otlp", "none"),
     "OTEL_METRICS_EXPORTER": ("none", "prometheus"),
@@ -32,19 +32,20 @@ REASONS = (
 )
 
 left_out: list[str] = []
-"""Propagators that were asked for and are not installed."""
+"""Propagators that OTEL_PROPAGATORS names and that are not installed."""
 
 
 def traces_wanted(environ: Mapping[str, str]) -> bool:
-    """Whether no variable switches traces off."""
+    """Whether no variable switches tracing off."""
     disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     return not disabled and environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() != "none"
 
 
 def leave_out_unknown_propagators(environ: MutableMapping[str, str]) -> None:
-    """Take from OTEL_PROPAGATORS what is not installed; before the first import of opentelemetry, which would fail.
+    """Remove propagators that are not installed from OTEL_PROPAGATORS.
 
-    An operator for Kubernetes sets the variable in every pod, whatever is in its image.
+    Call this before the first import of opentelemetry, which would fail. OpenTelemetry's operator for Kubernetes sets
+    the variable in every pod, whatever its image contains.
     """
     asked = [name.strip() for name in environ.get(PROPAGATORS, "").split(",") if name.strip()]
     if not asked:
@@ -55,7 +56,7 @@ def leave_out_unknown_propagators(environ: MutableMapping[str, str]) -> None:
 
 
 def without_effect(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that change nothing here, each with the reason."""
+    """The variables that have no effect here, each with the reason."""
     found = {}
     for name in sorted(environ):
         value = environ[name].strip().lower()

@@ -1,4 +1,4 @@
-"""What the probes answer from: kept in memory, so that no probe ever waits on a dependency."""
+"""The state that probes report. It is in memory, so that no probe waits for a dependency."""
 
 import asyncio
 import contextlib
@@ -16,15 +16,16 @@ OK = "ok"
 
 
 class NotFitError(Exception):
-    """What is checked is there, and is not what is needed. The message says why, and is what readiness tells."""
+    """A dependency answers but is not usable. Readiness reports the message, which says why."""
 
 
 class Health:
-    """State of the process: started, draining, and the last result of each dependency's check.
+    """The state of the process: started, draining, and the last result of each dependency's check.
 
-    A check passes by returning and fails by raising or by taking longer than `timeout` seconds. The process is not
-    ready before each check but those of `optional` has passed once. From then on one that fails is reported, and the
-    process stays ready: all pods share what is checked, and would all leave at once, with what they can still answer.
+    A check passes by returning. It fails by raising, or by taking longer than `timeout` seconds. The process becomes
+    ready when each check, except the `optional` ones, has passed once. After that a failing check is only reported, and
+    the process stays ready: all pods share the dependency, and all would leave at once although they can still answer
+    some requests.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Health:
     ) -> None:
         self.started = False
         self.draining = False
-        self._gates = set(checks)  # what has to pass once before requests may come
+        self._gates = set(checks)  # the checks that must still pass once before the process is ready
         self._checks = checks = {**checks, **(optional or {})}
         self._interval = interval
         self._timeout = timeout
@@ -50,23 +51,23 @@ class Health:
             up.labels(name).set_function(partial(self._passes, name))
 
     def startup(self) -> dict[str, str]:
-        """Reports why it has not started, by name of the check; "ok" where it has."""
+        """The result of the start: "ok", or why the process has not started."""
         return {"startup": OK if self.started else "still starting"}
 
     @property
     def ready(self) -> bool:
-        """Whether requests may come."""
+        """Whether the process should get requests."""
         return self.started and not self.draining and not self._gates
 
     def readiness(self) -> dict[str, str]:
-        """Reports what is not as it should be, by name of the check; "ok" where it is."""
+        """The result of each check by name: "ok", or what is wrong."""
         stale = monotonic() - self._checked_at > 3 * (self._interval + self._timeout)
         results = dict.fromkeys(self._checks, "no recent check") if stale else self._results
         return {**self.startup(), "drain": "draining" if self.draining else OK, **results}
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Run the checks, at once and then every `interval` seconds, while inside."""
+        """Run the checks while inside: at once, and then with pauses of `interval` seconds."""
         stop = asyncio.Event()
         watcher = asyncio.create_task(self._watch(stop))
         try:

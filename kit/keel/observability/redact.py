@@ -1,11 +1,11 @@
-"""Keeps secrets out of logs and traces: by the name of the field, and by their shape in any text."""
+"""Removes secrets from logs and traces: by the name of a field, and by their form in any text."""
 
 import re
 from functools import lru_cache
 
 REDACTED = "[REDACTED]"
 
-# A field whose name has one of these words, or pairs of words, holds a secret.
+# A field is secret if its name contains one of these words or pairs of words.
 WORDS = frozenset(
     {
         *("apikey", "authorization", "auth", "cookie", "cookies", "credential", "credentials", "dsn", "jwt"),
@@ -16,9 +16,9 @@ PAIRS = ("api_key", "access_key", "private_key", "signing_key")
 SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 _NAME = r"(?:[\w-]{0,32}(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|dsn))"
-# Lengths are bounded so that no text takes quadratic time.
+# Lengths are limited, so that no text takes quadratic time.
 SHAPES = (
-    # user:password@ in a URL; the password may hold a slash, and then SQLAlchemy still takes it.
+    # user:password@ in a URL. The password may contain a slash: SQLAlchemy accepts that.
     (re.compile(r"""://(?:[^\s"'<>/@]{1,256}|[^\s"'<>/@:]{0,128}:[^\s"'<>]{1,256})@"""), f"://{REDACTED}@"),
     # JSON Web Tokens, whole or cut, signed or encrypted: "eyJ" is how {" begins in base64.
     (re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*"), REDACTED),
@@ -32,22 +32,22 @@ SHAPES = (
 
 @lru_cache(1024)
 def is_secret(name: str) -> bool:
-    """Whether a field of this name holds a secret, such as access_token, X-Api-Key or databaseDsn."""
+    """Whether a field is secret by its name, such as access_token, X-Api-Key or databaseDsn."""
     words = [word.lower() for word in SEPARATORS.split(name) if word]
     return not WORDS.isdisjoint(words) or any(pair in "_".join(words) for pair in PAIRS)
 
 
 def text(value: str) -> str:
-    """`value` without what looks like a secret."""
+    """The text without anything that looks like a secret."""
     for shape, replacement in SHAPES:
         value = shape.sub(replacement, value)
     return value
 
 
 def short_text(value: str) -> str:
-    """As `text`, but for headers and JSON, which a path, a user agent or a span's attribute does not hold.
+    """Like `text`, for values that contain no headers or JSON: a path, a user agent or an attribute of a span.
 
-    Costs a tenth of a microsecond where there is nothing to hide.
+    It takes a tenth of a microsecond if there is nothing to hide.
     """
     if "eyJ" in value or "@" in value or "=" in value or "earer " in value:
         return text(value)

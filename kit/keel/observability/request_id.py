@@ -1,4 +1,4 @@
-"""A request id for every request: the caller's if it is sane, else a new one."""
+"""A request id for every request: the caller's if it is well formed, otherwise a new one."""
 
 import random
 import re
@@ -14,20 +14,21 @@ HEADER = b"x-request-id"
 SANE = re.compile(rb"[A-Za-z0-9._~-]{8,128}")
 
 
-# scope["state"] of the request being answered, for the log.
+# scope["state"] of the current request, for the log.
 current: ContextVar[Mapping[str, Any]] = ContextVar("current_request", default={})  # noqa: B039
 
 
 class RequestIdMiddleware:
     """Puts the id into scope["state"], into every log line of the request, and into the response.
 
-    Likewise the ids of its trace, as an `keel.observability.tracing.TraceIds`, if it has one.
+    If the request has a trace, its ids are in scope["state"] and the log lines too
+    (keel.observability.tracing.TraceIds).
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    # Not async, nor is with_id: that would cost every request a coroutine more for each.
+    # Not async, nor is with_id: that would cost every request one more coroutine each.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self.app(scope, receive, send)
@@ -36,14 +37,14 @@ class RequestIdMiddleware:
         if offered is not None and SANE.fullmatch(offered):
             header, request_id = (HEADER, offered), offered.decode()
         else:
-            # Not a secret, so not from the system, whose randomness takes a call to the kernel.
+            # The id is not secret, so it need not come from the kernel's random numbers, which are slower.
             request_id = f"{random.getrandbits(128):032x}"
             header = (HEADER, request_id.encode())
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         if trace := tracing.ids(scope, headers.get(b"traceparent")):
             state["trace"] = trace
-        # A pipelined request starts in the context of the one before it.
+        # Set it for every request: a pipelined one starts in the context of the one before.
         current.set(state)
 
         def with_id(message: Message) -> Awaitable[None]:

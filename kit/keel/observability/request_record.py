@@ -1,4 +1,4 @@
-"""A request and its response as seen from outside: what the metrics and the access log tell of it."""
+"""The record of a request and its response, as seen from outside, for the metrics and the access log."""
 
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -8,17 +8,17 @@ from starlette.types import Message, Receive, Scope, Send
 
 from keel.observability import route_template
 
-# nginx's status for a client that left before there was an answer. No fault of ours, so no 5xx.
+# nginx's status for a client that disconnects before the response. It is not the service's fault, so not a 5xx.
 CLIENT_CLOSED_REQUEST = 499
 # Responses slower than this many seconds trigger a check whether the client is still connected.
 DISCONNECT_CHECK_AFTER_SECONDS = 0.1
 
 
 class RequestRecord:
-    """A request, from its first message to the last of its response. What a route does after that, as Starlette's
-    background tasks do, is no part of it: nobody waits for it.
+    """What is recorded of one request, from its first message to the last of its response.
 
-    `tell` is called once, at the end.
+    It wraps the request's `receive` and `send`, and calls `tell` once, at the end. What a route does after its response,
+    as Starlette's background tasks do, is not part of the request: no client waits for it.
     """
 
     __slots__ = (
@@ -42,26 +42,28 @@ class RequestRecord:
         self.scope = scope
         self.ended = False
         self.route = route_template.UNMATCHED
-        """Template of the route that answered, once there is an end."""
+        """Template of the route; set by `end`."""
         self.status = 0
-        """Of the answer; 0 until it begins."""
+        """Status of the response; 0 until it begins."""
         self.started = perf_counter()
+        """When the request began, by perf_counter()."""
         self.seconds = 0.0
-        """Duration, once there is an end."""
+        """Duration; set by `end`."""
         self.received = 0
         """Bytes of the request's body that were read."""
         self.sent = 0
-        """Bytes of the answer's body."""
+        """Bytes of the response's body."""
         self.failed = False
-        """Whether the answer broke off."""
+        """Whether the application raised: the response is missing or incomplete."""
         self.left = False
-        """Whether the client left before the answer began."""
+        """Whether the client disconnected before the response began."""
         self._whole = False
         self._tell = tell
         self._receive = receive
         self._send = send
 
     async def receive(self) -> Message:
+        """Receive a message, and record the bytes of the body or the disconnect."""
         message = await self._receive()
         if message["type"] == "http.request":
             self.received += len(message.get("body", b""))
@@ -70,11 +72,12 @@ class RequestRecord:
             self.left = True
         return message
 
-    # Not async, which would cost every request two coroutines more.
+    # Not async: that would cost every request two more coroutines.
     def send(self, message: Message) -> Awaitable[None]:
+        """Send a message, and record the status and the bytes of the body."""
         if message["type"] == "http.response.start":
             status = message["status"]
-            # A failure of ours stays one, also when it took so long that the client gave up.
+            # A 5xx stays one, even if it took so long that the client has disconnected.
             if not self.left and status < 500 and perf_counter() - self.started > DISCONNECT_CHECK_AFTER_SECONDS:
                 return self._send_late(message)
             self.status = CLIENT_CLOSED_REQUEST if self.left else status
@@ -91,7 +94,7 @@ class RequestRecord:
         await self._send(message)
 
     def end(self, failed: bool) -> None:
-        """Note the end, the first time that this is called, and tell of it."""
+        """Complete the record and tell it, the first time; `failed` says that the application raised."""
         if self.ended:
             return
         self.ended = True
@@ -106,7 +109,7 @@ class RequestRecord:
         """ASGI does not report a disconnect while the route is running, so poll for it."""
         names = {name for name, _ in self.scope["headers"]}
         if not self._whole and not names.isdisjoint({b"content-length", b"transfer-encoding"}):
-            return  # asking would take a part of the body, which the route may still want
+            return  # receiving would consume a part of the body that the route may still read
         request = Request(self.scope, self.receive)
-        # Of a request without a body that no one has read, the first message is its empty body.
+        # Twice: if nobody has read the empty body of a request without one, the first message is that.
         self.left = await request.is_disconnected() or await request.is_disconnected()

@@ -1,4 +1,4 @@
-"""Which route answered: its template, so that neither metrics nor logs grow with what clients ask for."""
+"""The template of a route, for metrics and logs: unlike paths, the number of templates does not grow."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ def template(scope: Scope) -> str:
 
 
 def declared(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """Method and template of each operation in the schema of `app`, and of what is refused before a route is chosen."""
+    """Method and template of each operation in the schema of `app`, and of requests that are refused before routing."""
     for context in iter_route_contexts(app.routes):
         if context.include_in_schema:
             for method in context.methods or ():
@@ -32,7 +32,7 @@ def declared(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 
 def _plain_route(scope: Scope) -> object:
-    """Starlette's own routes in a FastAPI application, such as that of the OpenAPI schema, leave but their endpoint."""
+    """The route of Starlette's own, such as that of the OpenAPI document. The scope has only its endpoint."""
     endpoint = scope.get("endpoint")
     if endpoint is None:
         return None

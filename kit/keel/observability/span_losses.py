@@ -1,7 +1,7 @@
-"""Says and counts which spans the collector has not taken. Imported only when there is a collector.
+"""Logs and counts spans that the collector has not accepted. Imported only if there is a collector.
 
-OpenTelemetry's exporter takes each answer below 400 for success, and reads none: neither a redirect, which it does not
-follow, nor one that says that spans were rejected (findings/otlp-exporter-takes-refusals-for-success.sh).
+OpenTelemetry's exporter takes each response below 400 for success and does not read it. It misses redirects, which it
+does not follow, and responses that reject spans (findings/otlp-exporter-takes-refusals-for-success.sh).
 """
 
 import logging
@@ -19,14 +19,15 @@ from prometheus_client import CollectorRegistry, Counter
 from keel.observability.collector_session import create_session
 from keel.settings.masking import mask_url
 
-# The standard library's, as what is said again with each batch is logged once a minute there (keel.observability.logs).
+# A standard library logger, so that a line that repeats with each batch is logged once a minute
+# (keel.observability.logs).
 log = logging.getLogger(__name__)
 
 REASONS = ("redirected", "rejected", "failed")
 
 
 class CollectorExporter(SpanExporter):
-    """Sends spans to the collector at `endpoint`, and reads what it answers."""
+    """Sends spans to the collector at `endpoint`, and reads its responses."""
 
     def __init__(self, endpoint: str, registry: CollectorRegistry) -> None:
         self._endpoint = endpoint
@@ -47,7 +48,7 @@ class CollectorExporter(SpanExporter):
         self._answer = None
         result = self._exporter.export(spans)
         answer = self._answer
-        if result is not SpanExportResult.SUCCESS:  # the exporter has said why
+        if result is not SpanExportResult.SUCCESS:  # the exporter has logged why
             self._lost.labels("failed").inc(len(spans))
             return result
         if answer is None:
@@ -70,7 +71,7 @@ class CollectorExporter(SpanExporter):
         self._answer = answer
 
     def _read(self, answer: requests.Response) -> SpanExportResult:
-        """What came of the spans by the body of `answer`, which is empty where all were taken."""
+        """The result of an export, by the body of the response. It is empty if all spans were accepted."""
         try:
             partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
         except DecodeError:

@@ -1,4 +1,4 @@
-"""Keeps secrets out of the spans that leave the process. Imported only when there is a collector."""
+"""Removes secrets from spans before they leave the process. Imported only if there is a collector."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,12 +10,12 @@ from opentelemetry.util.types import AttributeValue
 from keel.observability import redact
 
 Clean = Callable[[str], str]
-# A query may hold anything, and the log does not tell it either.
+# Attributes with a query, which may contain anything; the log leaves it out, too.
 WITHHELD = frozenset({"url.query", "url.full", "http.target", "http.url"})
 
 
 class RedactingExporter(SpanExporter):
-    """Hands spans on without secrets; from the exporting thread, so that no request waits for it."""
+    """Removes secrets from spans and passes them on. This is in the exporter's thread, so no request waits for it."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -31,7 +31,7 @@ class RedactingExporter(SpanExporter):
 
 
 def redacted(span: ReadableSpan) -> ReadableSpan:
-    """`span`, or a copy without its secrets if it has any."""
+    """The span itself, or a copy without secrets if it has any."""
     attributes = _clean(span.attributes, redact.short_text)
     name = redact.short_text(span.name)
     if not span.events and not span.status.description and name == span.name and attributes == span.attributes:

@@ -1,8 +1,7 @@
 """Traces for an OpenTelemetry collector (OTLP over HTTP), and the W3C trace context of a request.
 
-Without a collector nothing is recorded, the SDK is not even imported, and a caller's traceparent is
-only noted in the logs. Spans are made through the plain API, as in
-`opentelemetry.trace.get_tracer(__name__)`: the provider is the process's global one.
+Without a collector nothing is recorded, the SDK is not imported, and a caller's traceparent is only logged. Make spans
+by OpenTelemetry's API, as in `opentelemetry.trace.get_tracer(__name__)`: the provider is the global one.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("keel.observability.tracing")
 
-FLUSH_SECONDS = 2  # the most that a collector which does not answer holds up the exit
+FLUSH_SECONDS = 2  # how long the exit waits for a collector that does not answer
 MAX_VALUE_CHARACTERS = 1024
 # https://www.w3.org/TR/trace-context/#traceparent-header
 TRACEPARENT = re.compile(
@@ -39,7 +38,7 @@ TRACEPARENT = re.compile(
 
 
 class TraceIds(NamedTuple):
-    """In hexadecimal. `span_id` is None where we have no span of our own."""
+    """The ids of a trace, in hexadecimal. `span_id` is None if the service has no span of its own."""
 
     trace_id: str
     span_id: str | None
@@ -47,14 +46,15 @@ class TraceIds(NamedTuple):
 
 
 def is_on(settings: Settings) -> bool:
+    """Whether traces are sent to a collector."""
     endpoint = settings.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     return bool(endpoint) and otel_variables.traces_wanted(os.environ)
 
 
 def telemetry(settings: Settings) -> TelemetryConfig:
-    """What FastAPI shall do itself: a span for each request and none for its inner steps.
+    """FastAPI's own telemetry: a span for each request, and none for its inner steps.
 
-    Metrics are Prometheus's and logs go to stdout.
+    Its metrics and logs are off, because Prometheus has the metrics and logs go to stdout.
     """
     return {
         "tracing": is_on(settings),
@@ -66,7 +66,7 @@ def telemetry(settings: Settings) -> TelemetryConfig:
 
 
 def ids(scope: Scope, traceparent: bytes | None) -> TraceIds | None:
-    """Of our span if there is one, else of the caller's traceparent, else None."""
+    """The ids of the service's span, or else of the caller's traceparent; None if there is neither."""
     if TELEMETRY in scope:
         return current_ids()
     if traceparent is not None and (match := TRACEPARENT.fullmatch(traceparent)):
@@ -75,7 +75,7 @@ def ids(scope: Scope, traceparent: bytes | None) -> TraceIds | None:
 
 
 def current_ids() -> TraceIds | None:
-    """Of the span that is being recorded, or would be were it sampled."""
+    """The ids of the current span, sampled or not; None if there is none."""
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         return None
@@ -89,8 +89,8 @@ async def exporting(settings: Settings, registry: CollectorRegistry) -> AsyncIte
         yield
         return
     provider = create_provider(settings, registry)
-    trace.set_tracer_provider(provider)  # works but once in a process
-    if "OTEL_PROPAGATORS" not in os.environ:  # a caller's baggage is not ours to pass on
+    trace.set_tracer_provider(provider)  # works only once in a process
+    if "OTEL_PROPAGATORS" not in os.environ:  # do not pass on a caller's baggage
         propagate.set_global_textmap(TraceContextTextMapPropagator())
     try:
         yield
@@ -99,7 +99,7 @@ async def exporting(settings: Settings, registry: CollectorRegistry) -> AsyncIte
 
 
 def create_provider(settings: Settings, registry: CollectorRegistry) -> "TracerProvider":
-    """A provider that exports in batches, from a thread of its own. The SDK's variables win where set."""
+    """A provider that exports in batches, from its own thread. The SDK's variables take precedence."""
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import SpanLimits, TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
@@ -123,7 +123,7 @@ def create_provider(settings: Settings, registry: CollectorRegistry) -> "TracerP
         span_limits=SpanLimits(
             max_attribute_length=None if "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT" in environ else MAX_VALUE_CHARACTERS
         ),
-        shutdown_on_exit=False,  # it would wait for the collector without a limit
+        shutdown_on_exit=False,  # that would wait for the collector without a limit
     )
     endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
     exporter = RedactingExporter(CollectorExporter(endpoint, registry))
@@ -132,16 +132,16 @@ def create_provider(settings: Settings, registry: CollectorRegistry) -> "TracerP
 
 
 async def shut_down(provider: "TracerProvider") -> None:
-    """Send what is left, for as long as the collector may hold us up."""
+    """Send the remaining spans, for at most FLUSH_SECONDS."""
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def shut_down() -> None:
         provider.shutdown()
-        with contextlib.suppress(RuntimeError):  # the loop has not waited
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(done.set)
 
-    # A daemon: the executor's threads would be waited for at the exit of the interpreter.
+    # A daemon thread: the interpreter would wait for a thread of the executor at its exit.
     threading.Thread(target=shut_down, name="tracing-shutdown", daemon=True).start()
     try:
         async with asyncio.timeout(FLUSH_SECONDS):

@@ -1,1 +1,1 @@
-"""Who asks, and how often they may."""
+"""Authentication and rate limits: who sends a request, and how many they may send."""

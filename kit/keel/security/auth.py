@@ -1,4 +1,4 @@
-"""OAuth 2.0 resource server: who sends a request, by its bearer token (RFC 6750), and what that lets them do."""
+"""OAuth 2.0 resource server: authenticates requests by their bearer tokens (RFC 6750) and checks their scopes."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -27,30 +27,36 @@ MAX_CAUSE_CHARACTERS = 200
 
 
 class NotVerifiedError(Exception):
-    """The token has not been looked at, because its sender is over the limit."""
+    """The token was not verified, because its sender is over the rate limit."""
 
 
 class MalformedError(Exception):
-    """The message is for the client."""
+    """The Authorization header is malformed; the message is for the client."""
 
 
 TokenError = InvalidTokenError | KeysUnavailableError | NotVerifiedError | MalformedError
 
 
 class Authenticator:
+    """Verifies tokens, and counts the outcomes."""
+
     def __init__(self, verifier: TokenVerifier, registry: CollectorRegistry, realm: str) -> None:
         self.verifier = verifier
         self.realm = realm
-        """What the tokens are for, as a challenge names it (RFC 9110, section 11.5)."""
+        """The realm in a challenge (RFC 9110, section 11.5)."""
         text = "Tokens verified or recalled, and requests refused for want of a token or a scope, by outcome."
         tokens = Counter("auth_tokens", text, ["outcome"], registry=registry)
         self._counters = {outcome: tokens.labels(outcome) for outcome in OUTCOMES}
 
     def count(self, outcome: str) -> None:
+        """Count one of OUTCOMES."""
         self._counters[outcome].inc()
 
     def identify(self, token: bytes, may_verify: Callable[[], bool]) -> Principal | TokenError:
-        """Whose token it is, or what is wrong with it. Signatures cost much, so `may_verify` is asked before."""
+        """The principal of a token, or what is wrong with it.
+
+        `may_verify` is called before a signature is verified, because that is expensive.
+        """
         try:
             principal = self.verifier.recall(token)
             if principal is not None:
@@ -61,21 +67,21 @@ class Authenticator:
             principal = self.verifier.verify(token)
         except (InvalidTokenError, KeysUnavailableError) as error:
             self.count(error.outcome)
-            return error.with_traceback(None)  # which would keep the frames alive as long as the request
+            return error.with_traceback(None)  # the traceback would keep its frames alive as long as the request
         self.count("valid")
         return principal
 
     async def identify_later(self, token: bytes) -> Principal | TokenError:
-        """`identify` once more, after the issuer was asked for newer keys."""
+        """Fetch the issuer's keys again, then `identify`."""
         await self.verifier.keys.refetch()
         return self.identify(token, lambda: True)
 
 
 class AuthenticationMiddleware:
-    """Puts what comes of an Authorization header into scope["state"], as `principal` or as `token_error`.
+    """Puts the result of an Authorization header into scope["state"]: `principal` or `token_error`.
 
-    It refuses nothing: that is for the routes that need a token, by `authenticate`. While
-    `exhausted` says that a sender has used up its requests, only tokens verified before are looked at.
+    It refuses nothing. Routes that need a token do, by `authenticate`. While `exhausted` says that a sender is over the
+    rate limit, only tokens that were verified before are accepted.
     """
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator, exhausted: Callable[[Scope], bool]) -> None:
@@ -83,7 +89,7 @@ class AuthenticationMiddleware:
         self.authenticator = authenticator
         self.exhausted = exhausted
 
-    # Not async, which would cost every request a coroutine more.
+    # Not async: that would cost every request one more coroutine.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             for header in scope["headers"]:
@@ -106,7 +112,7 @@ def _authorization(scope: Scope) -> list[bytes]:
 
 
 def _bearer_token(value: bytes) -> bytes:
-    """Empty if there is none, or credentials of another kind."""
+    """The token of an Authorization header; empty if its credentials are of another kind."""
     return value[7:].strip(b" ") if value[:7].lower() == b"bearer " else b""
 
 
@@ -115,7 +121,7 @@ def _note(scope: Scope, outcome: Principal | TokenError) -> None:
 
 
 class Authenticate(SecurityBase):
-    """Dependency: `Security(authenticate, scopes=[...])` lets in who holds all of these scopes."""
+    """The dependency `Security(authenticate, scopes=[...])`: the token must have all of these scopes."""
 
     def __init__(self) -> None:
         self.model = HTTPBearer(bearerFormat="JWT", description="Access token with the scope needed.")
@@ -154,7 +160,7 @@ def _refusal(error: TokenError, realm: str) -> Problem:
 
 
 def _challenge(realm: str, status: int, detail: str, **parameters: str) -> Problem:
-    """RFC 6750, section 3: the error code is left out when no token was sent."""
+    """A Problem with a WWW-Authenticate header. Without a token it has no error code (RFC 6750, section 3)."""
     if parameters:
         parameters["error_description"] = detail
     values = {"realm": realm, **parameters}

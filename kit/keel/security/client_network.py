@@ -1,15 +1,15 @@
-"""Whom an address stands for: one client of the limits that are by address."""
+"""The client behind an address, for limits by address."""
 
 import ipaddress
 from functools import lru_cache
 
 from starlette.types import Scope
 
-NETWORK_BITS = 64  # of an IPv6 address: what one customer has at least, RFC 6177
+NETWORK_BITS = 64  # of an IPv6 address: the least that one customer has (RFC 6177)
 
 
 def client_network(scope: Scope) -> str:
-    """Who asks, as far as an address tells; the server has already looked behind trusted proxies."""
+    """The address of the client, or its /64 network. The server has already resolved trusted proxies."""
     client = scope.get("client")
     return _network(client[0]) if client else ""
 

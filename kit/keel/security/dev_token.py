@@ -1,4 +1,4 @@
-"""Tokens for development: signed by a key that only this machine has."""
+"""Tokens for development, signed by a key of this machine."""
 
 import json
 import os
@@ -14,10 +14,10 @@ ALGORITHM = "ES256"
 
 
 def parse_dev_key(text: str) -> KeySet:
-    """The private JSON Web Key of `obtain_key`.
+    """Parse the private JSON Web Key that `obtain_key` has written.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text is something else.
     """
     key = ECKey.import_key(json.loads(text))
     if not key.is_private:
@@ -26,10 +26,10 @@ def parse_dev_key(text: str) -> KeySet:
 
 
 def obtain_key(path: Path) -> ECKey:
-    """The key in `path`, made with mode 0600 if there is none.
+    """The key in the file `path`. If there is no file, make a key and write it with mode 0600.
 
     Raises:
-        JwksFileError: the file cannot be read or written, or holds something else.
+        JwksFileError: the file cannot be read or written, or contains something else.
     """
     key = ECKey.generate_key("P-256", {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
     try:
@@ -43,12 +43,12 @@ def obtain_key(path: Path) -> ECKey:
 
 
 def public_jwks(key: ECKey) -> str:
-    """The key's public half as a JSON Web Key Set, for APP_JWKS_FILE."""
+    """The public key as a JSON Web Key Set, for APP_JWKS_FILE."""
     return json.dumps(KeySet([key]).as_dict(private=False), indent=2)
 
 
 def mint(key: ECKey, *, issuer: str, audience: str, subject: str, scope: str, expires_in: int) -> str:
-    """A signed access token, good for `expires_in` seconds from now."""
+    """A signed access token that is valid for `expires_in` seconds from now."""
     now = int(time.time())
     claims = {
         "iss": issuer,

@@ -1,4 +1,4 @@
-"""Public keys from the issuer's own address: fetched in the background, and kept while it does not answer."""
+"""Public keys from the issuer's address, fetched in the background, and kept while the issuer does not answer."""
 
 import asyncio
 import contextlib
@@ -28,11 +28,11 @@ OUTCOMES = ("ok", "unreachable", "unusable")
 
 
 class JwksUrl(KeySource):
-    """Keys from `url`, read every `refresh` seconds.
+    """Keys from `url`, fetched every `refresh` seconds.
 
-    It is also read when a token names an unknown key, but never twice within `cooldown` seconds,
-    whatever is sent to us; after a failure it is tried again as soon as that has passed. The
-    issuer has `timeout` seconds to answer. Neither redirects nor proxies are followed.
+    They are also fetched when a token names an unknown key, but never twice within `cooldown` seconds, whatever tokens
+    clients send. After a failure the next attempt is after `cooldown` seconds. The issuer has `timeout` seconds to
+    respond. Redirects and proxies are not followed.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class JwksUrl(KeySource):
             if self._clock() < self._next:
                 return
             self._fetching = asyncio.create_task(self._fetch())
-        # One client that hangs up must not end what the others wait for.
+        # If one client disconnects, the fetch must go on for the others.
         await asyncio.shield(self._fetching)
 
     @contextlib.asynccontextmanager
@@ -144,9 +144,9 @@ class JwksUrl(KeySource):
 
 
 class DiscoveredJwks(JwksUrl):
-    """Keys from where their issuer says they are (OpenID Connect Discovery 1.0), which is asked anew each time.
+    """Keys from the address in the issuer's metadata (OpenID Connect Discovery 1.0), which is fetched each time.
 
-    `timeout` is for both answers together.
+    `timeout` is for both responses together.
     """
 
     def __init__(self, issuer: str, **others: Any) -> None:
@@ -158,7 +158,7 @@ class DiscoveredJwks(JwksUrl):
         return await self._ask(self._keys_url(await self._metadata()))
 
     async def _metadata(self) -> str:
-        """What the issuer says of itself; where there is nothing for OpenID Connect, what it says by RFC 8414."""
+        """The issuer's metadata by OpenID Connect, or by RFC 8414 if there is none."""
         with contextlib.suppress(NotFoundError):
             return await self._ask(self.url)
         try:
@@ -167,10 +167,10 @@ class DiscoveredJwks(JwksUrl):
             raise NotFoundError(f"the answer has status 404, and so has that of {mask_url(self.url)}") from None
 
     def _keys_url(self, metadata: str) -> str:
-        """The address of the keys, from what the issuer says of itself.
+        """The address of the keys, from the issuer's metadata.
 
         Raises:
-            ValueError: it is of another issuer, or names no address that may be asked.
+            ValueError: the metadata is of another issuer, or has no valid address.
         """
         document: Any = strict_json.loads(metadata.encode())
         if not isinstance(document, dict):
@@ -187,11 +187,11 @@ class DiscoveredJwks(JwksUrl):
 
 
 class NotFoundError(http.client.HTTPException):
-    """There is nothing at this address."""
+    """The response has status 404."""
 
 
 class _Request:
-    """One GET over a connected socket, for a thread. http.client knows no redirects and no proxies."""
+    """A GET over a connected socket, run in a thread. http.client follows no redirects and no proxies."""
 
     def __init__(self, url: SplitResult, headers: dict[str, str], connected: socket.socket) -> None:
         self.url = url
@@ -199,11 +199,11 @@ class _Request:
         self.socket = connected
 
     def send(self) -> str:
-        """The body of the answer.
+        """Send the request; returns the body of the response.
 
         Raises:
-            OSError, HTTPException: there is none.
-            ValueError: it is not what was asked for.
+            OSError, HTTPException: there is no response, or its status is not 200.
+            ValueError: the body is too large, or is not UTF-8.
         """
         connection = self._connection()
         try:
@@ -233,6 +233,6 @@ class _Request:
         return connection
 
     def abort(self) -> None:
-        """End a `send` that still waits: the timeout of a socket begins anew with each byte it gets."""
+        """End a `send` that is still waiting: the time-out of a socket starts again with each byte."""
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # not SSLSocket's, which is not thread-safe

@@ -1,4 +1,4 @@
-"""The issuer's public keys: which of them are of use, and where they come from."""
+"""The issuer's public keys: which of them are usable, and the sources that they come from."""
 
 import contextlib
 import time
@@ -29,11 +29,11 @@ SECRET_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 
 
 class JwksFileError(Exception):
-    """The file cannot serve as a source of keys; the message is a sentence that says why."""
+    """A file has no usable keys; the message is a sentence that says why."""
 
 
 class KeysUnavailableError(Exception):
-    """There have never been any keys; `retry_after` is in seconds."""
+    """No keys were fetched yet; `retry_after` is in seconds."""
 
     outcome = "keys_unavailable"
 
@@ -43,18 +43,18 @@ class KeysUnavailableError(Exception):
 
 
 class KeySource:
-    """Where keys come from. The same KeySet object means: no key has changed."""
+    """Where keys come from. It returns the same KeySet object as long as no key has changed."""
 
     def current(self) -> KeySet:
         """The keys in force.
 
         Raises:
-            KeysUnavailableError: there have never been any.
+            KeysUnavailableError: no keys were fetched yet.
         """
         raise NotImplementedError
 
     async def refetch(self) -> None:
-        """Look for newer keys, since a token names one that is not known."""
+        """Look for newer keys, because a token names an unknown one."""
 
     @contextlib.asynccontextmanager
     async def refreshing(self) -> AsyncIterator[None]:
@@ -63,7 +63,7 @@ class KeySource:
 
 
 class JwksFile(KeySource):
-    """Keys from `path`, as `parse` understands its text; a change is seen within `pause` seconds."""
+    """Keys from the file `path`, which `parse` reads. A change of the file is noticed within `pause` seconds."""
 
     def __init__(self, path: Path, parse: Callable[[str], KeySet], pause: float = 1) -> None:
         def keys(text: str) -> KeySet:
@@ -82,7 +82,7 @@ class JwksFile(KeySource):
         """Read the file now.
 
         Raises:
-            JwksFileError: it is missing, unreadable or holds no usable keys.
+            JwksFileError: it is missing or unreadable, or has no usable keys.
         """
         try:
             return self._file.load()
@@ -100,10 +100,10 @@ class JwksFile(KeySource):
 
 
 def parse_jwks(text: str) -> KeySet:
-    """The usable keys of a JSON Web Key Set (RFC 7517); the others are passed over, as its section 5 has it.
+    """The usable keys of a JSON Web Key Set. The others are ignored, as RFC 7517, section 5, says.
 
     Raises:
-        ValueError: it is something else, holds a private or symmetric key, or has none that is of use.
+        ValueError: the text is something else, contains a private or symmetric key, or has no usable key.
     """
     document: Any = strict_json.loads(text.encode())
     members = document.get("keys") if isinstance(document, dict) else None
@@ -128,7 +128,7 @@ def parse_jwks(text: str) -> KeySet:
 
 
 def algorithms(key: Key) -> frozenset[str]:
-    """By which of ours a key verifies signatures; none if it is too weak, or of a kind that we do not know."""
+    """The accepted algorithms of a key; none if the key is too weak or of an unknown type."""
     if isinstance(key, RSAKey):
         able = RSA if key.raw_value.key_size >= MIN_RSA_BITS else frozenset[str]()
     else:
@@ -137,8 +137,8 @@ def algorithms(key: Key) -> frozenset[str]:
 
 
 def _told_apart(keys: list[Key]) -> tuple[list[Key], list[Key]]:
-    """The keys, each once, and those that neither id nor algorithm tells from another (RFC 7517, section 4.5)."""
-    apart: dict[tuple[str | None, str, frozenset[str]], Key] = {}  # of the same material the one for most algorithms
+    """The keys without duplicates, and the keys that share id and algorithm with another (RFC 7517, section 4.5)."""
+    apart: dict[tuple[str | None, str, frozenset[str]], Key] = {}  # of equal keys, the one with most algorithms
     alike = []
     for key in keys:
         rivals = [each for each in keys if each.kid == key.kid and algorithms(each) & algorithms(key)]
@@ -151,12 +151,12 @@ def _told_apart(keys: list[Key]) -> tuple[list[Key], list[Key]]:
 
 
 def _public_key(member: dict[str, Any]) -> Key:
-    """A key that can verify signatures by one of our algorithms, with an id.
+    """Import a key that can verify signatures by an accepted algorithm, and give it an id if it has none.
 
     Raises:
-        ValueError, KeyError, TypeError, JoseError: it cannot.
+        ValueError, KeyError, TypeError, JoseError: the key is not usable.
     """
-    with warnings.catch_warnings(action="ignore", category=SecurityWarning):  # of short keys: see below
+    with warnings.catch_warnings(action="ignore", category=SecurityWarning):  # short keys: see below
         key = import_key(member)
     if not algorithms(key):
         if key.alg is not None:

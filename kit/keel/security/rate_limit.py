@@ -1,7 +1,7 @@
-"""Limits on the requests of a client: by the subject of a valid token, else by address.
+"""Limits the requests of a client: by the subject of a valid token, otherwise by address.
 
-Every process decides alone, from what it has counted and what it last heard from the others
-(keel.security.rate_limit_sync), so no request waits for that.
+Each process decides by itself, from its own counts and the last known counts of the others
+(keel.security.rate_limit_sync). So no request waits for other processes.
 """
 
 from collections.abc import Awaitable
@@ -15,11 +15,11 @@ from keel.security.sliding_window import WINDOW, SlidingWindow
 from keel.security.tokens import Principal
 from keel.settings import Settings
 
-MAX_CLIENTS = 32768  # of each kind and minute, in about 8 MiB
+MAX_CLIENTS = 32768  # for each kind and minute, in about 8 MiB
 
 
 class RateLimiter:
-    """One sliding window for each kind of client."""
+    """Limits by address and by token, each with a sliding window."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         self.addresses = SlidingWindow(settings.rate_limit_address_per_minute, MAX_CLIENTS)
@@ -32,11 +32,11 @@ class RateLimiter:
             clients.labels(kind).set_function(window.__len__)
 
     def exhausted(self, scope: Scope) -> bool:
-        """Whether the address of a request has none left."""
+        """Whether the address of a request is over its limit."""
         return self.addresses.wait(client_network(scope)) > 0
 
     def check(self, scope: Scope) -> Problem | None:
-        """Count a request, or say why it is refused."""
+        """Count a request; returns the problem if it is over the limit."""
         principal: Principal | None = scope.get("state", {}).get("principal")
         if principal is not None:
             wait = self.subjects.take(principal.subject)
@@ -55,13 +55,13 @@ class RateLimiter:
 
 
 class RateLimitMiddleware:
-    """Answers 429 to what is too much. Comes after AuthenticationMiddleware, which knows the subject."""
+    """Responds with 429 over the limit. It must be inside AuthenticationMiddleware, which finds the subject."""
 
     def __init__(self, app: ASGIApp, limiter: RateLimiter) -> None:
         self.app = app
         self.limiter = limiter
 
-    # Not async, which would cost every request a coroutine more.
+    # Not async: that would cost every request one more coroutine.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and (problem := self.limiter.check(scope)):
             return ProblemResponse(scope, problem)(scope, receive, send)

@@ -1,8 +1,8 @@
-"""Counts of the rate limits, shared between processes through Valkey.
+"""Shares the counts of the rate limits between processes, through Valkey.
 
-Every `interval` seconds a process adds what it has counted since to the totals in Valkey, and learns
-them. So all processes together allow a client at most its limit and what it sends within one interval.
-Without Valkey each process allows the whole limit by itself. See docs/decisions/0005-rate-limits.md.
+Every `interval` seconds a process adds its new counts to the totals in Valkey, and reads the totals. So all processes
+together allow a client its limit, plus what it sends within one interval. Without Valkey each process allows the whole
+limit by itself. See docs/decisions/0005-rate-limits.md.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("keel.security.rate_limit_sync")
 
-MAX_COUNTERS = 250  # sent at once, for each kind of client: more would hold up the requests
+MAX_COUNTERS = 250  # sent at once for each kind of client; more would delay requests
 KEPT_SECONDS = 2 * WINDOW + 10
 TAGGED = len("rate:{f}")
 
-# One script: three commands for each counter take three times as long to write and read. With no keys it is a ping.
+# A script, because three commands for each counter take three times as long. Without keys it is a ping.
 SCRIPT = """
 local answers = {}
 for i = 1, #KEYS, 2 do
@@ -41,7 +41,7 @@ return answers
 
 
 class Count(NamedTuple):
-    """What is sent of one counter: once it is, the others know of `known` requests."""
+    """A counter that is being sent. After that, the other processes know of `known` requests."""
 
     kind: str
     name: str
@@ -50,6 +50,8 @@ class Count(NamedTuple):
 
 
 class RateLimitSync:
+    """Synchronizes the windows of this process with those of the others."""
+
     def __init__(
         self, windows: Mapping[str, SlidingWindow], valkey: Valkey | None, interval: float, registry: CollectorRegistry
     ) -> None:
@@ -68,7 +70,7 @@ class RateLimitSync:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Exchange counts while inside, and once more at the end."""
+        """Synchronize at regular intervals while inside, and once more at the end."""
         if self._valkey is None:
             yield
             return
@@ -88,7 +90,7 @@ class RateLimitSync:
         await self.sync(valkey)
 
     async def sync(self, valkey: Valkey) -> None:
-        """Send what is new and learn the totals; what cannot be sent now is sent later."""
+        """Send new counts and read the totals. Counts that cannot be sent now are sent later."""
         parts: defaultdict[str, list[Count]] = defaultdict(list)
         for kind, window in self._windows.items():
             for counter in window.take_unsent(MAX_COUNTERS):
@@ -99,7 +101,7 @@ class RateLimitSync:
         try:
             await valkey.call("rate_limit", lambda client: _send(client, parts.values()))
         except ValkeyUnavailableError:
-            for count in chain.from_iterable(parts.values()):  # those that were not refused add nothing next time
+            for count in chain.from_iterable(parts.values()):  # for those that were sent, nothing is added next time
                 self._windows[count.kind].put_back([count.counter])
             self._note(alone=True)
             return
@@ -117,10 +119,10 @@ class RateLimitSync:
 
 
 async def _send(client: "Client", parts: Iterable[list[Count]]) -> None:
-    """Send all parts in one round trip, and learn the totals of those that are not refused.
+    """Send all parts in one round trip, and read the totals of those that Valkey accepts.
 
     Raises:
-        ResponseError: the first refusal, if there is one.
+        ResponseError: Valkey has refused a part; the first such error.
     """
     pipeline = client.pipeline(transaction=False)
     sent = list(parts) or [[]]
@@ -140,17 +142,17 @@ async def _send(client: "Client", parts: Iterable[list[Count]]) -> None:
 
 
 def _name(kind: str, key: str) -> str:
-    """Hashed, so that nobody reads addresses and subjects in Valkey by accident.
+    """The key of a counter. It is hashed, so that addresses and subjects cannot be read from Valkey.
 
-    In a cluster the braces decide on the hash slot, and the keys of one call must be of one slot. With one digit of 16
-    there are few calls, and a cluster can spread them.
+    In a cluster the text in braces decides on the hash slot, and the keys of one call must be in one slot. One hex
+    digit makes at most 16 calls, and still spreads the keys over a cluster.
     """
     digest = hashlib.blake2b(f"{kind}:{key}".encode(), digest_size=16).hexdigest()
     return f"rate:{{{digest[0]}}}{digest}"
 
 
 def _learn(counter: WindowCount, known: int, total: int, then: int) -> None:
-    # Totals only grow, unless Valkey has lost its memory.
+    # Totals only grow, unless Valkey has lost its data: hence max().
     counter.sent = known
     counter.others = max(counter.others, total - known)
     if counter.before is None and then:

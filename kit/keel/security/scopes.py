@@ -1,4 +1,4 @@
-"""Scopes: which claim of a token holds them, and what its values mean here."""
+"""Scopes: the claim of a token that has them, and what its values mean here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from typing import Any
 
 from keel.settings.claims import ClaimPath
 
-# OAuth's claims, whose string is a list separated by spaces (RFC 8693, section 4.2). The string of any other claim
-# is one value: of a user's own name "bob admin" nobody may become admin.
+# In OAuth's claims, a string is a list separated by spaces (RFC 8693, section 4.2). In any other claim a string is one
+# value: otherwise a user with the name "bob admin" would become admin.
 SPACE_SEPARATED = ("scope", "scp")
 
 
@@ -15,14 +15,14 @@ SPACE_SEPARATED = ("scope", "scp")
 class Scopes:
     """Reads the scopes from the first of `claims` that a token has.
 
-    With `meanings`, each value of the claim gives the scopes listed there, and one that is not listed gives none.
+    With `meanings`, each value of the claim gives the scopes listed there, and an unlisted value gives none.
     """
 
     claims: tuple[ClaimPath, ...] = (("scope",), ("scp",))
     meanings: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def read(self, token: dict[str, Any]) -> frozenset[str]:
-        """The scopes of a token with these claims; none if it has no such claim.
+        """The scopes of a token by its claims; none if it has no such claim.
 
         Raises:
             ValueError: the claim is neither a string nor a list of strings.

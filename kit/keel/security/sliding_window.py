@@ -1,4 +1,4 @@
-"""Sliding window counters: how many requests a minute each client has made, here and in other processes."""
+"""Sliding windows: how many requests each client has sent in the last minute, here and to other processes."""
 
 import time
 from collections import OrderedDict
@@ -9,9 +9,10 @@ WINDOW = 60  # seconds
 
 
 class WindowCount:
-    """Requests of one client in one window: `mine` were counted here, `others` in other processes.
+    """The requests of one client in one window.
 
-    Of mine the others know `sent`. `before` is the client's counter of the window before.
+    `mine` were counted by this process, and `sent` of them are known to the other processes. `others` were counted by
+    other processes. `before` is the same client's count in the window before.
     """
 
     __slots__ = ("before", "key", "mine", "others", "sent", "window")
@@ -24,11 +25,11 @@ class WindowCount:
 
 
 class SlidingWindow:
-    """Allows each key `limit` requests a minute; no limit if it is 0.
+    """Allows each key `limit` requests a minute; 0 means no limit.
 
-    Windows begin at whole minutes of the clock, the same in all processes. A part of the requests in
-    the window before counts too: as much as of that window lies within the last minute. Requests
-    refused do not count. The `max_keys` most recently seen are kept.
+    Windows begin at whole minutes of the clock, in all processes. The requests of the window before count in part: by
+    the share of that window that lies within the last minute. Refused requests do not count. The `max_keys` most
+    recently seen keys are kept.
     """
 
     def __init__(self, limit: int, max_keys: int, clock: Callable[[], float] = time.time) -> None:
@@ -44,7 +45,7 @@ class SlidingWindow:
         return len(self._counters) + len(self._earlier)
 
     def take(self, key: str) -> int:
-        """Count a request and return 0; or, if it is one too many, whole seconds after which one is allowed."""
+        """Count a request and return 0; over the limit, return the seconds until the next request is allowed."""
         if not self.limit:
             return 0
         age = self._age()
@@ -57,7 +58,7 @@ class SlidingWindow:
         return wait
 
     def wait(self, key: str) -> int:
-        """What `take` would return, without counting."""
+        """What `take` would return, but without counting."""
         if not self.limit:
             return 0
         age = self._age()
@@ -65,25 +66,25 @@ class SlidingWindow:
         return self._wait(counter, age)
 
     def take_unsent(self, count: int) -> list[WindowCount]:
-        """At most `count` counters with requests that other processes do not know of; each is handed out once."""
+        """At most `count` counters with requests that other processes do not know; each is returned once."""
         counters = list(islice(self._unsent, count))
         for counter in counters:
             del self._unsent[counter]
         return counters
 
     def put_back(self, counters: list[WindowCount]) -> None:
-        """They could not be sent; their time will come again."""
+        """Return counters that could not be sent: `take_unsent` returns them again."""
         self._unsent.update(dict.fromkeys(counters))
 
     def _age(self) -> float:
-        """How far the window has come, from 0 to 1."""
+        """The elapsed share of the current window, from 0 to 1."""
         window, seconds = divmod(self._clock(), WINDOW)
         if window != self._window:
             self._begin(int(window))
         return seconds / WINDOW
 
     def _begin(self, window: int) -> None:
-        # A clock that was set forgets what it must: windows that are neither this one nor the last.
+        # If the clock was set, the counts of windows that are neither this one nor the last are dropped.
         self._earlier = self._counters if window == self._window + 1 else OrderedDict()
         self._counters = OrderedDict()
         self._window = window
@@ -100,10 +101,11 @@ class SlidingWindow:
         return counter
 
     def _wait(self, counter: WindowCount, age: float) -> int:
+        """Seconds until the next request is allowed; 0 if it is now."""
         now, before = counter.mine + counter.others, counter.before
         then = before.mine + before.others if before is not None else 0
         if now + then * (1 - age) < self.limit:
             return 0
-        if now < self.limit:  # as soon as enough of the window before has left
+        if now < self.limit:  # when enough of the window before has passed
             return int((1 - (self.limit - now) / then - age) * WINDOW) + 1
         return int((1 - age + 1 - self.limit / now) * WINDOW) + 1

@@ -1,4 +1,4 @@
-"""Tokens that have been verified, so that each costs one signature check and not one a request."""
+"""A cache of verified tokens, so that a token's signature is verified once, and not for each request."""
 
 import hashlib
 import time
@@ -10,10 +10,10 @@ V = TypeVar("V")
 
 
 class TokenCache(Generic[V]):
-    """What verified tokens have said, until they expire or the keys change; the least recently used leave first.
+    """Keeps the content of verified tokens until they expire or the keys change; evicts the least recently used.
 
-    Tokens are credentials: only their hashes are kept. Those that failed are not kept at all, or
-    anyone could fill the cache.
+    Tokens are credentials, so only their hashes are kept. Tokens that failed are not kept: otherwise anybody could fill
+    the cache.
     """
 
     def __init__(self, max_entries: int, clock: Callable[[], float] = time.time) -> None:
@@ -26,7 +26,7 @@ class TokenCache(Generic[V]):
         return len(self._entries)
 
     def get(self, token: bytes, keys: object) -> V | None:
-        """What `token` said when `keys` verified it; None if they have not, or it has expired since."""
+        """The content of `token` if `keys` have verified it and it has not expired; otherwise None."""
         if keys is not self._keys:
             return None
         digest = hashlib.sha256(token).digest()
@@ -40,7 +40,7 @@ class TokenCache(Generic[V]):
         return entry[0]
 
     def put(self, token: bytes, keys: object, value: V, expires: float) -> None:
-        """Keep `value` until `expires`, in seconds of the clock; what other keys have verified goes."""
+        """Keep `value` until `expires`, by the clock. What other keys have verified is dropped."""
         if keys is not self._keys:
             self._entries.clear()
             self._keys = keys

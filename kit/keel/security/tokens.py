@@ -1,4 +1,4 @@
-"""Access tokens: JWTs (RFC 7519, RFC 9068) signed by the issuer, checked as RFC 8725 advises."""
+"""Verifies access tokens: JWTs (RFC 7519, RFC 9068) signed by the issuer, checked as RFC 8725 advises."""
 
 import time
 from collections.abc import Callable, Collection
@@ -24,7 +24,7 @@ MAX_CACHED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks, and what the token lets them do."""
+    """Who sends a request, and the scopes of their token."""
 
     subject: str
     scopes: frozenset[str]
@@ -37,22 +37,24 @@ class InvalidTokenError(Exception):
 
 
 class TokenExpiredError(InvalidTokenError):
+    """The token has expired."""
+
     outcome = "expired"
 
 
 class UnknownKeyError(InvalidTokenError):
-    """It names a key that is not in force, which the issuer may have published since."""
+    """The token names an unknown key, which the issuer may have published since the last fetch."""
 
     outcome = "unknown_key"
 
 
 class AccessTokenRegistry(jws.JWSRegistry):
-    """The allowed algorithms, without joserfc's warning about EdDSA's name; headers with certificate hashes fit."""
+    """The allowed algorithms; without joserfc's warning about the name EdDSA, and with room for longer headers."""
 
-    max_header_length = 2048  # the whole token is as long as a request's head may be
+    max_header_length = 2048  # enough for hashes of certificates; the head of the request limits the whole token
 
     def __init__(self, allowed: Collection[str]) -> None:
-        super().__init__(algorithms=allowed, strict_check_header=False)  # RFC 7515: ignore the unknown
+        super().__init__(algorithms=allowed, strict_check_header=False)  # RFC 7515: ignore unknown parameters
         self._names = frozenset(allowed)
 
     def get_alg(self, name: str) -> Any:
@@ -64,8 +66,8 @@ class AccessTokenRegistry(jws.JWSRegistry):
 class TokenVerifier:
     """Accepts tokens of `issuer` for `audience`, which is in the claim `audience_claim`.
 
-    Where that claim is not aud, a token must say that it is an access token, since an ID token names its client too;
-    and an aud that it has besides must hold the audience as well (RFC 7519, section 4.1.3).
+    If that claim is not aud, a token must say that it is an access token, because an ID token names its client too. If
+    the token also has an aud, that must contain the audience as well (RFC 7519, section 4.1.3).
     """
 
     def __init__(
@@ -97,19 +99,19 @@ class TokenVerifier:
         self._verified: TokenCache[Principal] = TokenCache(MAX_CACHED, clock)
 
     def recall(self, token: bytes) -> Principal | None:
-        """Whose token it is, if it has been verified before and still holds.
+        """The principal of a token that was verified before and is still valid; otherwise None.
 
         Raises:
-            KeysUnavailableError: there are no keys to hold it against.
+            KeysUnavailableError: there are no keys yet.
         """
         return self._verified.get(token, self.keys.current())
 
     def verify(self, token: bytes) -> Principal:
-        """Check signature, type, issuer, audience and times.
+        """Verify signature, type, issuer, audience and times; returns the principal.
 
         Raises:
-            InvalidTokenError: any of them does not hold.
-            KeysUnavailableError: there are no keys to check it with.
+            InvalidTokenError: one of them is not valid.
+            KeysUnavailableError: there are no keys yet.
         """
         keys = self.keys.current()
         try:
@@ -130,7 +132,7 @@ class TokenVerifier:
         return principal
 
     def _is_access_token(self, header: dict[str, Any], claims: dict[str, Any]) -> bool:
-        """By the header's type, by Cognito's token_use and by Keycloak's claim typ, where the issuer writes these."""
+        """Whether it is an access token: by the header's typ, Cognito's token_use and Keycloak's typ claim, if any."""
         kind, use = header.get("typ"), claims.get("token_use")
         kind = kind.lower() if isinstance(kind, str) else kind
         if kind not in TYPES or use not in (None, "access") or claims.get("typ") == "ID":
@@ -144,14 +146,14 @@ class TokenVerifier:
             raise InvalidTokenError("The token's sub or scope is not valid.") from error
 
     def _signed(self, token: bytes, keys: KeySet) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Header and claims, whose signature is that of the one key that the header means."""
+        """The header and claims, after verifying the signature by the key that the header names."""
         header: Any = strict_json.loads(urlsafe_b64decode(token.partition(b".")[0]))
         if not isinstance(header, dict):
             raise ValueError("the header is no object")
-        if "crit" in header:  # RFC 7515, section 4.1.11: we understand no extension, b64 among them
+        if "crit" in header:  # RFC 7515, section 4.1.11: no extension is supported, such as b64
             raise ValueError("the header has crit")
         self.registry.check_header(header)
-        self.registry.get_alg(header["alg"])  # before the issuer is asked for a key that could not sign so
+        self.registry.get_alg(header["alg"])  # before the keys are fetched for an algorithm that is not allowed
         kid = header.get("kid")
         named = [key for key in keys if kid is None or key.kid == kid]
         if kid is not None and not named:

@@ -1,4 +1,4 @@
-"""Configuration: environment variables, or files in a secrets directory."""
+"""Settings: from environment variables, or from files in a secrets directory."""
 
 from keel.settings.base import ConfigurationError, OwnSettings, unknown_variables
 from keel.settings.settings import PREFIX, Settings, settings_of

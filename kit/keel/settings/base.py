@@ -1,7 +1,7 @@
-"""What the kit's settings and those of the domains have in common: where they come from, and how mistakes are told.
+"""The base of all settings: where they are read from, and the messages about mistakes in them.
 
-A file in APP_SECRETS_DIR is named like the variable in lower case (app_database_url); the environment wins where both
-are set. An empty variable counts as not set.
+A file in APP_SECRETS_DIR has the name of the variable in lower case (app_database_url). If both are set, the
+environment takes precedence. An empty variable counts as not set.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ from keel.settings.masking import mask_url, shown
 
 SECRETS_DIR = "APP_SECRETS_DIR"
 DEFAULT_SECRETS_DIR = Path("/run/secrets/app")
-MAX_CHARACTERS = 20_000  # of any setting
+MAX_CHARACTERS = 20_000  # of the value of a setting
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 class ConfigurationError(Exception):
-    """One sentence for each mistake, naming the variable; never the value of a secret."""
+    """The settings are not valid: one sentence for each mistake, which names the variable and never shows a secret."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -39,7 +39,7 @@ class ConfigurationError(Exception):
 
 
 class OwnSettings(BaseSettings):
-    """Settings of one prefix. A domain derives its own from this: `class Ours(OwnSettings, env_prefix="OURS_")`."""
+    """Settings with one prefix. A domain derives its own class: `class Ours(OwnSettings, env_prefix="OURS_")`."""
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True,
@@ -50,14 +50,14 @@ class OwnSettings(BaseSettings):
     )
 
     several_lines: ClassVar[tuple[str, ...]] = ()
-    """Fields whose values may have line feeds and tabs, such as JSON."""
+    """Fields whose values may contain line feeds and tabs, such as JSON."""
     never_shown: ClassVar[tuple[str, ...]] = ()
-    """Fields whose values no message repeats, besides those of the type SecretStr."""
+    """Fields whose values no message shows, besides those of the type SecretStr."""
 
     @field_validator("*", mode="before")
     @classmethod
     def _trimmed(cls, value: object, info: ValidationInfo) -> object:
-        """Without blanks around it, such as the line feed at the end of a block in YAML."""
+        """Strip white space, such as the line feed at the end of a YAML block, and refuse unprintable characters."""
         if not isinstance(value, str):
             return value
         value = value.strip()
@@ -79,7 +79,7 @@ class OwnSettings(BaseSettings):
         del dotenv_settings, file_secret_settings
         directory = Path(os.environ.get(SECRETS_DIR, "").strip() or DEFAULT_SECRETS_DIR)
         files: list[PydanticBaseSettingsSource] = []
-        with contextlib.suppress(OSError):  # what cannot be a path is told by the setting's own check
+        with contextlib.suppress(OSError):  # the validator of the setting reports what is not a path
             if directory.is_dir():
                 files.append(SecretsSettingsSource(settings_cls, directory))
         return (init_settings, env_settings, *files)
@@ -89,11 +89,12 @@ class OwnSettings(BaseSettings):
         """Read the environment and the secrets directory.
 
         Raises:
-            ConfigurationError: with every mistake at once.
+            ConfigurationError: with all mistakes at once.
         """
         try:
             with warnings.catch_warnings():
-                # A file that pydantic-settings passes over, such as a link out of the directory: no default for it.
+                # If pydantic-settings ignores a file, such as a link out of the directory, fail instead of using the
+                # default.
                 warnings.filterwarnings("error", "attempted to load secret file", UserWarning)
                 return cls()
         except ValidationError as error:
@@ -109,10 +110,11 @@ class OwnSettings(BaseSettings):
 
     @classmethod
     def variables(cls) -> list[str]:
+        """All environment variables of the class."""
         return [cls.variable(name) for name in cls.model_fields]
 
     def effective(self) -> dict[str, object]:
-        """Every variable with the value in force, fit to be shown: passwords are masked."""
+        """Every variable with the value in force. Passwords are masked."""
         dumped = self.model_dump(mode="json")
         return {
             self.variable(name): mask_url(value) if isinstance(value, str) else value for name, value in dumped.items()
@@ -133,8 +135,8 @@ class OwnSettings(BaseSettings):
 
 
 def unknown_variables(environ: Mapping[str, str], classes: Iterable[type[OwnSettings]]) -> dict[str, str | None]:
-    """Variables of the prefixes of `classes` that mean nothing, each with the known name it resembles, if any."""
-    import difflib  # noqa: PLC0415  # seldom needed
+    """Variables with a prefix of `classes` but an unknown name, each with a similar known name, if any."""
+    import difflib  # noqa: PLC0415  # rarely needed
 
     known = [name for settings in classes for name in settings.variables()]
     prefixes = tuple(str(settings.model_config.get("env_prefix", "")) for settings in classes)

@@ -1,4 +1,4 @@
-"""The settings that say where scopes are in a token: keel.security.scopes reads them there."""
+"""Parses the settings that say where a token has its scopes; keel.security.scopes reads them there."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def parse_claims(text: str) -> tuple[ClaimPath, ...]:
     """The claims that a setting names, separated by commas: names, or paths such as /realm_access/roles (RFC 6901).
 
     Raises:
-        ValueError: the message says what one looks like.
+        ValueError: the message has an example.
     """
     return tuple(_path(item.strip()) for item in text.split(","))
 
@@ -36,10 +36,10 @@ def _path(text: str) -> ClaimPath:
 
 
 def parse_meanings(text: str) -> dict[str, frozenset[str]]:
-    """What a setting says that values of the claim mean: a JSON object of values, each with scopes.
+    """The scopes of each value of the claim, from a JSON object.
 
     Raises:
-        ValueError: the message says what it looks like.
+        ValueError: the message has an example.
     """
     if not text:
         return {}

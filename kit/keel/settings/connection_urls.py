@@ -1,4 +1,4 @@
-"""What APP_DATABASE_URL and APP_VALKEY_URL may be. The sentences never repeat what was given: it holds a password."""
+"""Parses APP_DATABASE_URL and APP_VALKEY_URL. No message shows the URL, because it contains a password."""
 
 import os
 from urllib.parse import parse_qs, urlsplit
@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-# What a database URL may be written as, and the asyncio driver it means.
+# The schemes of database URLs, and the asyncio driver of each.
 DRIVERS = {
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
@@ -16,8 +16,8 @@ DRIVERS = {
 }
 # https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-TLS_MODES = SSL_MODES[SSL_MODES.index("require") :]  # the others go on without TLS where the server has none
-# Parameters of other drivers, and what does the same here.
+TLS_MODES = SSL_MODES[SSL_MODES.index("require") :]  # the others connect without TLS if the server has none
+# Parameters of other drivers, and what to do instead.
 INSTEAD = {
     "application_name": "it is the name of the service",
     "channel_binding": "leave it out, the driver has none",
@@ -32,10 +32,10 @@ VALKEY_SCHEMES = ("valkey", "valkeys", "redis", "rediss")
 
 
 def parse_database_url(text: str) -> URL:
-    """The URL with the asyncio driver it means.
+    """The URL with its asyncio driver.
 
     Raises:
-        ValueError: with a sentence that says what it must be.
+        ValueError: the message says what the URL must be.
     """
     example = "postgresql://user:password@host/name or sqlite:///file"
     try:
@@ -49,7 +49,7 @@ def parse_database_url(text: str) -> URL:
         if not url.database or ":memory:" in url.database:
             raise ValueError("must name a file, as in sqlite:///file: the schema is not migrated in memory")
         return url
-    socket = url.query.get("host")  # a directory with a Unix socket, as Cloud SQL's
+    socket = url.query.get("host")  # a directory with a Unix socket, as Cloud SQL has
     if not (url.host or socket) or not url.database:
         raise ValueError(f"must name a host and a database, as in {example}")
     _check_host(url.host or "")
@@ -57,7 +57,7 @@ def parse_database_url(text: str) -> URL:
         raise ValueError(f"must name one host, that of the primary, as in {example}")
     if socket is not None and (url.host or not str(socket).startswith("/")):
         raise ValueError("must name a host, or with ?host= the directory of a Unix socket, and not both")
-    # libpq's sslmode is called ssl by asyncpg; certificates come by PGSSLROOTCERT and its like.
+    # asyncpg calls libpq's sslmode ssl. It takes certificates from variables such as PGSSLROOTCERT.
     query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
     if strangers := sorted(set(query) - {"ssl", "host"}):
         hints = [f"{name}: {INSTEAD[name]}" if name in INSTEAD else name for name in strangers]
@@ -68,22 +68,22 @@ def parse_database_url(text: str) -> URL:
 
 
 def demands_tls(url: URL) -> bool:
-    """Whether no connection is made without TLS; a file or a Unix socket needs none. PGSSLMODE is the driver's own."""
+    """Whether every connection uses TLS, or needs none, as a file or a Unix socket. The driver also reads PGSSLMODE."""
     mode = url.query.get("ssl") or os.environ.get("PGSSLMODE")
     return not url.host or mode in TLS_MODES
 
 
 def _check_host(host: str) -> None:
-    """Raises ValueError where it holds the end of a password, which whatever shows the URL would show."""
+    """Raise ValueError if the host contains the end of a password, which messages and logs would show."""
     if "@" in host:
         raise ValueError("has an @ in its user or password: percent-encode it, as %40")
 
 
 def parse_valkey_url(text: str) -> str:
-    """The URL itself, as the package valkey understands it.
+    """The URL, checked so that the package valkey accepts it.
 
     Raises:
-        ValueError: with a sentence that says what it must be.
+        ValueError: the message says what the URL must be.
     """
     example = "valkey://:password@host:6379/0"
     text = text.strip()

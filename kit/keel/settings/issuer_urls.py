@@ -1,4 +1,4 @@
-"""Addresses of an issuer: its own, those of what it says of itself, and that of its keys."""
+"""Addresses of an issuer: its own, those of its metadata, and that of its keys."""
 
 from urllib.parse import urlsplit
 
@@ -7,17 +7,17 @@ EXAMPLE_ISSUER = "https://issuer.example.com"
 
 
 def parse_url(text: str, *, https_only: bool, example: str = EXAMPLE_KEYS) -> str:
-    """An address that may be asked, as it is.
+    """Check an address that the service may fetch, and return it.
 
     Raises:
-        ValueError: the message says what one looks like.
+        ValueError: the message has an example.
     """
     try:
         url = urlsplit(text)
         is_valid = url.port is None or url.port > 0
     except ValueError:
         is_valid = False
-    # What must be escaped in a request's first line could end it.
+    # A character that must be escaped could end the request line.
     if not is_valid or not url.hostname or url.fragment or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(f"must be a URL such as {example}")
     if url.username is not None:
@@ -28,10 +28,10 @@ def parse_url(text: str, *, https_only: bool, example: str = EXAMPLE_KEYS) -> st
 
 
 def parse_issuer(text: str, *, https_only: bool) -> str:
-    """The address of an issuer that can be discovered (OpenID Connect Discovery 1.0, section 3).
+    """Check the address of an issuer with metadata (OpenID Connect Discovery 1.0, section 3), and return it.
 
     Raises:
-        ValueError: the message says what one looks like.
+        ValueError: the message has an example.
     """
     if "?" in text or "#" in text:
         raise ValueError(f"must have neither ? nor #, as {EXAMPLE_ISSUER} has none")
@@ -39,7 +39,7 @@ def parse_issuer(text: str, *, https_only: bool) -> str:
 
 
 def metadata_urls(issuer: str) -> tuple[str, str]:
-    """Where an issuer says where its keys are: as OpenID Connect has it, and as RFC 8414 has it."""
+    """The two addresses of an issuer's metadata: by OpenID Connect, and by RFC 8414."""
     issuer = issuer.removesuffix("/")
     url = urlsplit(issuer)
     return (

@@ -1,4 +1,4 @@
-"""Lists of host names, networks and web origins (RFC 6454), as settings have them: separated by commas."""
+"""Parses lists in settings, separated by commas: host names, networks, headers and web origins (RFC 6454)."""
 
 import ipaddress
 import re
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from keel.settings.masking import shown
 
-# A name, one with all below it, an address, or any.
+# A name, a name with * for all below it, an address, or * for any.
 HOST = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]|\*")
 
 MAX_NAME_CHARACTERS = 253  # RFC 1035, section 2.3.4
@@ -18,7 +18,7 @@ def parse_hosts(text: str) -> list[str]:
     """Host names in lower case, without ports.
 
     Raises:
-        ValueError: the message says what one looks like.
+        ValueError: the message has an example.
     """
     hosts = _items(text)
     for host in hosts:
@@ -31,8 +31,10 @@ def parse_hosts(text: str) -> list[str]:
 
 
 def _is_one(host: str) -> bool:
-    """Whether what looks like a host can be one: what ends in a number must be an address
-    (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    """Whether a text of the right form is a host: one that ends in a number must be an IPv4 address.
+
+    See https://url.spec.whatwg.org/#ends-in-a-number-checker.
+    """
     try:
         if host.startswith("["):
             ipaddress.IPv6Address(host[1:-1])
@@ -47,7 +49,7 @@ def parse_networks(text: str) -> list[str]:
     """IP addresses and networks; "*" alone for any.
 
     Raises:
-        ValueError: the message says what one looks like.
+        ValueError: the message has an example.
     """
     networks = _items(text)
     if networks == ["*"]:
@@ -69,7 +71,7 @@ def parse_origins(text: str, *, any_allowed: bool) -> list[str]:
     """Origins as browsers send them in the Origin header; "*" only if `any_allowed`.
 
     Raises:
-        ValueError: the message says what one looks like.
+        ValueError: the message has an example.
     """
     origins = _items(text)
     for origin in origins:
@@ -85,7 +87,7 @@ def parse_headers(text: str) -> list[str]:
     """Names of request headers (RFC 9110, section 5.1), in lower case.
 
     Raises:
-        ValueError: the message says what one looks like.
+        ValueError: the message has an example.
     """
     headers = _items(text)
     for header in headers:
@@ -102,7 +104,7 @@ def _is_origin(text: str) -> bool:
     try:
         url = urlsplit(text)
         default = {"http": 80, "https": 443}.get(url.scheme)
-        # Which browsers leave out, so that it would never match.
+        # Browsers leave the default port out: an origin with it would never match.
         return (
             default is not None
             and url.port != default

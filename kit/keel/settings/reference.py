@@ -1,4 +1,4 @@
-"""What every setting means, for people: docs/configuration.md is what this prints."""
+"""Prints a table of all settings, which is docs/configuration.md."""
 
 import ast
 import inspect
@@ -42,9 +42,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def _texts(settings: type[OwnSettings]) -> dict[str, str]:
-    """What is said of each setting: the string below it.
+    """The text of each setting: the string below the field.
 
-    Pydantic can read them itself, but then does so at each start of the service, which takes 0.04 s.
+    Pydantic can read these strings too, but would do so at each start of the service, which takes 0.04 s.
     """
     texts = {}
     for each in reversed(settings.__mro__):

@@ -18,13 +18,13 @@ from keel.settings.issuer_urls import EXAMPLE_ISSUER, parse_issuer, parse_url
 from keel.settings.origins import parse_headers, parse_hosts, parse_networks, parse_origins
 
 PREFIX = "APP_"
-# Defaults with the service's name.
+# Defaults that contain the service's name.
 DEVELOPMENT_ISSUER = "{name}-dev"
 DATABASE_URL = "sqlite+aiosqlite:///./{name}.db"
 
 
 def default_dev_key_file(name: str) -> Path:
-    """Where the key of development tokens is kept between runs: a folder of the user's own."""
+    """The file of the key of development tokens: in the user's state folder, so that it lasts between runs."""
     state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
     with contextlib.suppress(RuntimeError):  # a user without a home, as in a container
         return state.expanduser() / name / "dev-key.json"
@@ -32,13 +32,13 @@ def default_dev_key_file(name: str) -> Path:
 
 
 class Settings(OwnSettings):
-    """The settings of any service; `settings_of` gives one's own names to the defaults."""
+    """The settings of any service; `settings_of` derives a service's own class, with its name in the defaults."""
 
-    # A service's own class is built, and this one only where it is used itself.
+    # Built only where it is used itself: a service uses its own class.
     model_config = SettingsConfigDict(env_prefix=PREFIX, defer_build=True)
     product: ClassVar[Product] = Product()
     several_lines = ("jwt_scope_map",)
-    never_shown = ("jwks_url",)  # which has a password only by mistake
+    never_shown = ("jwks_url",)  # it may contain a password by mistake
 
     secrets_dir: Path = DEFAULT_SECRETS_DIR
     """Directory of secret files; may be absent."""
@@ -205,7 +205,7 @@ class Settings(OwnSettings):
         host = url.hostname
         if not host.isascii():
             raise ValueError(f"must name its host in ASCII, as clients send it{_in_ascii(host)}")
-        parse_hosts(f"[{host}]" if ":" in host else host)  # raises
+        parse_hosts(f"[{host}]" if ":" in host else host)  # raises ValueError
         return f"{url.scheme}://{url.netloc.lower()}"
 
     @field_validator("trusted_hosts")
@@ -221,7 +221,7 @@ class Settings(OwnSettings):
     @field_validator("otlp_endpoint")
     @classmethod
     def _collector(cls, value: str) -> str:
-        # Whoever injects OpenTelemetry's own variable does not mean to stop the service.
+        # OpenTelemetry's own variable may be injected into every pod: a wrong value there must not stop the service.
         if value and value != os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
             try:
                 url = urlsplit(value)
@@ -302,7 +302,7 @@ class Settings(OwnSettings):
     @field_validator("jwks_url")
     @classmethod
     def _one_source_of_keys(cls, value: str | None, info: ValidationInfo) -> str | None:
-        file, discovery = info.data.get("jwks_file"), info.data.get("jwks_discovery")  # None where that is a mistake
+        file, discovery = info.data.get("jwks_file"), info.data.get("jwks_discovery")  # None if that is not valid
         if value is None:
             if cls.product.tokens and _deployed(info) and file is None and discovery is False:
                 raise ValueError(
@@ -316,21 +316,23 @@ class Settings(OwnSettings):
 
     @property
     def database(self) -> URL:
+        """The parsed APP_DATABASE_URL."""
         return make_url(self.database_url.get_secret_value())
 
     @property
     def is_sqlite(self) -> bool:
+        """Whether the database is a SQLite file."""
         return bool(self.database.drivername == DRIVERS["sqlite"])
 
     def secret_file(self, name: str) -> Path | None:
-        """The file in the secrets directory that the field `name` is read from; None if it is not."""
+        """The file in the secrets directory that the field `name` was read from; None if it was not read from one."""
         if os.environ.get(PREFIX + name.upper()) or not self.secrets_dir.is_dir():
             return None
         file = SecretsSettingsSource.find_case_path(self.secrets_dir, PREFIX + name, case_sensitive=False)
         return file if file and file.is_file() else None
 
     def effective(self) -> dict[str, object]:
-        """Every variable with the value in force, fit to be shown: passwords are masked."""
+        """Every variable with the value in force. Passwords are masked."""
         values = super().effective()
         values[self.variable("database_url")] = self.database.render_as_string(hide_password=True)
         if self.valkey_url:
@@ -340,7 +342,7 @@ class Settings(OwnSettings):
 
 
 def settings_of(product: Product) -> type[Settings]:
-    """The settings of a service, with the defaults that hold its name."""
+    """The settings class of a service, with its name in the defaults."""
     name = product.name
 
     class Named(Settings):
