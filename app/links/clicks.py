@@ -44,8 +44,12 @@ class ClickCounter:
         self._counts: dict[str, int] = {}
         self._writing = 0
         self.flushed = Counter("link_clicks_flushed", "Clicks written to the database.", registry=registry)
-        self.failures = Counter("link_click_flush_failures", "Batches of clicks not written.", registry=registry)
-        self.dropped = Counter("link_clicks_dropped", "Clicks lost: too many links, too long.", registry=registry)
+        self.failures = Counter(
+            "link_click_flush_failures", "Batches of clicks that could not be written.", registry=registry
+        )
+        self.dropped = Counter(
+            "link_clicks_dropped", "Clicks dropped, because too many links had unwritten ones.", registry=registry
+        )
         waiting = Gauge("link_clicks_waiting", "Clicks not written yet.", registry=registry)
         waiting.set_function(lambda: self.waiting)
 

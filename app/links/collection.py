@@ -29,7 +29,7 @@ router = routing.api_router("/links", "links")
 
 def _subject(text: str) -> str:
     if not text.isprintable():  # as for tokens (keel.security.tokens); PostgreSQL refuses some of the others
-        raise ValueError("The subject has characters that cannot be printed.")
+        raise ValueError("The subject has unprintable characters.")
     return text
 
 
@@ -44,17 +44,17 @@ Key = Annotated[
         examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most links on the page.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of links on the page.")]
 Cursor = Annotated[
     Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})] | None,
-    Query(max_length=cursors.MAX_CHARACTERS, description="next_cursor of the page before."),
+    Query(max_length=cursors.MAX_CHARACTERS, description="next_cursor of the previous page."),
 ]
 Owner = Annotated[
     Annotated[str, AfterValidator(_subject)] | None,
     Query(
         min_length=1,
         max_length=MAX_SUBJECT_CHARACTERS,
-        description=f"Whose links, if not your own: that needs the scope {ADMIN} too.",
+        description=f"Whose links to list; your own if left out. Others' links need the scope {ADMIN}.",
     ),
 ]
 
@@ -64,7 +64,7 @@ Owner = Annotated[
     status_code=201,
     response_model=LinkOut,
     responses={
-        201: {"description": "The link was made, now or by the same request before.", "headers": CREATED},
+        201: {"description": "The link was made, now or by an earlier request with the same key.", "headers": CREATED},
         **problems(401, 403, 409),
     },
 )
@@ -83,9 +83,9 @@ async def create_link(new: NewLink, writer: Writer, links: LinksDep, key: Key = 
         except AlreadyAnsweredError as error:
             if kept := await links.keys.answer(request):
                 return responses.created(kept, replayed=True)
-            raise Problem(409, "This Idempotency-Key has just run out. Use another one.") from error
+            raise Problem(409, "This Idempotency-Key has just expired. Use another one.") from error
     except KeyReusedError as error:
-        detail = "This key came with another body before. Use a new key for a new link."
+        detail = "This key was used with a different body before. Use a new key for a new link."
         raise invalid(FieldError(detail=detail, parameter="Idempotency-Key")) from error
 
 
@@ -125,7 +125,7 @@ async def list_links(
     """List your links, newest first. Needs the scope links:read."""
     _check_once(request.query_params)
     if owner not in (None, reader.subject) and ADMIN not in reader.scopes:
-        raise Problem(403, f"These are someone else's links: that needs the scope {ADMIN} too.")
+        raise Problem(403, f"These links belong to someone else. Access needs the scope {ADMIN}.")
     found = await links.store.page(owner or reader.subject, limit + 1, _position(cursor))
     page, more = found[:limit], found[limit:]
     following = cursors.encode(cursors.Position(page[-1][0].created_at, page[-1][0].slug)) if more else None
@@ -145,7 +145,7 @@ def _check_once(query: QueryParams) -> None:
     """
     twice = [name for name in ("limit", "cursor", "owner") if len(query.getlist(name)) > 1]
     if twice:
-        raise invalid(*(FieldError(detail="Give this once.", parameter=name) for name in twice))
+        raise invalid(*(FieldError(detail="Give this parameter once.", parameter=name) for name in twice))
 
 
 def _position(cursor: str | None) -> cursors.Position | None:

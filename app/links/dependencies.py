@@ -52,4 +52,4 @@ def check_owner(link: Link, principal: Principal) -> None:
         Problem: 403 for anybody else.
     """
     if link.owner != principal.subject and ADMIN not in principal.scopes:
-        raise Problem(403, f"This link belongs to someone else: that needs the scope {ADMIN} too.")
+        raise Problem(403, f"This link belongs to someone else. Access needs the scope {ADMIN}.")

@@ -59,6 +59,6 @@ LINKS = Domain(
         404: "There is no such link.",
         409: "The slug spring-sale is taken. Choose another one.",
         410: "This link has expired.",
-        412: "The link is not as your precondition says. Fetch it again and retry.",
+        412: "The precondition does not hold. Fetch the link again and retry.",
     },
 )

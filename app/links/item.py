@@ -30,7 +30,7 @@ router = routing.api_router("/links", "links")
     openapi_extra=IF_NONE_MATCH,
 )
 async def read_link(slug: Slug, reader: Reader, links: LinksDep, request: Request) -> Response:
-    """Read a link of yours, or of anyone with the scope links:admin. Needs the scope links:read."""
+    """Read one of your links, or anyone's with the scope links:admin. Needs the scope links:read."""
     link = await _find(slug, reader, links)
     answer = responses.one(link, links)
     if _is_known(request, link):
@@ -62,7 +62,7 @@ async def change_link(
     links: LinksDep,
     request: Request,
 ) -> Response:
-    """Change where a link leads or when it expires; what is left out stays. Needs the scope links:write."""
+    """Change where a link leads or when it expires. Needs the scope links:write."""
     values = accept(patch, links.urls)
 
     async def change(link: Link) -> Link | None:
@@ -80,11 +80,11 @@ async def change_link(
 @router.delete(
     "/{slug}",
     status_code=204,
-    responses={204: {"description": "The link is gone."}, **problems(401, 403, 404, 409, 412)},
+    responses={204: {"description": "The link was deleted."}, **problems(401, 403, 404, 409, 412)},
     openapi_extra=IF_MATCH,
 )
 async def delete_link(slug: Slug, writer: Writer, links: LinksDep, request: Request) -> None:
-    """Delete a link with its clicks. For a time nobody but its owner gets its slug. Needs the scope links:write."""
+    """Delete a link and its clicks. For a while only its owner can use its slug again. Needs the scope links:write."""
 
     async def delete(link: Link) -> bool | None:
         return await links.store.delete(link) or None
@@ -107,7 +107,7 @@ def _is_known(request: Request, link: Link) -> bool:
     tag = responses.etag(link)
     failed = etags.failed_precondition(request.method, request.headers, tag)
     if failed == 412:
-        detail = "The link is not as your precondition says. Fetch it again and retry."
+        detail = "The precondition does not hold. Fetch the link again and retry."
         raise Problem(412, detail, {"ETag": tag})
     return failed is not None
 

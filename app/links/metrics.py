@@ -13,9 +13,14 @@ class LinkMetrics:
         self.followed = Counter("links_followed", "Redirects answered.", registry=registry)
         self.stale = Counter(
             "links_followed_stale",
-            "Redirects answered, past their time in the caches, because the database was unavailable.",
+            "Redirects answered from stale cache entries, because the database was unavailable.",
             registry=registry,
         )
-        missed = Counter("links_missed", "Redirects that led nowhere.", ["reason"], registry=registry)
+        missed = Counter(
+            "links_missed",
+            "Short links requested that are unknown or expired, by reason.",
+            ["reason"],
+            registry=registry,
+        )
         self.not_found = missed.labels("not_found")
         self.expired = missed.labels("expired")

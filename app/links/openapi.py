@@ -45,13 +45,15 @@ TARGET = {
     }
 }
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "The link is as If-None-Match says it is known.", "headers": ETAG}
+    304: {"description": "The link still has one of the ETags of If-None-Match.", "headers": ETAG}
 }
 
 
 # keel.http.etags reads these headers from the request, so no route's signature declares them.
-IF_MATCH = condition("If-Match", "Do it only if the link still has one of these ETags; else the answer is 412.")
-IF_NONE_MATCH = condition("If-None-Match", "ETags known; if the link still has one of them, the answer is 304.")
+IF_MATCH = condition("If-Match", "Only if the link still has one of these ETags; otherwise the response is 412.")
+IF_NONE_MATCH = condition(
+    "If-None-Match", "ETags that you know; if the link still has one of them, the response is 304."
+)
 
 Slug = Annotated[str, Path(description="Last part of the short link.", examples=[SLUG])]
 

@@ -20,7 +20,7 @@ CREATED, EXPIRES = "2026-03-01T09:30:00Z", "2030-06-30T22:00:00Z"
 def _rfc3339(value: object) -> object:
     """Accept only RFC 3339: Pydantic also takes numbers, and times in other notations."""
     if not isinstance(value, str) or not RFC3339.fullmatch(value):
-        raise ValueError(f"Write a time with its zone as in RFC 3339, such as {EXPIRES}.")
+        raise ValueError(f"Give a time with a time zone, as in RFC 3339, such as {EXPIRES}.")
     return value
 
 
@@ -62,14 +62,14 @@ class NewLink(BaseModel):
     url: LongUrl
     slug: ChosenSlug | None = Field(
         default=None,
-        description="Chosen name, of ASCII letters, digits, - and _; a random one if not given.",
+        description="Name of your choice: ASCII letters, digits, - and _. Random if left out.",
         examples=[SLUG],
     )
     expires_at: Expiry = None
 
 
 class LinkPatch(BaseModel):
-    """What is left out stays as it is; null takes the expiry away (JSON merge patch, RFC 7396)."""
+    """Fields that are left out stay as they are; null removes the expiry (JSON merge patch, RFC 7396)."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -85,10 +85,12 @@ class LinkOut(BaseModel):
     slug: str = Field(examples=[SLUG])
     url: str = Field(examples=[URL])
     short_url: str = Field(examples=[SHORT_URL])
-    owner: str = Field(description="The sub of the token that made it.", examples=["alice"])
+    owner: str = Field(description="The sub claim of the token that made it.", examples=["alice"])
     created_at: datetime = Field(examples=[CREATED])
-    updated_at: datetime = Field(description="When it was last changed, or made.", examples=[CREATED])
-    expires_at: datetime | None = Field(description="When it stops working; null: never.", examples=[EXPIRES])
+    updated_at: datetime = Field(
+        description="When it was last changed; if never, when it was made.", examples=[CREATED]
+    )
+    expires_at: datetime | None = Field(description="When it stops working; null for never.", examples=[EXPIRES])
 
     @classmethod
     def of(cls, link: Link, short_url: str, **more: object) -> Self:
@@ -105,14 +107,14 @@ class LinkOut(BaseModel):
 
 
 class ListedLink(LinkOut):
-    clicks: int = Field(description="How often it was followed; a moment old.", examples=[42])
+    clicks: int = Field(description="How often it was followed, up to a moment ago.", examples=[42])
 
 
 class LinkPage(BaseModel):
     items: list[ListedLink] = Field(description="Newest first.")
-    next_cursor: str | None = Field(description="The cursor of the next page; null: this is the last one.")
+    next_cursor: str | None = Field(description="The cursor of the next page; null on the last page.")
 
 
 class ClicksOut(BaseModel):
     slug: str = Field(examples=[SLUG])
-    clicks: int = Field(description="How often the link was followed; a moment old.", examples=[42])
+    clicks: int = Field(description="How often the link was followed, up to a moment ago.", examples=[42])

@@ -12,4 +12,4 @@ class LinkSettings(OwnSettings, env_prefix="LINKS_"):
     click_flush_seconds: Seconds = 1
     """How often counted clicks are written."""
     deleted_slug_days: int = Field(default=30, ge=0, le=3650)
-    """How long the slug of a deleted link is given to nobody but its owner; 0 gives it to anybody at once."""
+    """How long only its owner can use the slug of a deleted link again; 0 lets anybody do so at once."""

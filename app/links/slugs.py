@@ -51,7 +51,7 @@ def validate(slug: str) -> str:
     if not is_valid(slug):
         raise ValueError(f"Use 3 to {MAX_LENGTH} letters, digits, - and _, beginning with a letter or a digit.")
     if is_reserved(slug):
-        raise ValueError("This slug is reserved, or looks like one that is. Choose another one.")
+        raise ValueError("This slug is reserved, or looks like a reserved one. Choose another one.")
     return slug
 
 

@@ -44,16 +44,16 @@ def parse(text: str) -> Url:
         ValueError: it is something else, holds credentials, or is too long. The message is a sentence for the client.
     """
     if FORBIDDEN.search(text):
-        raise ValueError("The URL holds a space, a backslash or a control character.")
+        raise ValueError("The URL contains a space, a backslash or a control character.")
     try:
         url: Url = WHATWG.validate_python(text)
     except ValidationError:
         raise ValueError("This is not an absolute URL such as https://example.com/page.") from None
     # The standard also reads https:example.com and https:///example.com as absolute URLs.
     if not ABSOLUTE.match(text):
-        raise ValueError("Only URLs that begin with http:// or https:// and a host can be linked to.")
+        raise ValueError("The URL must begin with http:// or https:// and a host.")
     if "@" in re.split(r"[/?#]", text, maxsplit=3)[2]:
-        raise ValueError("The URL holds a user name or password.")
+        raise ValueError("The URL contains a user name or password.")
     if len(str(url)) > MAX_CHARACTERS:
         raise ValueError(f"The URL exceeds {MAX_CHARACTERS} characters.")
     return url

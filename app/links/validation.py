@@ -42,5 +42,5 @@ def check_expiry(expires_at: datetime | None) -> datetime | None:
     if expires_at is None:
         return None
     if not now < expires_at <= now + LONGEST_LIFE:
-        raise ValueError("Choose a time in the future, and within ten years.")
+        raise ValueError("Choose a time in the future, within ten years.")
     return expires_at.astimezone(UTC)

@@ -76,13 +76,13 @@ def _parser(service: Service) -> argparse.ArgumentParser:
 
     command("serve", _serve, "Serve the public and the management port until SIGTERM (the default).")
     if product.has_database:
-        migration = command("migrate", _migrate, "Bring the database's schema to the newest revision.")
+        migration = command("migrate", _migrate, "Migrate the database to the newest revision.")
         migration.add_argument(
-            "--new", metavar="TEXT", help="write a migration to what the tables have become instead, and name it so"
+            "--new", metavar="TEXT", help="write a migration for the changes of the tables instead, with this title"
         )
     config = command("config", _config, "Print the settings in force as JSON, secrets masked.")
-    config.add_argument("--reference", action="store_true", help="print what every variable means instead, as Markdown")
-    command("metrics", _metrics, "Print what every metric means, as Markdown.")
+    config.add_argument("--reference", action="store_true", help="print a Markdown table of all variables instead")
+    command("metrics", _metrics, "Print a Markdown table of all metrics.")
     command("openapi", _openapi, "Print the OpenAPI schema of the public port.")
     if product.tokens:
         token = command("token", _token, "Print a token for development, signed with this machine's own key.")
@@ -103,7 +103,7 @@ def _serve(call: Call) -> int:
     for name, reason in otel_variables.without_effect(os.environ).items():
         log.warning("variable without effect", name=name, reason=reason)
     if call.service.product.has_database and settings.environment != "local" and not demands_tls(settings.database):
-        log.warning("the database may be asked without TLS", remedy="add ?sslmode=verify-full to APP_DATABASE_URL")
+        log.warning("the database connection may be without TLS", remedy="add ?sslmode=verify-full to APP_DATABASE_URL")
     return happy_eyeballs.run(server.serve(call.service, call.configuration))
 
 
@@ -136,8 +136,8 @@ def _token(call: Call) -> int:
     settings, options = call.settings, call.options
     if settings.environment == "production":
         raise ConfigurationError(
-            "APP_ENVIRONMENT: is production, where development tokens are not to be had. "
-            "Ask your identity provider for a token."
+            "APP_ENVIRONMENT: is production, where there are no development tokens. "
+            "Get a token from your identity provider."
         )
     file = options.key or settings.dev_key_file
     key = dev_token.obtain_key(file)

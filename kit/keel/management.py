@@ -138,7 +138,7 @@ async def _problem(request: Request, error: HTTPException) -> Response:
     if not isinstance(error, Problem):
         details = {
             404: f"There is nothing here. The paths of this port are {', '.join(_paths(request))}.",
-            405: "This method is not possible here. See the Allow header.",
+            405: "This method is not allowed here. See the Allow header.",
         }
         error = Problem(error.status_code, details.get(error.status_code, error.detail), error.headers)
     return ProblemResponse(request.scope, error)

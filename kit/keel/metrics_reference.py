@@ -10,10 +10,10 @@ from keel.compat.prometheus_client import collectors, label_names
 INTRODUCTION = """\
 # Metrics
 
-What `/metrics` of the management port has. A counter's series end in `_total`. A histogram has series that end in
-`_bucket`, `_sum` and `_count`, and an exemplar with the trace's id where the trace is sampled. No label takes what a
-client chooses. Beside these there are prometheus_client's own, `process_…` and `python_…`. Where a collector of traces
-is set, the counter `trace_spans_lost` has by `reason` the spans that it has not taken.
+The metrics at `/metrics` of the management port. The series of a counter end in `_total`. A histogram has series that
+end in `_bucket`, `_sum` and `_count`, and if the trace is sampled, an exemplar with its id. No label has a value that a
+client chooses. prometheus_client adds its own metrics, `process_…` and `python_…`. If a trace collector is configured,
+the counter `trace_spans_lost` has the spans that it did not accept, by `reason`.
 
 | metric | type | labels | |
 |---|---|---|---|"""

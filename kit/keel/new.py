@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "new":
             folder = new(options.name, options.folder, options.template, options.ref, _answers(options.answers))
-            sys.stdout.write(f"Made {folder}. Go on there: `make check` proves it, `make run` serves it.\n")
+            sys.stdout.write(f"Made {folder}. Next, in that folder: `make check` tests it, `make run` serves it.\n")
         else:
             update(options.folder, options.ref)
             sys.stdout.write("Updated. Read `git diff`, then run `make check`.\n")
@@ -48,11 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     made = commands.add_parser("new", help="make a service from the template")
     made.add_argument("name", help="a DNS label, such as bookings")
-    made.add_argument("folder", nargs="?", type=Path, help="where to (default: a folder of that name)")
+    made.add_argument("folder", nargs="?", type=Path, help="the folder to make (default: NAME)")
     made.add_argument("--template", required=True, help="the git repository of the kit and its template")
     made.add_argument("--answer", action="append", default=[], dest="answers", metavar="QUESTION=ANSWER")
-    renewed = commands.add_parser("update", help="bring what is new of the template and the kit into a service")
-    renewed.add_argument("folder", nargs="?", type=Path, default=Path(), help="of the service (default: this one)")
+    renewed = commands.add_parser("update", help="update a service to a later version of the template and the kit")
+    renewed.add_argument(
+        "folder", nargs="?", type=Path, default=Path(), help="the folder of the service (default: the current one)"
+    )
     for each in (made, renewed):
         each.add_argument("--ref", help="a commit, branch or tag of the template (default: the newest tag)")
     return parser
@@ -126,7 +128,7 @@ def update(folder: Path, ref: str | None = None) -> None:
         raise NewError(f"{folder} has no {ANSWERS}: it was not made by `keel new`, and cannot be updated.")
     _need("git", "uv")
     if not (folder / ".git").exists():
-        raise NewError(f"{folder} is no git repository: run `git init`, and commit it, so that changes can be merged.")
+        raise NewError(f"{folder} is not a git repository: run `git init` and commit, so that changes can be merged.")
     if _git(folder, "status", "--porcelain"):
         raise NewError(f"{folder} has changes that are not committed, and nothing was written. Commit or stash them.")
     copier, errors = _copier()
@@ -136,7 +138,7 @@ def update(folder: Path, ref: str | None = None) -> None:
         raise NewError(f"The service could not be updated: {error}") from error
     _install_kit(folder)
     if conflicts := _git(folder, "diff", "--name-only", "--diff-filter=U").split():
-        raise NewError(f"Both you and the template changed {', '.join(conflicts)}: choose, then commit.")
+        raise NewError(f"Both you and the template changed {', '.join(conflicts)}: resolve the conflicts, then commit.")
 
 
 def _copier() -> tuple[Any, tuple[type[Exception], ...]]:
@@ -187,7 +189,7 @@ def _install_kit(folder: Path) -> None:
 def _answer(answers: str, name: str) -> str:
     found = re.search(rf"^{name}: (.+)$", answers, flags=re.MULTILINE)
     if found is None:
-        raise NewError(f"{ANSWERS} names no {name}: take it from git again.")
+        raise NewError(f"{ANSWERS} has no {name}: restore it from git.")
     return found[1].strip("'\"")
 
 

@@ -143,7 +143,7 @@ class Lifecycle:
                 await asyncio.wait(servers, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
             died = any(server.done() for server in servers)
             if died:
-                log.error("a server ended by itself, and so does the process")
+                log.error("a server ended by itself: ending the process")
             self.bodies.drain()
             clean = await self._finish(self.public, public_task, self.settings.drain_timeout_seconds)
             return 0 if clean and not died else 1

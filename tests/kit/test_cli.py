@@ -70,7 +70,7 @@ def test_the_reference_names_every_setting(capsys: pytest.CaptureFixture[str]) -
     assert cli.main(SERVICE, ["config", "--reference"]) == 0
     shown = capsys.readouterr().out
     assert all(f"| `APP_{name.upper()}` |" in shown for name in Settings.model_fields)
-    assert "| `APP_SECRETS_DIR` | `/run/secrets/app` | Directory of secret files; may be absent. |" in shown
+    assert "| `APP_SECRETS_DIR` | `/run/secrets/app` | Directory of secret files; it need not exist. |" in shown
 
 
 def test_openapi(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +107,7 @@ def test_migrate_a_file_that_is_no_database(
     file.write_text("Dear reader, " * 100)
     monkeypatch.setenv("APP_DATABASE_URL", f"sqlite:///{file}")
     assert cli.main(SERVICE, ["migrate"]) == 1
-    assert "letter.txt is something else than a database: file is not a database. Name" in capsys.readouterr().err
+    assert "letter.txt is not a SQLite database: file is not a database. Name" in capsys.readouterr().err
     assert file.read_text() == "Dear reader, " * 100
 
 
@@ -233,7 +233,7 @@ def test_a_database_that_may_be_asked_without_tls_is_warned_of(
         APP_JWKS_FILE=str(jwks_file),
         APP_DATABASE_URL=f"postgresql://things@127.0.0.1:{unused_port}/things{mode}",
     )
-    assert app.logged("the database may be asked without TLS") is warned
+    assert app.logged("the database connection may be without TLS") is warned
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -256,7 +256,7 @@ def test_a_signal_ends_any_command(monkeypatch: pytest.MonkeyPatch, number: sign
 def test_every_metric_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(SERVICE, ["metrics"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "| `rate_limited` | counter | `kind` | Requests refused for being too many, by kind. |" in lines
+    assert "| `rate_limited` | counter | `kind` | Requests refused by the rate limits, by kind. |" in lines
     rows = [line for line in lines if line.startswith("| `")]
     assert len(rows) > 30
     assert not [row for row in rows if row.endswith("|  |") or "process_" in row]

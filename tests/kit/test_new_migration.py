@@ -97,7 +97,7 @@ def test_it_is_written_passes_the_linters_and_goes_there_and_back(copy: Copy) ->
 def test_where_nothing_has_changed_nothing_is_written(copy: Copy) -> None:
     done = copy.migrate("--new", "nothing")
     assert done.returncode == 1
-    assert done.stderr == "The tables are as the migrations make them: there is nothing to write.\n"
+    assert done.stderr == "The migrations already make the tables as they are: there is nothing to write.\n"
     assert [file.name for file in (copy.probe / "migrations").glob("*.py")] == ["0001_things.py"]
 
 

@@ -228,7 +228,7 @@ def test_more_connections_than_there_may_be_wait_and_probes_do_not(start: Callab
         assert b"\nhttp_connections_limit 2.0" in app.body
         late = http.client.HTTPConnection(app.public, timeout=30)
         late.request("GET", "/api/v1/things/unknown")
-        until(lambda: app.logged("no room for more connections: they wait to be accepted"))
+        until(lambda: app.logged("the limit of connections is reached: more wait to be accepted"))
         assert app.get("/livez").status == 200
         first.close()
         assert late.getresponse().status == 404
@@ -320,7 +320,7 @@ class TestInProcess:
             getattr(lifecycle, name).should_exit = True
 
         assert run(die) == 1
-        assert "a server ended by itself, and so does the process" in [line["message"] for line in log_lines()]
+        assert "a server ended by itself: ending the process" in [line["message"] for line in log_lines()]
 
     def test_also_while_draining(self, run: Callable[..., int], log_lines: Logs) -> None:
         def die(lifecycle: Lifecycle) -> None:

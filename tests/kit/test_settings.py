@@ -87,7 +87,7 @@ def test_sslmode_is_translated_for_asyncpg(monkeypatch: pytest.MonkeyPatch) -> N
             "APP_DATABASE_URL: must begin with postgresql:// or",
         ),
         ("APP_DATABASE_URL", "postgresql://db", "APP_DATABASE_URL: must name a host and a database"),
-        ("APP_DATABASE_URL", "postgresql://db/things?x=1", "not understood (x): only sslmode and host are"),
+        ("APP_DATABASE_URL", "postgresql://db/things?x=1", "unknown parameters (x): only sslmode and host are"),
         ("APP_DATABASE_URL", "sqlite://", "APP_DATABASE_URL: must name a file"),
         ("APP_DATABASE_URL", "sqlite:///:memory:", "APP_DATABASE_URL: must name a file"),
         ("APP_FAULTS_ENABLED", "maybe", "APP_FAULTS_ENABLED: must be true or false (it is 'maybe')"),
@@ -265,8 +265,8 @@ class TestWhereKeysComeFrom:
             ("https://i.example/#keys", "must be a URL such as"),
             ("https://i.example/a b", "must be a URL such as"),
             ("https://i.example/\u00e9", "must be a URL such as"),
-            ("https://i.example/\x7f", "must not hold line feeds, tabs"),
-            ("https://me:hunter2@i.example/", "must hold no user or password"),
+            ("https://i.example/\x7f", "must not contain line feeds, tabs"),
+            ("https://me:hunter2@i.example/", "must contain no user or password"),
             ("http://i.example/keys", "must begin with https://"),
             ("file:///etc/keys", "must be a URL such as"),
             ("file://host/etc/keys", "must begin with https://"),
@@ -308,7 +308,7 @@ class TestDiscovery:
             ("http://id.example.com", "must begin with https://, as in https://issuer.example.com"),
             ("https://id.example.com/?realm=a", "must have neither ? nor #"),
             ("https://id.example.com/#a", "must have neither ? nor #"),
-            ("https://me:you@id.example.com", "must hold no user or password"),
+            ("https://me:you@id.example.com", "must contain no user or password"),
         ],
     )
     def test_the_issuer_must_be_an_address(self, monkeypatch: pytest.MonkeyPatch, issuer: str, sentence: str) -> None:

@@ -95,7 +95,7 @@ def test_twenty_later_commits(mine: Path, template: Path) -> None:
 def test_a_conflict_is_named_and_nothing_is_lost(mine: Path, template: Path) -> None:
     change(template / "template" / "README.md.jinja", "# {{ title }}\n", "# The service {{ title }}\n\nTheirs.\n")
     commit(template, "Where ours is")
-    with pytest.raises(NewError, match=r"Both you and the template changed README\.md: choose, then commit"):
+    with pytest.raises(NewError, match=r"Both you and the template changed README\.md: resolve the conflicts"):
         new.update(mine, "HEAD")
     text = (mine / "README.md").read_text()
     assert "Rooms, by the hour." in text
@@ -117,5 +117,5 @@ def test_what_was_not_made_by_it(tmp_path: Path) -> None:
 def test_a_service_that_is_in_no_repository(make_service: MakeService) -> None:
     folder = make_service("bookings")
     subprocess.run(["rm", "-r", folder / ".git"], check=True)
-    with pytest.raises(NewError, match=r"is no git repository: run `git init`"):
+    with pytest.raises(NewError, match=r"is not a git repository: run `git init`"):
         new.update(folder)

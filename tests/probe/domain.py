@@ -153,7 +153,8 @@ async def make_thing(new: NewThing, writer: Writer, things: Service, key: Key = 
             return Response(kept, 201, {"Idempotent-Replayed": "true"}, "application/json")
         return Response(await things.make(new.name, writer.subject, request), 201, media_type="application/json")
     except KeyReusedError as error:
-        raise invalid(FieldError(detail="This key came with another body.", parameter="Idempotency-Key")) from error
+        detail = "This key came with a different body before."
+        raise invalid(FieldError(detail=detail, parameter="Idempotency-Key")) from error
     except AlreadyAnsweredError as error:
         raise Problem(409, "The same request is being answered. Send it again.") from error
 

@@ -39,8 +39,10 @@ class CacheMetrics(Collector):
         return self._caches.setdefault(name, CacheCounts(entries))
 
     def collect(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily("cache_requests", "Questions by layer.", labels=["cache", "layer", "result"])
-        fills = CounterMetricFamily("cache_fills", "Answers offered to Valkey.", labels=["cache", "result"])
+        requests = CounterMetricFamily(
+            "cache_requests", "Lookups in the cache, by layer and result.", labels=["cache", "layer", "result"]
+        )
+        fills = CounterMetricFamily("cache_fills", "Answers written to Valkey, by result.", labels=["cache", "result"])
         changes = CounterMetricFamily(
             "cache_changes", "Changes of cached data, by whether Valkey was notified.", labels=["cache", "result"]
         )

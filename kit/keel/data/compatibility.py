@@ -46,8 +46,8 @@ def ahead(connection: Connection, scripts: "ScriptDirectory", heads: Collection[
     works_from = connection.scalar(select(TABLE.c.works_from)) if there else None
     if works_from in known:
         return stranger
-    needed = f"code of revision {works_from} or later" if works_from else "the code that has made it"
+    needed = f"code of revision {works_from} or later" if works_from else "the code that made it"
     raise AheadError(
-        f"The database is at revision {stranger}, which this version does not know, and which needs {needed}. "
+        f"The database is at revision {stranger}, which this version does not know and which needs {needed}. "
         "Deploy a newer version."
     )

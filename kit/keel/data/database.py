@@ -63,9 +63,9 @@ class DatabaseUnavailableError(Problem):
 
     def __init__(self, reason: str = "unreachable") -> None:
         detail = {
-            "read_only": "The database takes no changes at this moment.",
-            "schema": "The database is not yet what this version needs.",
-            "exhausted": "The database has no connection left.",
+            "read_only": "The database accepts no changes at the moment.",
+            "schema": "The database does not have the schema of this version yet.",
+            "exhausted": "The database has no free connection.",
         }.get(reason, "The database cannot be reached.")
         super().__init__(503, f"{detail} Try again soon.", {"Retry-After": "2"})
 
@@ -175,7 +175,7 @@ class Database:
         async with self._check_engine.connect() as connection:
             if self.dialect == "postgresql" and await _is_read_only(connection):
                 await connection.invalidate()  # the next connection resolves the name again
-                raise NotFitError("it takes no writes: is this a former primary?")
+                raise NotFitError("it is read-only: is it a former primary?")
             await self._schema.check(connection)
 
     async def close(self) -> None:
@@ -215,7 +215,7 @@ class Database:
             async with asyncio.timeout(self._pool_timeout):
                 await self._writers.acquire()
         except TimeoutError:
-            raise PoolTimeoutError(f"too many write for {self._pool_timeout:g} s") from None
+            raise PoolTimeoutError(f"too many others were writing for {self._pool_timeout:g} s") from None
 
     @contextmanager
     def _translating_errors(self) -> Iterator[None]:

@@ -26,7 +26,7 @@ class DatabaseMetrics:
     def __init__(self, engine: AsyncEngine, registry: CollectorRegistry) -> None:
         duration = Histogram(
             "database_statement_duration_seconds",
-            "Time of statements, also of those that failed, by kind.",
+            "Duration of statements, also of failed ones, by kind.",
             ["kind"],
             buckets=SECONDS,
             registry=registry,
@@ -34,7 +34,7 @@ class DatabaseMetrics:
         self._duration = {kind: duration.labels(kind) for kind in (*KINDS.values(), "other")}
         self.wait = Histogram(
             "database_connection_wait_seconds",
-            "Time until a connection was had, from the pool or new.",
+            "Time to get a connection, from the pool or new.",
             buckets=SECONDS,
             registry=registry,
         )
@@ -77,5 +77,5 @@ class _Pool(Collector):
         yield connections
         yield GaugeMetricFamily("database_pool_size", "Connections that are kept open.", pool.size())
         yield GaugeMetricFamily(
-            "database_pool_limit", "Connections there can be, with those for when it is busy.", max_connections(pool)
+            "database_pool_limit", "Maximum number of connections, with the overflow.", max_connections(pool)
         )

@@ -47,5 +47,5 @@ class PatientPool(OpenPool):
             return self.wait_for_returned()
         except Empty:
             raise ServerFullError(
-                f"the server has no connection left; none of ours was free for {self.wait_seconds:g} s"
+                f"the server has no connection left; none of the pool's was free for {self.wait_seconds:g} s"
             ) from None

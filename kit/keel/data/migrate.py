@@ -78,8 +78,8 @@ async def migrate(settings: Settings) -> None:
                 raise MigrationError(str(error)) from error
             except DBAPIError as error:
                 raise MigrationError(
-                    f"The migration failed, and what it had not finished was taken back: {error.orig}. "
-                    "If it waited for a lock, run it again when the table is less busy."
+                    f"The migration failed, and its unfinished part was rolled back: {error.orig}. "
+                    "If it was waiting for a lock, run it again when the table is less busy."
                 ) from error
     finally:
         await engine.dispose()
@@ -106,7 +106,7 @@ def _upgrade(connection: Connection, product: Product) -> None:
     newer = compatibility.ahead(connection, ScriptDirectory.from_config(config), heads)
     connection.rollback()  # Alembic begins its transactions itself
     if newer:
-        log.warning("the database is newer than this version, which works with it", revision=newer)
+        log.warning("the database is newer than this version, but compatible", revision=newer)
     else:
         command.upgrade(config, "head")
 
@@ -153,7 +153,7 @@ def _write_new(connection: Connection, product: Product, text: str, folder: Path
 
     def only_changes(_context: Any, _revision: Any, directives: list[Any]) -> None:
         if directives[0].upgrade_ops.is_empty():
-            raise MigrationError("The tables are as the migrations make them: there is nothing to write.")
+            raise MigrationError("The migrations already make the tables as they are: there is nothing to write.")
 
     written = command.revision(
         config,
@@ -196,12 +196,12 @@ async def _open_file(engine: AsyncEngine) -> None:
     except sqlite3.OperationalError as error:
         raise MigrationError(
             f"APP_DATABASE_URL: cannot open {engine.url.database}: {error}. "
-            "Name a file in a directory that exists and may be written to."
+            "Name a file in a directory that exists and is writable."
         ) from error
     except sqlite3.DatabaseError as error:
         raise MigrationError(
-            f"APP_DATABASE_URL: {engine.url.database} is something else than a database: {error}. "
-            "Name another file; a new one is made."
+            f"APP_DATABASE_URL: {engine.url.database} is not a SQLite database: {error}. "
+            "Name another file; if it does not exist, it is created."
         ) from error
 
 

@@ -25,12 +25,10 @@ log = structlog.get_logger("keel.data.valkey")
 T = TypeVar("T")
 
 # After a failover, connections lead to the former primary. They are dropped; the next ones resolve the name again.
-REPLICA = "it takes no writes: is this a former primary?"
+REPLICA = "it is read-only: is it a former primary?"
 # A server that answers but cannot serve the kit gets only the check, until that finds another kind of server.
-SENTINEL = "it is a Sentinel, which keeps no data: APP_VALKEY_URL must lead to the primary. See docs/caches.md"
-SHARDS = (
-    "other nodes of its cluster have some of the keys: APP_VALKEY_URL must lead to one that has all. See docs/caches.md"
-)
+SENTINEL = "it is a Sentinel, which stores no data: set APP_VALKEY_URL to the primary. See docs/caches.md"
+SHARDS = "its cluster has several shards: set APP_VALKEY_URL to a server that has all keys. See docs/caches.md"
 REDIRECTIONS = ("MOVED ", "ASK ")  # from one node of a cluster to another
 CHECK = "check"
 BREAK_SECONDS = 1.0  # a server that does not answer costs one time-out in this time, whatever the load
@@ -64,14 +62,14 @@ class Valkey:
         self._calls = Counter("valkey_calls", "Calls by outcome.", ["operation", "outcome"], registry=registry)
         self._duration = Histogram(
             "valkey_call_duration_seconds",
-            "Time of the calls that were made, whatever came of them.",
+            "Duration of calls, whatever their outcome.",
             ["operation"],
             buckets=SECONDS,
             registry=registry,
         )
         Gauge(
             "valkey_breaker_open",
-            "1 while Valkey is left alone because it did not answer, or cannot serve us.",
+            "1 while Valkey is not called, because it does not answer or cannot be used.",
             registry=registry,
         ).set_function(lambda: self._breaker.open or bool(self._unfit))
 
@@ -164,7 +162,7 @@ class Valkey:
 
     def _failed(self, cause: str) -> ValkeyUnavailableError:
         if not self._breaker.open:
-            log.warning("valkey does not answer, doing without it", cause=cause)
+            log.warning("valkey does not answer: continuing without it", cause=cause)
         self._breaker.failed()
         return ValkeyUnavailableError(cause)
 

@@ -29,18 +29,14 @@ class FieldError(BaseModel):
 
 
 class ProblemDetails(BaseModel):
-    """RFC 9457. The type is about:blank throughout: the status says what kind of problem it is.
-
-    A type of its own would be worth its page of documentation where a client has to act
-    differently on the same status; none has to.
-    """
+    """Problem details (RFC 9457). The type is always about:blank: the status says what kind of problem it is."""
 
     type: str = "about:blank"
     title: str = Field(description="What the status means.")
     status: int = Field(ge=400, le=599)
-    detail: str = Field(description="A sentence on this occurrence, for people.")
-    request_id: str | None = Field(default=None, description="That of X-Request-ID; quote it in a report.")
-    errors: list[FieldError] | None = Field(default=None, description="What is wrong with which field.")
+    detail: str = Field(description="A sentence about this occurrence, for people.")
+    request_id: str | None = Field(default=None, description="The value of X-Request-ID; quote it in a report.")
+    errors: list[FieldError] | None = Field(default=None, description="What is wrong, field by field.")
 
 
 class Problem(HTTPException):

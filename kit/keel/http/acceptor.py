@@ -85,7 +85,7 @@ class Acceptor:
         now = self._loop.time()
         if now - self._said >= SAY_EVERY_SECONDS:
             self._said = now
-            log.warning("no room for more connections: they wait to be accepted")
+            log.warning("the limit of connections is reached: more wait to be accepted")
 
     async def _open(self, connection: socket.socket) -> None:
         try:

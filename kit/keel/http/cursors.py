@@ -47,4 +47,4 @@ def decode(cursor: str, is_key: Callable[[str], bool]) -> Position:
 
 
 def _unknown() -> ValueError:
-    return ValueError("This is not a cursor of ours: take it from next_cursor, or leave it out to begin anew.")
+    return ValueError("This is not a valid cursor. Take it from next_cursor, or leave it out for the first page.")

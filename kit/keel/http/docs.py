@@ -35,7 +35,7 @@ PAGE = """\
   </head>
   <body>
     <div id="swagger-ui"></div>
-    <noscript>This page needs JavaScript; the API's description is at <a href="/api/openapi.json">/api/openapi.json</a>.
+    <noscript>This page needs JavaScript. The OpenAPI document is at <a href="/api/openapi.json">/api/openapi.json</a>.
     </noscript>
   </body>
 </html>

@@ -133,7 +133,7 @@ class Faults:
             await asyncio.sleep(fault.delay_seconds)
         if random.random() < fault.error_ratio:  # noqa: S311
             self._injected.labels("error").inc()
-            raise InjectedError("This error was asked for, through the management port.")
+            raise InjectedError("This error was injected on demand, through the management port.")
 
     def _block(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._timers[1:] = [loop.call_later(BLOCK_EVERY, self._block, loop, seconds)]

@@ -29,7 +29,7 @@ async def _http_error(request: Request, error: HTTPException) -> ProblemResponse
     elif error.status_code == 404:
         problem = Problem(404, "There is nothing here.", error.headers)
     elif error.status_code == 405:
-        detail = "This method is not possible here. See the Allow header."
+        detail = "This method is not allowed here. See the Allow header."
         problem = Problem(405, detail, {"Allow": ", ".join(_allowed_methods(request.scope))})
     else:
         problem = Problem(error.status_code, str(error.detail), error.headers)
@@ -53,7 +53,7 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> P
     detail = "The request is not valid: see errors."
     if any(problem["loc"] == ("body",) for problem in problems):
         if error.body is None:
-            detail = "The request needs a body, in JSON."
+            detail = "The request needs a JSON body."
         elif not is_json(request.headers.get("content-type", "")):
             return ProblemResponse(request.scope, not_json())
     errors = [field_error(problem) for problem in problems]

@@ -49,9 +49,9 @@ def check_head(headers: Headers) -> None:
     """
     for name in ONCE:
         if len(headers.getlist(name)) > 1:
-            raise Problem(400, f"Send one {name} header, not more.")
+            raise Problem(400, f"Send only one {name} header.")
     if headers.get("content-encoding", "identity").lower() != "identity":  # RFC 9110, section 15.5.16
-        detail = "Send the body as it is, without a Content-Encoding."
+        detail = "Send the body without a Content-Encoding."
         raise Problem(415, detail, {"Accept-Encoding": "identity"})
     if not is_json(headers.get("content-type", "")):
         raise not_json()

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from keel.http.plain_route import PlainRoute
 from keel.product import Product
 
-TAG = {"name": "identity", "description": "Who answers: for people and for a look at a rollout."}
+TAG = {"name": "identity", "description": "Which service, version and instance answers."}
 
 
 class Identity(BaseModel):
@@ -23,7 +23,7 @@ def install(app: FastAPI, product: Product) -> None:
     body = Identity(name=product.name, version=product.version, instance=socket.gethostname()).model_dump_json()
 
     async def identity(_request: Request) -> Response:
-        """Name and version of the service, and the host (on Kubernetes: the pod) that answers."""
+        """Name and version of the service, and the host that answers: on Kubernetes, the pod."""
         return Response(body, media_type="application/json")
 
     def add(**options: Any) -> None:

@@ -80,7 +80,7 @@ def check(body: bytes) -> None:
         raise Problem(400, f"The body is not JSON: it is not UTF-8, see byte {error.start}.") from error
     except ValueError as error:
         detail = (
-            "The body is not I-JSON (RFC 7493): it names a member twice, holds NaN, Infinity or an enormous "
-            "number, or is nested too deeply."
+            "The body is not I-JSON (RFC 7493): it names a member twice, contains NaN, Infinity or a number that is "
+            "too large, or is nested too deeply."
         )
         raise Problem(400, detail) from error

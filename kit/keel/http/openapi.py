@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from keel.errors.problems import MEDIA_TYPE, ProblemDetails, documented, title
 
 DESCRIPTION = """\
-Errors are problem details (RFC 9457, `application/problem+json`). Every answer names its request in
-`X-Request-ID`: quote it in a report, or send one of your own. Where an access token is needed, its
-`scope` claim must hold the scope named.
+Errors are problem details (RFC 9457, `application/problem+json`). Every response has the request's id in
+`X-Request-ID`: quote it in a report, or send an id of your own. Where an operation needs an access token, the token's
+`scope` claim must contain the scope that the operation names.
 """
 SCHEMA = {"$ref": "#/components/schemas/ProblemDetails"}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
@@ -28,11 +28,11 @@ DETAILS = {
     421: "This service does not answer to that host name.",
     422: "The request is not valid: see errors.",
     429: "Too many requests. Try again in 7 seconds.",
-    431: "The request line and headers are too large together.",
+    431: "The request line and headers together are too large.",
     500: "Something went wrong on our side. Quote the request id if you report it.",
-    501: "A body may come in chunks, and in no other transfer coding.",
+    501: "No transfer coding but chunked is supported.",
     503: "The database cannot be reached. Try again soon.",
-    505: "The request is not of HTTP/1.1 or HTTP/1.0.",
+    505: "Use HTTP/1.1 or HTTP/1.0.",
 }
 # Errors of any request, and those of a request with a body.
 COMMON = (400, 408, 413, 414, 421, 429, 431, 500, 501, 503, 505)
@@ -49,12 +49,12 @@ _CHALLENGE = {"WWW-Authenticate": {"description": "What is missing (RFC 6750).",
 _PROBLEM_HEADERS = {401: _CHALLENGE, 412: ETAG}
 
 KEY_DESCRIPTION = (
-    "Any string of your own for one thing you mean to make. Send it again, with the same body, when you do not know "
-    "whether the first request arrived: you get the first one's answer, for a day or more, and nothing is made twice."
+    "A string of your own, unique for each object that you make. If you do not know whether a request arrived, repeat "
+    "it with the same key and body: for a day or more you get the stored response, and nothing is made twice."
 )
 REPLAYED = {
     "Idempotent-Replayed": {
-        "description": "This is the answer that the same Idempotency-Key got before; nothing was made now.",
+        "description": "The stored response to an earlier request with this Idempotency-Key; nothing was made now.",
         "schema": {"type": "string", "const": "true"},
     },
 }

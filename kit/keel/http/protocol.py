@@ -38,9 +38,9 @@ REFUSALS = {
     "malformed": (400, "The request is not valid HTTP/1.1."),
     "timeout": (408, "The request line and headers took too long to arrive."),
     "target_too_long": (414, f"The request target exceeds {MAX_TARGET_BYTES} bytes."),
-    "head_too_large": (431, "The request line and headers are too large together."),
-    "coding": (501, "A body may come in chunks, and in no other transfer coding."),
-    "version": (505, "The request is not of HTTP/1.1 or HTTP/1.0."),
+    "head_too_large": (431, "The request line and headers together are too large."),
+    "coding": (501, "No transfer coding but chunked is supported."),
+    "version": (505, "Use HTTP/1.1 or HTTP/1.0."),
 }
 VERSIONS = ("1.1", "1.0")
 TARGET = re.compile(rb"([^/?]*)(.*)", re.DOTALL)  # the host, and the rest
@@ -85,14 +85,16 @@ class ConnectionLimits:
         ]
         refused = Counter(
             "http_connections_refused_total",
-            "Connections closed for what the client sent, or did not send, before there was a request to answer.",
+            "Connections refused before there was a request to answer, by reason.",
             ["reason"],
             registry=registry,
         )
         self.refused = {reason: refused.labels(reason) for reason in REFUSALS}
-        opened = Gauge("http_connections", "Connections that clients have open.", registry=registry)
+        opened = Gauge("http_connections", "Open connections of clients.", registry=registry)
         opened.set_function(lambda: len(self.connections))
-        most = Gauge("http_connections_limit", "How many there may be; more wait to be accepted.", registry=registry)
+        most = Gauge(
+            "http_connections_limit", "Most open connections of clients; more wait to be accepted.", registry=registry
+        )
         most.set_function(lambda: self.max_connections)
 
     def room(self) -> int:

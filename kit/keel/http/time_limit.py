@@ -36,10 +36,10 @@ class AwaitedBodies:
             return
         headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"}
         if self._of_client[limit.client] >= self.max_per_client:
-            limit.end(Problem(429, "Too many of your requests wait for their bodies.", headers))
+            limit.end(Problem(429, "Too many of your requests are waiting for their bodies.", headers))
             return
         if len(self._waiting) >= self.max_concurrent:
-            limit.end(Problem(503, "Too many requests wait for their bodies. Try again soon.", headers))
+            limit.end(Problem(503, "Too many requests are waiting for their bodies. Try again soon.", headers))
             return
         self._waiting.add(limit)
         self._of_client[limit.client] += 1
@@ -66,7 +66,7 @@ class AwaitedBodies:
     def _give_up(self, limit: "_Limit") -> None:
         if limit in self._waiting:
             headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"}
-            limit.end(Problem(503, "The server ends, and the body has not come. Try again soon.", headers))
+            limit.end(Problem(503, "The server is shutting down before the body arrived. Try again soon.", headers))
 
 
 class TimeLimitMiddleware:
@@ -137,12 +137,12 @@ class TimeLimitMiddleware:
         if body_late:
             detail = f"The body did not arrive within {self.seconds:g} seconds."
             return Problem(408, detail, {"Connection": "close"})
-        detail = f"This took longer than {self.seconds:g} seconds. Try again soon."
+        detail = f"The request took longer than {self.seconds:g} seconds. Try again soon."
         return Problem(503, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
 def _too_much() -> Problem:
-    return Problem(503, "There is too much to do. Try again soon.", {"Retry-After": str(RETRY_SECONDS)})
+    return Problem(503, "The service is at its concurrency limit. Try again soon.", {"Retry-After": str(RETRY_SECONDS)})
 
 
 class _Limit:

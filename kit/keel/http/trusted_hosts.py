@@ -47,7 +47,7 @@ class TrustedHostMiddleware:
 
     def _problem(self, hosts: list[bytes]) -> Problem | None:
         if len(hosts) != 1:  # RFC 9112, section 3.2
-            return Problem(400, "Send one Host header, not more and not less.", {"Connection": "close"})
+            return Problem(400, "Send exactly one Host header.", {"Connection": "close"})
         match = HOST.fullmatch(hosts[0].decode("latin-1").lower())
         if match is None:
             return Problem(400, "The Host header is not valid.", {"Connection": "close"})

@@ -19,13 +19,13 @@ class EventLoopLag:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._lag = Histogram(
             "event_loop_lag_seconds",
-            "How much later than due the event loop ran a timer, ten times a second.",
+            "How late the event loop runs a timer, measured ten times a second.",
             buckets=SECONDS,
             registry=registry,
         )
         # Time and lag of those lags in the window that no later one exceeds, the largest first.
         self._largest: deque[tuple[float, float]] = deque()
-        gauge = Gauge("event_loop_lag_max_seconds", "The longest such delay of the last minute.", registry=registry)
+        gauge = Gauge("event_loop_lag_max_seconds", "The largest lag of the last minute.", registry=registry)
         gauge.set_function(lambda: self.largest(perf_counter()))
 
     @contextlib.asynccontextmanager

@@ -45,7 +45,10 @@ class Health:
         self._results = dict.fromkeys(checks, "not checked yet")
         self._checked_at = monotonic()
         up = Gauge(
-            "dependency_up", "1 while its last check passed.", ["dependency"], registry=registry or CollectorRegistry()
+            "dependency_up",
+            "1 while the last check of the dependency passed.",
+            ["dependency"],
+            registry=registry or CollectorRegistry(),
         )
         for name in checks:
             up.labels(name).set_function(partial(self._passes, name))

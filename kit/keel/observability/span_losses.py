@@ -37,7 +37,7 @@ class CollectorExporter(SpanExporter):
         self._exporter = OTLPSpanExporter(endpoint=endpoint, session=session)
         self._lost = Counter(
             "trace_spans_lost",
-            "Spans sent that the collector has not taken, by reason; not those for which there was no room to wait.",
+            "Spans that the collector did not accept, by reason; without those that the full queue dropped.",
             ["reason"],
             registry=registry,
         )
@@ -57,7 +57,7 @@ class CollectorExporter(SpanExporter):
             self._lost.labels("redirected").inc(len(spans))
             location = mask_url(answer.headers.get("Location", ""))
             details = {"status": answer.status_code, "location": location, "spans": len(spans)}
-            log.warning("the collector redirects, and its spans are lost: set the address it leads to", extra=details)
+            log.warning("the collector redirects, so spans are lost: set the address it redirects to", extra=details)
             return SpanExportResult.FAILURE
         return self._read(answer)
 
@@ -76,12 +76,12 @@ class CollectorExporter(SpanExporter):
             partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
         except DecodeError:
             details = {"url": mask_url(self._endpoint), "media_type": answer.headers.get("Content-Type")}
-            log.warning("what answers is perhaps no collector: it does not speak OTLP", extra=details)
+            log.warning("the response is not OTLP: is this a collector?", extra=details)
             return SpanExportResult.SUCCESS
         if partial.rejected_spans > 0:
             self._lost.labels("rejected").inc(partial.rejected_spans)
             details = {"spans": partial.rejected_spans, "reason": partial.error_message}
-            log.warning("the collector rejects spans, which are lost", extra=details)
+            log.warning("the collector rejects spans: they are lost", extra=details)
             return SpanExportResult.FAILURE
         if partial.error_message:
             log.warning("the collector warns: %s", partial.error_message)

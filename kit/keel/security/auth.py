@@ -44,7 +44,7 @@ class Authenticator:
         self.verifier = verifier
         self.realm = realm
         """The realm in a challenge (RFC 9110, section 11.5)."""
-        text = "Tokens verified or recalled, and requests refused for want of a token or a scope, by outcome."
+        text = "Tokens verified or cached, and requests refused without a token or a scope, by outcome."
         tokens = Counter("auth_tokens", text, ["outcome"], registry=registry)
         self._counters = {outcome: tokens.labels(outcome) for outcome in OUTCOMES}
 
@@ -102,7 +102,7 @@ class AuthenticationMiddleware:
         values = _authorization(scope)
         if len(values) > 1:
             self.authenticator.count("malformed")
-            _note(scope, MalformedError("There is more than one Authorization header."))
+            _note(scope, MalformedError("Send only one Authorization header."))
         elif token := _bearer_token(values[0]):
             _note(scope, self.authenticator.identify(token, lambda: not self.exhausted(scope)))
 

@@ -59,9 +59,9 @@ class JwksUrl(KeySource):
         self._fetching: asyncio.Task[None] | None = None
         self._fetched_at = self._clock()
         self._failing = False
-        fetches = Counter("jwks_fetches", "Reads of the issuer's keys, by outcome.", ["outcome"], registry=registry)
+        fetches = Counter("jwks_fetches", "Fetches of the issuer's keys, by outcome.", ["outcome"], registry=registry)
         self._count = {outcome: fetches.labels(outcome) for outcome in OUTCOMES}
-        age = "Time since the issuer's keys were last read with success; since the start, if they never were."
+        age = "Time since the issuer's keys were last fetched; since the start, if they never were."
         Gauge("jwks_age_seconds", age, registry=registry).set_function(lambda: self._clock() - self._fetched_at)
 
     def current(self) -> KeySet:
@@ -109,7 +109,7 @@ class JwksUrl(KeySource):
         self._count[outcome].inc()
         self._failing = outcome != "ok"
         if self._failing:
-            log.error("keys not fetched, keeping what there were", url=mask_url(self._asked), reason=reason)
+            log.error("keys not fetched, keeping the last ones", url=mask_url(self._asked), reason=reason)
 
     def _take(self, text: str) -> None:
         if text != self._text:

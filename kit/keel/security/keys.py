@@ -38,7 +38,7 @@ class KeysUnavailableError(Exception):
     outcome = "keys_unavailable"
 
     def __init__(self, retry_after: float) -> None:
-        super().__init__("The keys that tokens are checked with cannot be had at the moment.")
+        super().__init__("The keys to verify tokens are not available at the moment.")
         self.retry_after = retry_after
 
 
@@ -121,9 +121,9 @@ def parse_jwks(text: str) -> KeySet:
     keys, alike = _told_apart(keys)
     useless += [f"key {key.kid}: two keys have this id and are for the same algorithm" for key in alike]
     if not keys:
-        raise ValueError("; ".join(["none verifies signatures by " + ", ".join(ALGORITHMS), *useless]))
+        raise ValueError("; ".join(["no key verifies signatures by " + ", ".join(ALGORITHMS), *useless]))
     if useless:
-        log.warning("keys passed over", reasons=useless)
+        log.warning("keys ignored", reasons=useless)
     return KeySet(keys)
 
 
@@ -161,7 +161,7 @@ def _public_key(member: dict[str, Any]) -> Key:
     if not algorithms(key):
         if key.alg is not None:
             raise ValueError(f"it is for the algorithm {key.alg}, or too weak for it")
-        raise ValueError(f"it is no RSA key of at least {MIN_RSA_BITS} bits, nor of the curves {', '.join(CURVES)}")
+        raise ValueError(f"it is neither RSA of at least {MIN_RSA_BITS} bits nor of the curves {', '.join(CURVES)}")
     if member.get("use", "sig") != "sig" or "verify" not in member.get("key_ops", ["verify"]):
         raise ValueError("it is not for signatures")
     key.ensure_kid()

@@ -25,7 +25,7 @@ class RateLimiter:
         self.addresses = SlidingWindow(settings.rate_limit_address_per_minute, MAX_CLIENTS)
         self.subjects = SlidingWindow(settings.rate_limit_token_per_minute, MAX_CLIENTS)
         self.windows = {"address": self.addresses, "token": self.subjects}
-        limited = Counter("rate_limited", "Requests refused for being too many, by kind.", ["kind"], registry=registry)
+        limited = Counter("rate_limited", "Requests refused by the rate limits, by kind.", ["kind"], registry=registry)
         clients = Gauge("rate_limit_clients", "Clients counted in memory, by kind.", ["kind"], registry=registry)
         self._limited = {kind: limited.labels(kind) for kind in self.windows}
         for kind, window in self.windows.items():

@@ -59,11 +59,11 @@ class RateLimitSync:
         self._valkey = valkey
         self._interval = interval
         self._fallback = Gauge(
-            "rate_limit_fallback", "1 while each process counts alone, for want of Valkey.", registry=registry
+            "rate_limit_fallback", "1 while each process counts by itself, without Valkey.", registry=registry
         )
         self._fallback.set(1)
         syncs = Counter(
-            "rate_limit_syncs", "Exchanges of counts with Valkey, by outcome.", ["outcome"], registry=registry
+            "rate_limit_syncs", "Synchronizations of counts with Valkey, by outcome.", ["outcome"], registry=registry
         )
         self._syncs = {outcome: syncs.labels(outcome) for outcome in ("ok", "failed")}
         self._alone = True

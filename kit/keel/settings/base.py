@@ -64,7 +64,7 @@ class OwnSettings(BaseSettings):
         if len(value) > MAX_CHARACTERS:
             raise ValueError(f"must not be longer than {MAX_CHARACTERS} characters")
         if not value.isprintable() and info.field_name not in cls.several_lines:
-            raise ValueError("must not hold line feeds, tabs or other characters that cannot be printed")
+            raise ValueError("must not contain line feeds, tabs or other unprintable characters")
         return value
 
     @classmethod

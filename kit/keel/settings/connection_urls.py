@@ -61,9 +61,9 @@ def parse_database_url(text: str) -> URL:
     query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
     if strangers := sorted(set(query) - {"ssl", "host"}):
         hints = [f"{name}: {INSTEAD[name]}" if name in INSTEAD else name for name in strangers]
-        raise ValueError(f"has parameters that are not understood ({'; '.join(hints)}): only sslmode and host are")
+        raise ValueError(f"has unknown parameters ({'; '.join(hints)}): only sslmode and host are supported")
     if query.get("ssl", "prefer") not in SSL_MODES:
-        raise ValueError(f"has a sslmode that there is not: it is one of {', '.join(SSL_MODES)}")
+        raise ValueError(f"has an unknown sslmode: it must be one of {', '.join(SSL_MODES)}")
     return url.set(query=query)
 
 
@@ -89,7 +89,7 @@ def parse_valkey_url(text: str) -> str:
     text = text.strip()
     scheme, _, rest = text.partition("://")
     if "sentinel" in scheme or "," in rest.partition("/")[0].rpartition("@")[2]:
-        raise ValueError(f"must name one server, the primary, as in {example}: Sentinels and other nodes are not asked")
+        raise ValueError(f"must name one server, the primary, as in {example}: Sentinels and lists are not supported")
     try:
         url = urlsplit(text)
         port_is_valid = url.port is None or url.port > 0
@@ -106,5 +106,5 @@ def parse_valkey_url(text: str) -> str:
     if number and not (number.isascii() and number.isdigit()):
         raise ValueError(f"must end in the number of a database or in none, as in {example}")
     if strangers := sorted(set(parse_qs(url.query, keep_blank_values=True)) - {"ssl_ca_certs"}):
-        raise ValueError(f"has parameters that are not understood ({', '.join(strangers)}): only ssl_ca_certs is")
+        raise ValueError(f"has unknown parameters ({', '.join(strangers)}): only ssl_ca_certs is supported")
     return text

@@ -21,7 +21,7 @@ def parse_url(text: str, *, https_only: bool, example: str = EXAMPLE_KEYS) -> st
     if not is_valid or not url.hostname or url.fragment or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(f"must be a URL such as {example}")
     if url.username is not None:
-        raise ValueError(f"must hold no user or password, as in {example}: public keys are public")
+        raise ValueError(f"must contain no user or password, as in {example}: public keys are public")
     if url.scheme != "https" and (https_only or url.scheme != "http"):
         raise ValueError(f"must begin with https://, as in {example}")
     return text

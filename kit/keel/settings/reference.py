@@ -15,9 +15,10 @@ from keel.settings.base import OwnSettings
 INTRODUCTION = """\
 # Configuration
 
-Environment variables, or files in a secrets directory: a file in `APP_SECRETS_DIR` is named like the variable in lower
-case (`app_database_url`). The environment wins where both are set; an empty variable counts as not set. Every mistake
-is listed at the start, all at once. `python -m app config` prints what is in force, secrets masked.
+Settings are environment variables, or files in a secrets directory: a file in `APP_SECRETS_DIR` has the name of the
+variable in lower case (`app_database_url`). If both are set, the environment takes precedence. An empty variable counts
+as not set. The start lists all mistakes at once. `python -m app config` prints the settings in force, with secrets
+masked.
 
 | variable | default | |
 |---|---|---|"""

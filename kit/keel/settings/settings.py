@@ -41,135 +41,140 @@ class Settings(OwnSettings):
     never_shown = ("jwks_url",)  # it may contain a password by mistake
 
     secrets_dir: Path = DEFAULT_SECRETS_DIR
-    """Directory of secret files; may be absent."""
+    """Directory of secret files; it need not exist."""
     environment: Literal["local", "staging", "production"] = "local"
-    """Where this runs. Anything but local must name an issuer and its keys."""
+    """Where the service runs. Outside local, the issuer and its keys must be set."""
     service_name: str = Field(default_factory=lambda: os.environ.get("OTEL_SERVICE_NAME") or "service", min_length=1)
-    """Name of the service in logs and traces; OTEL_SERVICE_NAME works too."""
+    """Name of the service in logs and traces. OTEL_SERVICE_NAME works too."""
 
     host: str = "127.0.0.1"
-    """Address the public port listens on."""
+    """Address that the public port listens on."""
     port: Port = 8000
     """Public port; 0 takes a free one."""
     management_host: str = ""
-    """Address the management port listens on; APP_HOST if not set."""
+    """Address that the management port listens on; APP_HOST if not set."""
     management_port: Port = 9000
     """Port of probes and metrics; 0 takes a free one."""
     public_url: str = "http://127.0.0.1:8000"
-    """Base of the addresses handed out, as clients reach the service."""
+    """Address at which clients reach the service; the base of the URLs in responses."""
     trusted_hosts: str = ""
-    """Host names answered to besides that of APP_PUBLIC_URL, comma separated; * for any. Local: localhost too."""
+    """Host names that the service answers to besides that of APP_PUBLIC_URL, comma-separated; * for any. In environment
+    local, localhost too."""
     trusted_proxies: str = "127.0.0.1"
-    """Addresses or networks, comma separated, whose X-Forwarded-For and -Proto are believed; * for any."""
+    """Addresses or networks of proxies, comma-separated, whose X-Forwarded-For and X-Forwarded-Proto are trusted; * for
+    any."""
     cors_origins: str = ""
-    """Origins whose pages may call the API, comma separated, such as https://app.example.com; none if empty."""
+    """Origins whose pages may call the API, comma-separated, such as https://app.example.com; none if empty."""
     cors_headers: str = ""
-    """Request headers such pages may send besides those of the API and of W3C traces, such as sentry-trace."""
+    """Headers that these pages may send besides those of the API and of W3C traces, such as sentry-trace,
+    comma-separated."""
     docs: Literal["auto", "on", "off"] = "auto"
-    """Serve /docs and the OpenAPI schema; auto: everywhere but in production."""
+    """Whether to serve /docs and the OpenAPI document. auto: everywhere but in production."""
     keep_alive_seconds: int = Field(default=100, ge=1, le=3600)
-    """How long an idle connection stays open; longer than the ingress keeps it (Traefik: 90)."""
+    """How long an idle connection stays open. Must be longer than the ingress keeps it (Traefik: 90)."""
     max_body_bytes: int = Field(default=65536, ge=1024)
-    """Largest request body accepted."""
+    """Largest request body."""
     max_head_bytes: int = Field(default=16384, ge=1024)
-    """Largest request line and headers accepted, in all."""
+    """Largest request line and headers together."""
     head_timeout_seconds: Seconds = 10
-    """Longest a client may take to send a request's line and headers."""
+    """Longest time for a client to send the request line and headers."""
     request_timeout_seconds: Seconds = 30
-    """Longest a request may take from its headers to its answer."""
+    """Longest time of a request, from its headers to its response."""
     max_concurrent_requests: int = Field(default=1000, ge=1)
-    """Requests answered at the same time, whose bodies have come; 503 to what is more."""
+    """Most requests that are answered at the same time; more get a 503. Requests whose bodies have not arrived do not
+    count."""
     max_connections: int = Field(default=2000, ge=1)
-    """Connections that clients may have open at the same time; more wait to be accepted."""
+    """Most connections that clients may have open at the same time; more wait to be accepted."""
 
     rate_limit_address_per_minute: int = Field(default=1200, ge=0)
-    """Requests without a valid token allowed to an address (IPv6: a /64 network); 0 for no limit."""
+    """Requests per minute without a valid token, for each address (IPv6: /64 network); 0 for no limit."""
     rate_limit_token_per_minute: int = Field(default=600, ge=0)
-    """Requests allowed to the subject of a valid token; 0 for no limit."""
+    """Requests per minute for each subject of a valid token; 0 for no limit."""
     rate_limit_sync_seconds: Seconds = 0.5
-    """How often counts are shared with other processes, through Valkey."""
+    """How often processes share their counts through Valkey."""
 
     database_url: SecretStr = SecretStr(DATABASE_URL.format(name="service"))
     """postgresql://user:password@host/name or sqlite:///file."""
     database_pooler: Literal["none", "transaction"] = "none"
-    """transaction: PgBouncer or its like in transaction mode is in between. docs/poolers.md says what that changes."""
+    """transaction: the database is behind PgBouncer, or a similar pooler, in transaction mode. See docs/poolers.md."""
     database_pool_size: int = Field(default=5, ge=1, le=100)
-    """Connections kept open."""
+    """Connections that are kept open."""
     database_pool_overflow: int = Field(default=5, ge=0, le=100)
-    """Connections beyond that, when busy."""
+    """More connections that may be opened under load."""
     database_pool_timeout_seconds: Seconds = 3
     """Longest wait for a free connection."""
     database_connect_timeout_seconds: Seconds = 3
     """Longest wait for a new connection."""
     database_statement_timeout_seconds: Seconds = 5
-    """Longest a statement may run."""
+    """Longest time of a statement."""
     cache_seconds: float = Field(default=5, ge=0, le=3600)
-    """How long memory answers a cached read, and so how old an answer can be; 0 keeps nothing in memory."""
+    """How long a cached answer in memory is fresh, and so how old it can be; 0 keeps nothing in memory."""
     cache_shared_seconds: Seconds = 60
-    """How long Valkey answers a cached read, and so how old an answer can be where a change could not be told to it."""
+    """How long a cached answer in Valkey is fresh. An answer can be that old if Valkey was not notified of a change."""
     cache_stale_seconds: float = Field(default=86400, ge=0, le=604800)
-    """How long memory and Valkey keep an answer after that, to give it while the database is unavailable; 0
-    for not at all. docs/caches.md says what that takes."""
+    """How long memory and Valkey keep a stale answer, to use it while the database is unavailable; 0 for not at all.
+    docs/caches.md says how much memory that takes."""
     valkey_url: SecretStr | None = None
-    """valkey://:password@host:6379/0, or valkeys:// for TLS; without it nothing is shared between processes.
-    docs/caches.md says which servers it may lead to."""
+    """valkey://:password@host:6379/0, or valkeys:// for TLS. Without it, processes share nothing. docs/caches.md says
+    which servers are supported."""
     valkey_timeout_seconds: Seconds = 0.25
-    """Longest wait for Valkey, after which the database is asked."""
+    """Longest wait for Valkey. After that the service continues without it."""
     idempotency_hours: int = Field(default=24, ge=1, le=720)
-    """How long the answer to an Idempotency-Key is kept."""
+    """How long the response to a request with an Idempotency-Key is stored."""
     migrate_wait_seconds: float = Field(default=60, ge=0, le=3600)
-    """How long migrate waits for the database and for another migration."""
+    """How long `migrate` waits for the database, and for another migration."""
 
     jwt_issuer: str = DEVELOPMENT_ISSUER.format(name="service")
-    """The iss claim a token must carry. docs/identity-providers.md has these settings for each provider."""
+    """The iss claim that a token must have. docs/identity-providers.md has these settings for each provider."""
     jwt_audience: str = "service"
-    """The audience a token must be for."""
+    """The audience that a token must have."""
     jwt_audience_claim: Literal["aud", "client_id", "azp"] = "aud"
-    """The claim that names the audience. Where it is not aud, a token must say that it is an access token."""
+    """The claim with the audience. If it is not aud, a token must say that it is an access token."""
     jwt_scope_claim: str = claims.DEFAULT_CLAIMS
-    """Claims with the scopes, comma separated, of which the first that a token has counts: names, or paths such as
-    /realm_access/roles (RFC 6901)."""
+    """The claims with the scopes, comma-separated: names, or paths such as /realm_access/roles (RFC 6901). The first
+    one that a token has is used."""
     jwt_scope_map: str = ""
-    """What the values of that claim mean: a JSON object such as {"editors": "things:read things:write"}; other values
-    then give no scope. As they are if empty."""
+    """The scopes of each value of that claim: a JSON object such as {"editors": "things:read things:write"}. Other
+    values then give no scope. If empty, the values are the scopes."""
     jwt_algorithms: str = ",".join(algorithms.ALGORITHMS)
-    """Algorithms that tokens may be signed by, comma separated."""
+    """Algorithms that tokens may be signed with, comma-separated."""
     jwt_leeway_seconds: int = Field(default=30, ge=0, le=300)
-    """Clock skew allowed for exp and nbf."""
+    """Clock skew that is allowed for exp and nbf."""
     jwks_file: Path | None = None
-    """JSON Web Key Set (RFC 7517) of the issuer's public keys; read again when it changes."""
+    """File with the issuer's public keys, a JSON Web Key Set (RFC 7517). It is read again when it changes."""
     jwks_discovery: bool = False
-    """Ask APP_JWT_ISSUER where its keys are (OpenID Connect Discovery 1.0), in place of APP_JWKS_FILE."""
+    """Find the keys from the metadata of APP_JWT_ISSUER (OpenID Connect Discovery 1.0), instead of APP_JWKS_FILE."""
     jwks_url: str | None = None
-    """Address of the issuer's JSON Web Key Set, in place of APP_JWKS_FILE."""
+    """Address of the issuer's JSON Web Key Set, instead of APP_JWKS_FILE."""
     jwks_refresh_seconds: Seconds = 300
-    """How often the issuer's keys are read again."""
+    """How often the issuer's keys are fetched."""
     jwks_cooldown_seconds: Seconds = 10
-    """Least time between two reads of the issuer's keys, however many tokens name unknown ones."""
+    """Least time between two fetches of the issuer's keys, however many tokens name unknown keys."""
     jwks_timeout_seconds: Seconds = 3
     """Longest wait for the issuer's keys."""
     dev_key_file: Path = Field(default_factory=lambda: default_dev_key_file("service"))
-    """Private key of development tokens; trusted in environment local without APP_JWKS_FILE."""
+    """File with the private key of development tokens. They are accepted in environment local without other keys."""
 
     check_interval_seconds: Seconds = 2
     """Pause between checks of the dependencies."""
     check_timeout_seconds: Seconds = 2
-    """When a check of a dependency counts as failed."""
+    """Longest time of a check of a dependency, after which it counts as failed."""
     drain_delay_seconds: float = Field(default=5, ge=0, le=600)
-    """How long it serves on, not ready, after SIGTERM."""
+    """How long the service still accepts requests after SIGTERM, while it is not ready."""
     drain_timeout_seconds: float = Field(default=25, ge=0, le=3600)
-    """The most that requests in flight get after that."""
+    """How long requests in flight may take after that."""
     faults_enabled: bool = False
-    """Let PUT /faults on the management port make requests slow or fail, to prove alerts; never in production."""
+    """Let PUT /faults on the management port make requests slow or fail, to test alerts. Never in production."""
 
     otlp_endpoint: str = Field(default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""))
-    """OpenTelemetry collector (OTLP over HTTP) that gets traces, such as http://collector:4318; none if empty.
-    OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables for traces work too; others are warned of."""
+    """OpenTelemetry collector for traces (OTLP over HTTP), such as http://collector:4318; no traces are sent if empty.
+    OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables for traces work too. The log warns of those that
+    have no effect."""
     trace_sample_ratio: float = Field(default=1, ge=0, le=1)
-    """Share of the traces begun here that are recorded; a caller's decision is kept."""
+    """Share of traces that are recorded, if they begin here. A caller's decision is kept."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least level logged."""
+    """Lowest level that is logged."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: console on a terminal, JSON otherwise."""
 
@@ -255,7 +260,7 @@ class Settings(OwnSettings):
     @classmethod
     def _no_faults_in_production(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("environment") == "production":
-            raise ValueError("must not be on in production: what it injects, users would suffer. Leave it out")
+            raise ValueError("must not be on in production, where users would suffer the faults: leave it out")
         return value
 
     @field_validator("valkey_url")

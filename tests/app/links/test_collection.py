@@ -89,7 +89,7 @@ class TestMaking:
             ({"url": 1}, "#/url", "It should be a valid string"),
             ({"url": None}, "#/url", "It should be a valid string"),
             ({"url": ""}, "#/url", "String should have at least 1 character"),
-            ({"url": "mailto:me@example.com"}, "#/url", "Only URLs that begin with http:// or https://"),
+            ({"url": "mailto:me@example.com"}, "#/url", "The URL must begin with http:// or https://"),
             ({"url": "https://links.example.com/a"}, "#/url", "The URL leads back to this service."),
             ({"url": "https://TEST./a"}, "#/url", "The URL leads back to this service."),
             ({"url": URL, "slug": "a b"}, "#/slug", "Use 3 to 64 letters"),
@@ -101,10 +101,10 @@ class TestMaking:
             ({"url": URL, "expires_at": in_days(3654)}, "#/expires_at", "Choose a time in the future"),
             ({"url": URL, "expires_at": "9999-12-31T23:59:59-23:59"}, "#/expires_at", "Choose a time in the future"),
             ({"url": URL, "expires_at": "0001-01-01T00:00:00+23:59"}, "#/expires_at", "Choose a time in the future"),
-            ({"url": URL, "expires_at": "2030-01-01T00:00:00"}, "#/expires_at", "Write a time with its zone"),
-            ({"url": URL, "expires_at": "2030-01-01"}, "#/expires_at", "Write a time with its zone"),
-            ({"url": URL, "expires_at": 1893456000}, "#/expires_at", "Write a time with its zone"),
-            ({"url": URL, "expires_at": "1893456000"}, "#/expires_at", "Write a time with its zone"),
+            ({"url": URL, "expires_at": "2030-01-01T00:00:00"}, "#/expires_at", "Give a time with a time zone"),
+            ({"url": URL, "expires_at": "2030-01-01"}, "#/expires_at", "Give a time with a time zone"),
+            ({"url": URL, "expires_at": 1893456000}, "#/expires_at", "Give a time with a time zone"),
+            ({"url": URL, "expires_at": "1893456000"}, "#/expires_at", "Give a time with a time zone"),
             ({"url": URL, "expires_at": "2030-02-30T00:00:00Z"}, "#/expires_at", "It should be a valid datetime"),
             ([], "#", "It should be a valid dictionary"),
         ],
@@ -195,7 +195,7 @@ class TestIdempotency:
         await alice.post(LINKS, json={"url": URL}, headers=headers)
         (error,) = errors(await alice.post(LINKS, json=body, headers=headers))
         assert error["parameter"] == "Idempotency-Key"
-        assert "another body" in error["detail"]
+        assert "a different body" in error["detail"]
 
     async def test_a_key_is_its_owners(self, alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
         headers = {"Idempotency-Key": "a"}
@@ -246,7 +246,7 @@ class TestIdempotency:
         answer = await alice.post(LINKS, json={"url": URL}, headers=headers)
         assert (answer.status_code, answer.json()["detail"]) == (
             409,
-            "This Idempotency-Key has just run out. Use another one.",
+            "This Idempotency-Key has just expired. Use another one.",
         )
 
 

@@ -230,7 +230,7 @@ class TestPreconditions:
     async def test_that_do_not(self, alice: httpx.AsyncClient, page: httpx.Response, method: str, form: str) -> None:
         answer = await self.send(alice, method, if_match=form.format(page.headers["etag"]))
         assert (answer.status_code, answer.headers["etag"]) == (412, page.headers["etag"])
-        assert answer.json()["detail"].startswith("The link is not as your precondition says.")
+        assert answer.json()["detail"].startswith("The precondition does not hold.")
         assert (await alice.get(PAGE)).json() == page.json()
 
     async def test_if_none_match(self, alice: httpx.AsyncClient, page: httpx.Response, method: str) -> None:

@@ -164,7 +164,7 @@ async def test_a_database_that_was_not_migrated_says_what_to_run(
 ) -> None:
     database = connect(either)
     for question in (ask, read):
-        with pytest.raises(DatabaseUnavailableError, match="The database is not yet what this version needs"):
+        with pytest.raises(DatabaseUnavailableError, match="The database does not have the schema of this version"):
             await question(database, "SELECT * FROM nowhere")
     advice = {line["labels.advice"] for line in log_lines() if "labels.advice" in line}
     assert advice == {"run: python -m tests.probe migrate"}
@@ -185,13 +185,13 @@ async def test_a_former_primary_is_left(
     async with database.transaction() as connection:
         await connection.execute(text("SET default_transaction_read_only = on"))
         await connection.commit()
-    with pytest.raises(DatabaseUnavailableError, match="The database takes no changes"):
+    with pytest.raises(DatabaseUnavailableError, match="The database accepts no changes"):
         await ask(database, create)
     await database.check()  # its own connection is from before
     async with database._check_engine.connect() as connection:
         await connection.execute(text("SET default_transaction_read_only = on"))
         await connection.commit()
-    with pytest.raises(NotFitError, match="it takes no writes"):
+    with pytest.raises(NotFitError, match="it is read-only"):
         await database.check()
     postgresql.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     assert await ask(database, "SELECT pg_backend_pid()") != before

@@ -136,7 +136,7 @@ async def test_but_not_for_ever(
     await others.take(leave=1)
     async with database.reading():
         for _ in range(2):  # refused, and not even tried
-            with pytest.raises(DatabaseUnavailableError, match="The database has no connection left") as raised:
+            with pytest.raises(DatabaseUnavailableError, match="The database has no free connection") as raised:
                 await read(database)
     assert raised.value.headers == {"Retry-After": "2"}
     assert count(registry) == {"exhausted": 2, "pool_timeout": 0, "unreachable": 0}
@@ -148,7 +148,7 @@ async def test_without_one_of_our_own_it_is_said_at_once(
 ) -> None:
     await others.take(leave=0)
     started = monotonic()
-    with pytest.raises(DatabaseUnavailableError, match="The database has no connection left"):
+    with pytest.raises(DatabaseUnavailableError, match="The database has no free connection"):
         await read(database)
     assert monotonic() - started < 10  # and not after the 20 s for which one would be waited for
     assert count(registry) == {"exhausted": 1, "pool_timeout": 0, "unreachable": 0}

@@ -92,7 +92,7 @@ async def test_exceptions_of_the_framework(service: Apps, client: httpx.AsyncCli
 
 async def test_a_body_is_asked_for(writer: httpx.AsyncClient) -> None:
     answer = await writer.post("/api/v1/things")
-    assert check_problem(answer, 422, "Unprocessable Content")["detail"] == "The request needs a body, in JSON."
+    assert check_problem(answer, 422, "Unprocessable Content")["detail"] == "The request needs a JSON body."
 
 
 async def test_allow_names_every_method_of_a_path(service: Apps, client: httpx.AsyncClient) -> None:

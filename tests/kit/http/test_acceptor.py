@@ -132,7 +132,9 @@ def test_what_is_too_many_waits_until_there_is_room(listener: socket.socket, log
 
     with clients(listener, 12) as waiting:
         assert uvloop.run(most(waiting)) == 3
-    assert [line["message"] for line in log_lines()] == ["no room for more connections: they wait to be accepted"]
+    assert [line["message"] for line in log_lines()] == [
+        "the limit of connections is reached: more wait to be accepted"
+    ]
 
 
 def test_a_closed_one_takes_nobody(listener: socket.socket) -> None:

@@ -44,7 +44,7 @@ async def test_not_utf_8(writer: httpx.AsyncClient, body: bytes) -> None:
 )
 async def test_not_strict(writer: httpx.AsyncClient, body: bytes) -> None:
     detail = await refusal(writer, body)
-    assert detail.startswith("The body is not I-JSON (RFC 7493): it names a member twice, holds NaN")
+    assert detail.startswith("The body is not I-JSON (RFC 7493): it names a member twice, contains NaN")
     assert "sys." not in detail
 
 

@@ -81,7 +81,7 @@ def test_a_redirect(
     assert len(collector.requests) == 2  # each sent once, and nothing sent to where it leads
     assert lost(registry) == {"redirected": 5, "rejected": 0, "failed": 0}
     (line,) = log_lines()
-    assert line["message"] == "the collector redirects, and its spans are lost: set the address it leads to"
+    assert line["message"] == "the collector redirects, so spans are lost: set the address it redirects to"
     assert line["log.level"] == "warning"
     assert line["labels.location"] == "https://[REDACTED]@collector.example.com/v1/traces"
     assert (line["labels.status"], line["labels.spans"]) == (status, 3)
@@ -93,7 +93,7 @@ def test_rejected_spans(send: Send, collector: Collector, registry: CollectorReg
     send(3)
     assert lost(registry) == {"redirected": 0, "rejected": 4, "failed": 0}
     (line,) = log_lines()
-    assert (line["message"], line["log.level"]) == ("the collector rejects spans, which are lost", "warning")
+    assert (line["message"], line["log.level"]) == ("the collector rejects spans: they are lost", "warning")
     assert (line["event.reason"], line["labels.spans"]) == ("the tenant is over its limit", 2)
 
 
@@ -115,7 +115,7 @@ def test_an_answer_of_no_collector(
     send(1)
     assert sum(filter(None, lost(registry).values())) == 0
     (line,) = log_lines()
-    assert line["message"] == "what answers is perhaps no collector: it does not speak OTLP"
+    assert line["message"] == "the response is not OTLP: is this a collector?"
     assert line["labels.media_type"] == "text/html"
 
 

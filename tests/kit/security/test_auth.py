@@ -201,9 +201,7 @@ async def test_before_there_are_keys(
     answer = await post(client, f"Bearer {mint()}")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
     assert "www-authenticate" not in answer.headers
-    assert answer.json()["detail"] == (
-        "The keys that tokens are checked with cannot be had at the moment. Try again later."
-    )
+    assert answer.json()["detail"] == ("The keys to verify tokens are not available at the moment. Try again later.")
     assert (await post(client)).status_code == 401
     assert (await client.get("/", headers={"Authorization": f"Bearer {mint()}"})).status_code == 200
     assert outcomes(registry)["keys_unavailable"] == 2

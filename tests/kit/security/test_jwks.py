@@ -179,7 +179,7 @@ async def test_the_age_of_the_keys_is_told(issuer: Issuer, fetcher: Fetcher, reg
         ({"body": b""}, "unusable", "Expecting value"),
         ({"body": b"<html>"}, "unusable", "Expecting value"),
         ({"body": b"\xff"}, "unusable", "utf-8"),
-        ({"body": b'{"keys": []}'}, "unusable", "none verifies signatures"),
+        ({"body": b'{"keys": []}'}, "unusable", "no key verifies signatures"),
         ({"body": jwks(key("x"), key("x"))}, "unusable", "two keys have this id"),
         ({"body": jwks(key("x"), key("private"), private=True)}, "unusable", "is secret"),
         ({"body": jwks(OctKey.generate_key(256, {"kid": "s"}), private=True)}, "unusable", "key s is secret"),

@@ -126,8 +126,11 @@ def weak() -> RSAKey:
         ({"kty": "EC", "crv": "P-0", "x": "AA", "y": "AA", "kid": "odd"}, "P-0"),
         ({"kid": "odd"}, "Missing key type"),
         ({"kty": ["EC"], "kid": "odd"}, "unhashable"),
-        (weak().as_dict(private=False), "it is no RSA key of at least 2048 bits"),
-        (ECKey.generate_key("secp256k1", {"kid": "odd"}).as_dict(private=False), "nor of the curves P-256, P-384, P-5"),
+        (weak().as_dict(private=False), "it is neither RSA of at least 2048 bits"),
+        (
+            ECKey.generate_key("secp256k1", {"kid": "odd"}).as_dict(private=False),
+            "nor of the curves P-256, P-384, P-5",
+        ),
         (OKPKey.generate_key("X25519", {"kid": "odd"}).as_dict(private=False), "P-521, Ed25519"),
         (OKPKey.generate_key("Ed448", {"kid": "odd"}).as_dict(private=False), "P-521, Ed25519"),
         (ECKey.generate_key("P-256", {"kid": "odd", "use": "enc"}).as_dict(private=False), "it is not for signatures"),
@@ -143,7 +146,7 @@ def test_useless_keys_are_passed_over(file: Path, log_lines: Logs, odd: dict[str
     assert reason in str(log_lines())
     file.write_text(json.dumps({"keys": [odd]}))
     with pytest.raises(
-        JwksFileError, match=r"holds no usable keys: none verifies signatures by RS256, .*; key odd: "
+        JwksFileError, match=r"holds no usable keys: no key verifies signatures by RS256, .*; key odd: "
     ) as raised:
         JwksFile(file, parse_jwks).load()
     assert reason in str(raised.value)
