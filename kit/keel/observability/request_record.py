@@ -17,7 +17,7 @@ DISCONNECT_CHECK_AFTER_SECONDS = 0.1
 class RequestRecord:
     """What is recorded of one request, from its first message to the last of its response.
 
-    It wraps the request's `receive` and `send`, and calls `tell` once, at the end. What a route does after its response,
+    It wraps the `receive` and `send` of the request, and calls `tell` once, at the end. What a route does after that,
     as Starlette's background tasks do, is not part of the request: no client waits for it.
     """
 
