@@ -10,7 +10,7 @@ import pytest
 from tests.chart.helm import render
 from tests.grafana.prometheus import Json, Prometheus
 from tests.libraries.environment import App
-from tests.unit.processes import until
+from tests.support.processes import until
 
 # Seconds in place of minutes and hours.
 RULES = {

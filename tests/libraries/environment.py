@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from requirements.install import install
-from tests.unit.processes import until
+from tests.support.processes import until
 from toolkit.exclusive import exclusive_run
 from toolkit.paths import BUILD, ROOT
 from toolkit.ports import free_port

@@ -17,7 +17,7 @@ from grafana.dashboards import FOLDER
 from tests.chart.helm import render
 from tests.grafana.prometheus import Json, Prometheus
 from tests.libraries.conftest import FAILING, IDLE, MISTAKEN, SERVING, Scene, Subject
-from tests.unit.processes import until
+from tests.support.processes import until
 from toolkit.paths import PLATFORM
 from toolkit.process import Failure
 
