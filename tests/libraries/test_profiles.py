@@ -21,6 +21,8 @@ from tests.support.processes import until
 from toolkit.paths import PLATFORM
 from toolkit.process import Failure
 
+# The first waits for the environment to be made, and for alerts to fire.
+pytestmark = pytest.mark.timeout(300)
 WHY = {
     "instrumentator": "no status",
     "starlette_exporter": "other names",
