@@ -89,6 +89,9 @@ class Service:
     def __init__(self, product: Product, domains: Sequence[Domain]) -> None:
         self.product = product
         self.domains = tuple(domains)
+        names = [domain.name for domain in self.domains]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"Two domains have the name {min(twice)}: settings are found by it. Rename one.")
         self.settings = settings_of(product)
 
     @property

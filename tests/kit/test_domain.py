@@ -272,3 +272,8 @@ def test_a_domain_without_settings_has_no_prefix() -> None:
     bare = Service(PRODUCT, [BARE])
     assert bare.unknown_variables(os.environ | {"ANYTHING": "1"}) == {}
     assert bare.load().effective().keys() == bare.settings.load().effective().keys()
+
+
+def test_two_domains_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="Two domains have the name things"):
+        Service(PRODUCT, [SERVICE.domains[0], SERVICE.domains[0]])
