@@ -180,6 +180,7 @@ profile: build/bench-venv/.made ## Measure what each part of the service costs, 
 build/bench-venv/.made: requirements/bench.txt | $(VENV)
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(PYTHON) -m requirements.install $< $(@D)
+	@for site in build/bench-venv/lib/python3.*/site-packages; do echo ../../../../../kit > $$site/keel.pth; done
 	@touch $@
 
 tools: $(VENV)
