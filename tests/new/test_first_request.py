@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from tests.new.checks import MakeService
 from toolkit.paths import BUILD
 
 MINUTES = 3
+# What a machine is told of its network: indexes, proxies, authorities.
+NETWORK = re.compile("PIP_.*|(?i:.*_proxy)|SSL_CERT_FILE|REQUESTS_CA_BUNDLE")
 OWN = '''
 
 @router.get("/{name}/greeting", responses=problems(401, 403))
@@ -35,7 +38,7 @@ def free_port() -> int:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """A newcomer's: nothing of this checkout's environment, and a database and key in a folder of their own."""
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("PIP_")}
+    kept = {name: value for name, value in os.environ.items() if NETWORK.fullmatch(name) or name in ("PATH", "HOME")}
     return kept | {
         "APP_PORT": str(free_port()),
         "APP_MANAGEMENT_PORT": str(free_port()),
