@@ -13,8 +13,8 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 USER = 10001  # as any other: a cluster may choose
-GRACE_SECONDS = 30  # Kubernetes' terminationGracePeriodSeconds less what the chart keeps for itself
-LOG_LINES = 20
+MARGIN_SECONDS = 5  # what the chart gives a pod on top of its drain, before SIGKILL
+LOG_LINES = 20  # of an image that does not start
 
 
 class ContractError(Exception):
@@ -33,6 +33,11 @@ class Pod:
     arguments: Sequence[str] = ()
     memory: str = "512m"
     drain_seconds: int = 25
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long a pod may take to end after SIGTERM."""
+        return self.drain_seconds + MARGIN_SECONDS
 
     @property
     def variables(self) -> dict[str, str]:

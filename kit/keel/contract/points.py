@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 
-from keel.contract.container import GRACE_SECONDS, Container, ContractError, Pod, in_bytes, run, wait
+from keel.contract.container import LOG_LINES, Container, ContractError, Pod, in_bytes, run, wait
 from keel.contract.visitors import Visitors
 
 START_SECONDS = 60
@@ -163,7 +163,7 @@ def drain(trial: Trial) -> list[Result]:
             lambda: container.status(pod.management, "/readyz") in (503, 0), 1.5
         )
         leaves = kept()
-        code = container.end(GRACE_SECONDS)
+        code = container.end(pod.grace_seconds)
     ended = "still running" if code is None else f"exit code {code}"
     return [
         Result("ends on SIGTERM", code is not None, ended, "Else it is killed, with what it serves.", _SHELL),
@@ -242,7 +242,7 @@ def judge(pod: Pod, path: str, variables_away: dict[str, str]) -> Iterator[Resul
         began = time.monotonic()
         up = wait(lambda: container.status(pod.management, "/readyz") == 200 or not container.running, START_SECONDS)
         if not container.running:
-            tail = "\n".join(container.logs().splitlines()[-20:])
+            tail = "\n".join(container.logs().splitlines()[-LOG_LINES:])
             code = container.state()["ExitCode"]
             raise ContractError(f"{pod.image} ended at once, with exit code {code}. The end of its log:\n{tail}")
         trial = Trial(container, path, canary, time.monotonic() - began if up else None)

@@ -64,6 +64,7 @@ def test_the_chart_s_values(judged: list[Pod], tmp_path: Path) -> None:
     command.main(["app:1", f"--values={values}", "--env=A=2"])
     (pod,) = judged
     assert (pod.public, pod.management, pod.arguments, pod.memory) == (80, 81, ["serve"], str(256 * 1024**2))
+    assert pod.grace_seconds == 9 + 5
     assert pod.variables == {
         "APP_PORT": "80",
         "APP_MANAGEMENT_PORT": "81",
