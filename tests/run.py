@@ -23,7 +23,7 @@ from toolkit.process import Failure
 from toolkit.progress import Progress, spell
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
-COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95"]
+COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=97"]
 LANES = ["--numprocesses=2"]
 BESIDE_LOG = LOGS / "beside.log"
 BESIDE: dict[str, list[str]] = {
