@@ -57,11 +57,9 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
  && python3.13 -m venv --without-pip /check \
  && PYTHONPATH=/site python3.13 -m pip --python=/check/bin/python check \
  && find /site -name '*.so' -exec strip --strip-unneeded {} + \
- # What is for compilers and type checkers, tests of the dependencies, databases that the app knows nothing of, and
- # command-line wrappers.
+ # What is for compilers and type checkers, tests of the dependencies, and command-line wrappers.
  && find /site \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyi' -o -name '*.proto' \) -delete \
- && find /site -depth -type d \( -name tests -o -path "*/sqlalchemy/testing" -o -path "*/alembic/testing" \
-    -o -path "*/sqlalchemy/dialects/mssql" -o -path "*/sqlalchemy/dialects/mysql" -o -path "*/sqlalchemy/dialects/oracle" \) -exec rm -rf {} + \
+ && find /site -depth -type d \( -name tests -o -path "*/sqlalchemy/testing" -o -path "*/alembic/testing" \) -exec rm -rf {} + \
  && rm -rf /site/bin
 COPY kit/keel /srv/keel
 COPY app /srv/app
@@ -70,6 +68,8 @@ COPY --from=rootfs /stdlib /stdlib
 # The standard library stays without its sources: a trace names its lines all the same.
 RUN export PYTHONHASHSEED=0 \
  && find /srv /site /stdlib -name __pycache__ -prune -exec rm -rf {} + \
+ # Databases that the kit knows nothing of.
+ && for each in /site/sqlalchemy/dialects/*/; do [ -e "/srv/keel/dialects/$(basename "$each").py" ] || rm -rf "$each"; done \
  && python3.13 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /srv -p /srv /srv \
  && python3.13 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /site -p /usr/local/lib/python3.13/dist-packages /site \
  && python3.13 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /stdlib -p /usr/lib/python3.13 -b /stdlib \

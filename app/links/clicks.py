@@ -6,28 +6,18 @@ from collections.abc import AsyncIterator
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from sqlalchemy import text
+from sqlalchemy import BigInteger, Executable, cast, select, true
 
+from app.links.models import CLICKS, LINKS
 from keel.data.database import Database
 from keel.data.periodic import every
+from keel.data.upsert import insert
+from keel.dialects import Dialect
 
 log = structlog.get_logger("app.links")
 
 MAX_SLUGS = 100_000  # held in memory, about ten megabytes; only clicks on links that exist are counted
 BATCH = 5_000  # slugs in one statement, so that none runs into the time-out
-
-# Sorted, so that two processes lock rows in the same order and cannot deadlock. The join skips deleted links. A link
-# that is deleted at this very moment fails the batch; the next attempt succeeds. The text is the same for any number of
-# slugs, so the statement is prepared once.
-ADD = """
-INSERT INTO link_clicks (slug, clicks)
-SELECT links.slug, CAST(counted.value AS bigint)
-FROM links JOIN {each} AS counted ON counted.key = links.slug
-WHERE true
-ORDER BY links.slug
-ON CONFLICT (slug) DO UPDATE SET clicks = link_clicks.clicks + excluded.clicks
-"""
-EACH = {"postgresql": "json_each_text(CAST(:counts AS json))", "sqlite": "json_each(:counts)"}
 
 
 class ClickCounter:
@@ -40,7 +30,7 @@ class ClickCounter:
     def __init__(self, database: Database, registry: CollectorRegistry, seconds: float) -> None:
         self._database = database
         self._seconds = seconds
-        self._add = text(ADD.format(each=EACH[database.dialect]))
+        self._add = _add(database.dialect)
         self._counts: dict[str, int] = {}
         self._writing = 0
         self.flushed = Counter("link_clicks_flushed", "Clicks written to the database.", registry=registry)
@@ -107,3 +97,21 @@ class ClickCounter:
 
     async def _write(self, counts: dict[str, int]) -> None:
         await self._database.write(self._add, {"counts": json.dumps(counts)})
+
+
+def _add(dialect: Dialect) -> Executable:
+    """Adds the clicks in the JSON object `counts`. Its text is the same for any number of slugs: it is prepared once.
+
+    Sorted, so that two processes lock rows in the same order and cannot deadlock. The join skips deleted links. A link
+    that is deleted at this very moment fails the batch; the next attempt succeeds.
+    """
+    counted = dialect.json_pairs("counts")
+    rows = (
+        select(LINKS.c.slug, cast(counted.c.value, BigInteger))
+        .join_from(LINKS, counted, counted.c.key == LINKS.c.slug)
+        .where(true())
+        .order_by(LINKS.c.slug)
+    )
+    add = insert(dialect, CLICKS).from_select(["slug", "clicks"], rows)
+    more = CLICKS.c.clicks + add.excluded.clicks
+    return add.on_conflict_do_update(index_elements=["slug"], set_={"clicks": more})

@@ -20,7 +20,6 @@ from keel.security.keys import JwksFile, JwksFileError
 from keel.security.tokens import InvalidTokenError
 from keel.service import Configuration, Service, token_verifier
 from keel.settings import ConfigurationError, Settings
-from keel.settings.connection_urls import demands_tls
 from keel.settings.reference import reference
 
 FAILED, MISCONFIGURED = 1, 2
@@ -102,8 +101,13 @@ def _serve(call: Call) -> int:
         log.warning("unknown variable", name=name, meant=meant)
     for name, reason in otel_variables.without_effect(os.environ).items():
         log.warning("variable without effect", name=name, reason=reason)
-    if call.service.product.has_database and settings.environment != "local" and not demands_tls(settings.database):
-        log.warning("the database connection may be without TLS", remedy="add ?sslmode=verify-full to APP_DATABASE_URL")
+    dialect = settings.dialect
+    if (
+        call.service.product.has_database
+        and settings.environment != "local"
+        and not dialect.demands_tls(settings.database)
+    ):
+        log.warning("the database connection may be without TLS", remedy=dialect.tls_advice)
     return happy_eyeballs.run(server.serve(call.service, call.configuration))
 
 

@@ -250,7 +250,7 @@ async def serve(service: Service, configuration: Configuration) -> int:
     ):
         apps = service.build(settings, configuration.own)
         apps.limits.max_connections = allow_connections(settings.max_connections)
-        # The file belongs to this process. PostgreSQL is migrated once, before a release.
-        if service.product.has_database and settings.is_sqlite:
+        # A file belongs to this process. A server is migrated once, before a release.
+        if service.product.has_database and settings.dialect.is_file:
             await migrate.migrate(settings)
         return await Lifecycle(settings, apps).run(public, management)

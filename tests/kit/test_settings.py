@@ -24,7 +24,7 @@ def mistakes(monkeypatch: pytest.MonkeyPatch, **variables: str) -> tuple[str, ..
 def test_needs_nothing_at_all() -> None:
     settings = Settings.load()
     assert (settings.environment, settings.host, settings.port) == ("local", "127.0.0.1", 8000)
-    assert settings.is_sqlite
+    assert settings.dialect.is_file
 
 
 def test_management_listens_where_the_public_port_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_staging_needs_issuer_and_keys_but_may_use_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(monkeypatch, APP_ENVIRONMENT="staging", APP_JWT_ISSUER="https://i.example", APP_JWKS_FILE="/keys")
-    assert settings.is_sqlite
+    assert settings.dialect.is_file
 
 
 class TestSecretFiles:

@@ -35,6 +35,7 @@ from keel.observability import logs
 from keel.server import Server, listen
 from keel.service import Apps, Service
 from keel.settings import Settings
+from tests.support import databases
 from tests.support.clock import Clock
 from tests.support.collector import Collector
 from tests.support.issuer import Issuer
@@ -268,11 +269,10 @@ def postgresql_settings(
     postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=databases.NAMES)
 def either(request: pytest.FixtureRequest) -> Settings:
-    name = "settings" if request.param == "sqlite" else "postgresql_settings"
-    settings: Settings = request.getfixturevalue(name)
-    return settings
+    """Settings with an empty database of each kind."""
+    return databases.settings_of(request.param, request)
 
 
 @pytest.fixture(scope="session")
@@ -282,7 +282,7 @@ def migrated() -> dict[str, bytes]:
 
 
 async def prepare(settings: Settings, migrated: dict[str, bytes]) -> None:
-    if not settings.is_sqlite:
+    if not settings.dialect.is_file:
         await migrate.migrate(settings)
         return
     file = Path(str(settings.database.database))

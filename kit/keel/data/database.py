@@ -9,39 +9,22 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 from sqlalchemy import CursorResult, Executable, MetaData, Row, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from keel.data.async_engine import AsyncConnection, AsyncEngine
-from keel.data.database_engine import create_engine, time_outs
+from keel.data.database_engine import connecting, create_engine
 from keel.data.database_metrics import DatabaseMetrics
-from keel.data.database_pool import TOO_MANY, ServerFullError
+from keel.data.database_pool import ServerFullError
 from keel.data.database_tracing import trace_statements
 from keel.data.schema import Schema
+from keel.dialects import Dialect, Failure
 from keel.errors.problems import Problem
 from keel.observability import tracing
 from keel.observability.probes import NotFitError
 from keel.settings import Settings
 
 log = structlog.get_logger("keel.data.database")
-
-# SQLSTATE classes of errors that may pass, as opposed to mistakes in a statement: 08 connection, 0A000 a plan from
-# before a migration (the driver then discards its plans), 25006 read only (a former primary), 25P03 idle too long,
-# 26000 and 42P05 a pooler that mixes up prepared statements, 28 password (it is being changed), 40 deadlock, 42P01 and
-# 42703 the table or column does not exist yet, 53 resources, 55P03 lock, 57 shutdown or time-out, 58 the server's disk.
-UNAVAILABLE = (
-    *("08", "0A000", "25006", "25P03", "26000", "28", "40"),
-    *("42703", "42P01", "42P05", "53", "55P03", "57", "58"),
-)
-REASONS = {
-    "57014": "statement_timeout",
-    "25006": "read_only",
-    "42P01": "schema",
-    "42703": "schema",
-    TOO_MANY: "exhausted",
-}
-STALE_PLAN = "0A000"
-NO_SUCH = ("no such table", "no such column")  # SQLite has no codes for these, only words
 
 Values = Mapping[str, Any] | None
 
@@ -73,8 +56,9 @@ class DatabaseUnavailableError(Problem):
 class Reading:
     """A connection to read with."""
 
-    def __init__(self, connection: AsyncConnection, *, again: bool) -> None:
+    def __init__(self, connection: AsyncConnection, dialect: Dialect, *, again: bool) -> None:
         self._connection = connection
+        self._dialect = dialect
         self._again = again
 
     async def execute(self, statement: Executable, values: Values = None) -> CursorResult[Any]:
@@ -86,7 +70,7 @@ class Reading:
         try:
             return await self._connection.execute(statement, values)
         except DBAPIError as error:
-            if not self._again or _sqlstate(error) != STALE_PLAN:
+            if not self._again or self._dialect.code(error) != self._dialect.stale_plan:
                 raise
         return await self._connection.execute(statement, values)
 
@@ -104,24 +88,23 @@ class Database:
     def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
         self.engine = create_engine(settings)
-        self.dialect = self.engine.dialect.name
-        """postgresql or sqlite."""
+        self.dialect = settings.dialect
         self._metrics = DatabaseMetrics(self.engine, registry)
         if tracing.is_on(settings):
-            trace_statements(self.engine)
+            trace_statements(self.engine, self.dialect)
         pooled = settings.database_pooler == "transaction"
-        # On PostgreSQL each statement is a transaction by itself (autocommit). Not on SQLite, where to switch a
-        # connection to autocommit takes a round trip to its thread. Nor through a pooler, where only a transaction
-        # keeps a statement and its time-outs on one server connection.
-        in_transactions = settings.is_sqlite or pooled
+        # Each statement is a transaction by itself (autocommit), where that costs nothing. Not through a pooler, where
+        # only a transaction keeps a statement and its time-outs on one server connection.
+        in_transactions = pooled or not self.dialect.autocommits
         self._in_transactions = in_transactions
         self._single = self.engine if in_transactions else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._time_outs = text(set_time_outs(settings)) if pooled else None
+        self._time_outs = text(self.dialect.set_time_outs(connecting(settings))) if pooled else None
         # Writers that wait for a lock must not take the last connection from the readers.
         size, overflow = settings.database_pool_size, settings.database_pool_overflow
         self._writers = asyncio.Semaphore(max(1, min(size, size + overflow - 1)))
         self._pool_timeout = settings.database_pool_timeout_seconds
-        self._schema = Schema(settings.product, registry)
+        self._read_only = text(query) if (query := self.dialect.read_only_query) else None
+        self._schema = Schema(settings.product, self.dialect, registry)
         self._package = settings.product.package
         # The health check has a pool of its own: requests that exhaust the other must not fail the check.
         self._check_engine = create_engine(settings, pool_size=1, max_overflow=0)
@@ -163,7 +146,7 @@ class Database:
                 self._metrics.wait.observe(perf_counter() - started)
                 if self._time_outs is not None:
                     await connection.execute(self._time_outs)
-                yield Reading(connection, again=not self._in_transactions)
+                yield Reading(connection, self.dialect, again=not self._in_transactions)
 
     async def check(self) -> None:
         """Check that the database can be reached and written to, and has a schema that this version works with.
@@ -173,7 +156,7 @@ class Database:
             Exception: it cannot be reached.
         """
         async with self._check_engine.connect() as connection:
-            if self.dialect == "postgresql" and await _is_read_only(connection):
+            if self._read_only is not None and await connection.scalar(self._read_only):
                 await connection.invalidate()  # the next connection resolves the name again
                 raise NotFitError("it is read-only: is it a former primary?")
             await self._schema.check(connection)
@@ -222,65 +205,37 @@ class Database:
         try:
             yield
         except (OSError, PoolTimeoutError, DBAPIError) as error:
-            if not is_unavailable(error):
+            reason = unavailable_reason(error, self.dialect)
+            if reason is None:
                 raise
-            reason = unavailable_reason(error)
             self._metrics.unavailable.labels(reason).inc()
             log.warning(
                 "database unavailable",
                 reason=reason,
                 cause=repr(getattr(error, "orig", None) or error),
-                **advice(error, reason, self._package),
+                **self._advice(error, reason),
             )
             raise DatabaseUnavailableError(reason) from error
 
+    def _advice(self, error: BaseException, reason: str) -> dict[str, str]:
+        """What an operator can do about an error, for the log; empty if that is not known."""
+        if reason == Failure.SCHEMA:
+            return {"advice": f"run: python -m {self._package} migrate"}
+        if reason == Failure.EXHAUSTED:
+            return {"advice": "lower APP_DATABASE_POOL_SIZE and APP_DATABASE_POOL_OVERFLOW, or raise max_connections"}
+        found = self.dialect.advice(error)
+        return {"advice": found} if found else {}
 
-def advice(error: BaseException, reason: str, package: str) -> dict[str, str]:
-    """What an operator can do about an error, for the log; empty if that is not known.
 
-    `package` is what `python -m` runs.
+def unavailable_reason(error: BaseException, dialect: Dialect) -> str | None:
+    """Why the database is unavailable: one of keel.data.database_metrics.REASONS.
+
+    None if the error will not pass by itself, as that of a wrong statement.
     """
-    if reason == "schema":
-        return {"advice": f"run: python -m {package} migrate"}
-    if reason == "exhausted":
-        return {"advice": "lower APP_DATABASE_POOL_SIZE and APP_DATABASE_POOL_OVERFLOW, or raise max_connections"}
-    if "unsupported startup parameter" in str(error):
-        return {"advice": "behind a pooler set APP_DATABASE_POOLER=transaction"}
-    return {}
-
-
-def set_time_outs(settings: Settings) -> str:
-    """A statement that sets the time-outs for its transaction, where a pooler does not let a connection have them."""
-    wanted = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in time_outs(settings).items())
-    return f"SELECT {wanted}"
-
-
-async def _is_read_only(connection: AsyncConnection) -> bool:
-    return bool(await connection.scalar(text("SELECT current_setting('transaction_read_only') = 'on'")))
-
-
-def is_unavailable(error: BaseException) -> bool:
-    """Whether `error` says that the database is unavailable, and may pass, rather than that a statement is wrong."""
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, OSError | PoolTimeoutError)
-    if state := _sqlstate(error):
-        return state.startswith(UNAVAILABLE)
-    return error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
-
-
-def unavailable_reason(error: BaseException) -> str:
-    """Why the database is unavailable: one of keel.data.database_metrics.REASONS."""
     if isinstance(error, ServerFullError):
-        return "exhausted"
+        return Failure.EXHAUSTED
     if isinstance(error, PoolTimeoutError):
         return "pool_timeout"
-    if isinstance(error, OperationalError) and str(error.orig).startswith(NO_SUCH):
-        return "schema"
-    return REASONS.get(_sqlstate(error), "unreachable")
-
-
-def _sqlstate(error: BaseException) -> str:
-    """The SQLSTATE of an error. It is taken from the driver's error if SQLAlchemy's has none, as for a stale plan."""
-    translated = getattr(error, "orig", None)
-    causes = (translated, getattr(translated, "__cause__", None))
-    return next((str(state) for cause in causes if (state := getattr(cause, "sqlstate", None))), "")
+    if isinstance(error, OSError):
+        return Failure.UNREACHABLE
+    return dialect.failure(error)

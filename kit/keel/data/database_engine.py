@@ -3,75 +3,65 @@
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Dialect, ExceptionContext
+from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.engine import Dialect as SqlDialect
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import NullPool
 
-from keel.compat.asyncpg import socket_of
 from keel.data import keepalive
 from keel.data.async_engine import AsyncEngine, create_async_engine
 from keel.data.database_pool import PatientPool
+from keel.dialects import Connecting, Dialect, Failure
 from keel.settings import Settings
 from keel.settings.connection_urls import parse_database_url
 from keel.watched_file import WatchedFile
 
-# Through a pooler each transaction may run on another server connection, which lacks the statements prepared on the one
-# before. So no prepared statement is cached or named. Poolers also refuse most startup parameters.
-THROUGH_A_POOLER: dict[str, Any] = {
-    "statement_cache_size": 0,
-    "prepared_statement_cache_size": 0,
-    "prepared_statement_name_func": lambda: "",
-}
-READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
 
+def create_engine(settings: Settings, *, migrates: bool = False, **options: Any) -> AsyncEngine:
+    """An engine with the pool and the time-outs of `settings`; `options` go to SQLAlchemy.
 
-def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
-    """An engine with the pool and the time-outs of `settings`; `options` go to SQLAlchemy."""
-    options |= {"hide_parameters": True}  # errors are logged
-    if settings.is_sqlite:
+    One that `migrates` has no pool, and a time-out for connecting alone.
+    """
+    dialect = settings.dialect
+    options["hide_parameters"] = True  # errors are logged
+    if migrates:
+        options["poolclass"] = NullPool
+    if dialect.is_file:
         options = {name: options[name] for name in ("hide_parameters", "poolclass") if name in options}
         engine = create_async_engine(settings.database, **options)
-        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+        event.listen(engine.sync_engine, "connect", lambda connection, _record: dialect.set_up(connection))
         return engine
-    if options.get("poolclass") is not NullPool:
+    if not migrates:
         options = {
-            "poolclass": PatientPool,
+            "poolclass": PatientPool.of(dialect),
             "pool_size": settings.database_pool_size,
             "max_overflow": settings.database_pool_overflow,
             "pool_timeout": settings.database_pool_timeout_seconds,
             "pool_recycle": 1800,
         } | options
-    timeout = settings.database_statement_timeout_seconds
-    connect_args = {
-        "timeout": settings.database_connect_timeout_seconds,
-        "command_timeout": timeout + 1,  # for a server that does not answer at all
-        "server_settings": {"application_name": settings.product.name, **time_outs(settings)},
-    } | options.pop("connect_args", {})
-    if settings.database_pooler == "transaction":
-        connect_args |= THROUGH_A_POOLER | {"server_settings": {"application_name": settings.product.name}}
-    engine = create_async_engine(settings.database, connect_args=connect_args, **options)
-    event.listen(engine.sync_engine, "connect", _keep_alive)
-    event.listen(engine.sync_engine, "checkout", _replace_if_closed)
-    event.listen(engine.sync_engine, "handle_error", _give_up_if_silent)
-    event.listen(engine.sync_engine, "handle_error", _leave_if_read_only)
+    arguments = dialect.connect_args(connecting(settings, migrates=migrates))
+    engine = create_async_engine(settings.database, connect_args=arguments, **options)
+    _Connections(dialect).watch(engine)
     if file := settings.secret_file("database_url"):
-        _follow(engine, WatchedFile(file, lambda text: _same_kind(text, settings.database), settings.database))
+        _follow(engine, WatchedFile(file, lambda text: _same_kind(text, dialect), settings.database))
     return engine
 
 
-def time_outs(settings: Settings) -> dict[str, str]:
-    """PostgreSQL's settings that end statements and transactions that take too long, in milliseconds."""
-    milliseconds = int(settings.database_statement_timeout_seconds * 1000)
-    return {
-        "statement_timeout": str(milliseconds),
-        "idle_in_transaction_session_timeout": str(2 * milliseconds),
-    }
+def connecting(settings: Settings, *, migrates: bool = False) -> Connecting:
+    """What connections are to have; those that migrate have time for it."""
+    name = settings.product.name
+    return Connecting(
+        application=f"{name}-migrate" if migrates else name,
+        connect_seconds=settings.database_connect_timeout_seconds,
+        statement_seconds=None if migrates else settings.database_statement_timeout_seconds,
+        is_pooled=settings.database_pooler == "transaction",
+    )
 
 
 def _follow(engine: AsyncEngine, url: WatchedFile[URL]) -> None:
     """Open new connections with the address and password that the URL's file has at that moment."""
 
-    def connect(dialect: Dialect, _record: object, _args: object, parameters: dict[str, Any]) -> None:
+    def connect(dialect: SqlDialect, _record: object, _args: object, parameters: dict[str, Any]) -> None:
         for name in ("host", "port", "user", "password", "database", "ssl"):
             parameters.pop(name, None)
         parameters.update(dialect.create_connect_args(url.current())[1])
@@ -79,45 +69,49 @@ def _follow(engine: AsyncEngine, url: WatchedFile[URL]) -> None:
     event.listen(engine.sync_engine, "do_connect", connect)
 
 
-def _same_kind(text: str, before: URL) -> URL:
+def _same_kind(text: str, before: Dialect) -> URL:
     url = parse_database_url(text.strip())
-    if url.drivername != before.drivername:
-        raise ValueError("must go on naming a PostgreSQL database until a restart")
+    if url.drivername != before.driver:
+        raise ValueError(f"must go on naming a {before.title} database until a restart")
     return url
 
 
-def _keep_alive(connection: Any, _record: object) -> None:
-    keepalive.enable(socket_of(connection.driver_connection))
+class _Connections:
+    """Sets up an engine's connections to a server, and gives up those that are of no more use."""
 
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
 
-def _replace_if_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Replace a connection that the server has closed, for example because it was restarted.
+    def watch(self, engine: AsyncEngine) -> None:
+        """From now on."""
+        event.listen(engine.sync_engine, "connect", self._set_up)
+        event.listen(engine.sync_engine, "checkout", self._replace_if_closed)
+        event.listen(engine.sync_engine, "handle_error", self._give_up_if_silent)
+        event.listen(engine.sync_engine, "handle_error", self._leave_if_read_only)
 
-    The driver knows that without a round trip; SQLAlchemy's pool_pre_ping would take three each time.
-    """
-    if connection.driver_connection.is_closed():
-        raise DisconnectionError
+    def _set_up(self, connection: Any, _record: object) -> None:
+        self._dialect.set_up(connection)
+        if connected := self._dialect.socket_of(connection.driver_connection):
+            keepalive.enable(connected)
 
+    def _replace_if_closed(self, connection: Any, _record: object, _proxy: object) -> None:
+        """Replace a connection that the server has closed, for example because it was restarted.
 
-def _give_up_if_silent(context: ExceptionContext) -> None:
-    """After the client's own time-out, drop this connection and all others of the pool at once.
+        The driver knows that without a round trip; SQLAlchemy's pool_pre_ping would take three each time.
+        """
+        if self._dialect.is_closed(connection.driver_connection):
+            raise DisconnectionError
 
-    The server ends statements earlier than that, so it no longer answers. An orderly close would take 2 s.
-    """
-    if isinstance(context.original_exception, TimeoutError) and context.connection is not None:
-        driver: Any = context.connection.connection.driver_connection
-        driver.terminate()
-        context.is_disconnect = True
+    def _give_up_if_silent(self, context: ExceptionContext) -> None:
+        """After the client's own time-out, drop this connection and all others of the pool at once.
 
+        The server ends statements earlier than that, so it no longer answers. An orderly close would wait for it.
+        """
+        if isinstance(context.original_exception, TimeoutError) and context.connection is not None:
+            self._dialect.drop(context.connection.connection.driver_connection)
+            context.is_disconnect = True
 
-def _leave_if_read_only(context: ExceptionContext) -> None:
-    """After a failover the pool's connections lead to the former primary: replace them, resolving the name again."""
-    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
-        context.is_disconnect = True
-
-
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    def _leave_if_read_only(self, context: ExceptionContext) -> None:
+        """After a failover the connections lead to the former primary: replace them, resolving the name again."""
+        if self._dialect.failure(context.original_exception) is Failure.READ_ONLY:
+            context.is_disconnect = True

@@ -14,10 +14,11 @@ from sqlalchemy.pool import QueuePool
 
 from keel.compat.sqlalchemy import max_connections
 from keel.data.async_engine import AsyncEngine
+from keel.dialects import Failure
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 KINDS = {"SELECT": "select", "INSERT": "insert", "UPDATE": "update", "DELETE": "delete"}
-REASONS = ("pool_timeout", "exhausted", "statement_timeout", "read_only", "schema", "unreachable")
+REASONS = ("pool_timeout", *Failure)
 
 
 class DatabaseMetrics:

@@ -9,8 +9,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util.queue import Empty
 
 from keel.compat.sqlalchemy import OpenPool
+from keel.dialects import Dialect, Failure
 
-TOO_MANY = "53300"  # SQLSTATE too_many_connections
 RETRY_SECONDS = 1.0  # not every request asks a full server for another connection
 
 logging.getLogger(__name__).setLevel(logging.WARNING)  # as for SQLAlchemy's own pools, which log every step
@@ -23,6 +23,8 @@ class ServerFullError(PoolTimeoutError):
 class PatientPool(OpenPool):
     """Waits for one of its own connections when the server refuses another one."""
 
+    dialect: Dialect
+    """Of the server."""
     refused_at = -math.inf
 
     def acquire(self) -> ConnectionPoolEntry:
@@ -32,12 +34,17 @@ class PatientPool(OpenPool):
         try:
             return super().acquire()
         except Exception as error:
-            if getattr(error, "sqlstate", None) != TOO_MANY:
+            if self.dialect.failure(error) is not Failure.EXHAUSTED:
                 raise
             self.refused_at = monotonic()
             if not self._has_some():
                 raise
             return self._wait_for_ours()
+
+    @classmethod
+    def of(cls, dialect: Dialect) -> "type[PatientPool]":
+        """The pool for servers of a kind. SQLAlchemy makes pools by itself, from a class."""
+        return type(cls.__name__, (cls,), {"dialect": dialect})
 
     def _has_some(self) -> bool:
         return self.checkedout() + self.checkedin() > 0

@@ -9,6 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 
 from keel.data.async_engine import AsyncEngine
+from keel.dialects import Dialect
 
 TARGET = re.compile(r'\b(?:FROM|INTO|UPDATE)\s+(?:ONLY\s+)?"?([A-Za-z_][A-Za-z0-9_.]*)', re.IGNORECASE)
 
@@ -21,11 +22,11 @@ def summary(statement: str) -> str:
     return " ".join([words[0].upper(), *tables]) if words else ""
 
 
-def trace_statements(engine: AsyncEngine) -> None:
+def trace_statements(engine: AsyncEngine, dialect: Dialect) -> None:
     """Record the statements of `engine` from now on."""
     tracer = get_tracer("keel.data.database")
     url = engine.url
-    always = {"db.system.name": url.get_backend_name()}
+    always = {"db.system.name": dialect.name}
     if url.host:
         always |= {"server.address": url.host, "db.namespace": str(url.database)}
 
@@ -41,7 +42,7 @@ def trace_statements(engine: AsyncEngine) -> None:
         span: Span | None = getattr(failure.execution_context, "span", None)
         if span is not None:
             error = failure.original_exception
-            span.set_attribute("error.type", getattr(error, "sqlstate", None) or type(error).__name__)
+            span.set_attribute("error.type", dialect.code(error) or type(error).__name__)
             span.set_status(StatusCode.ERROR)
             span.end()
 

@@ -1,7 +1,6 @@
 """Schema migrations by Alembic, without an alembic.ini, from any working directory."""
 
 import asyncio
-import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -13,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from pydantic import SecretStr
 from sqlalchemy import Connection
-from sqlalchemy import text as sql
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from keel.data import compatibility
 from keel.data.async_engine import AsyncConnection, AsyncEngine
 from keel.data.database import METADATA
 from keel.data.database_engine import create_engine
 from keel.data.schema import known_revisions
+from keel.dialects import Dialect
 from keel.product import Product
 from keel.settings import Settings
 
@@ -65,13 +63,15 @@ async def migrate(settings: Settings) -> None:
             this version does not work with the database's revision.
     """
     migrations_of(settings.product)  # raises
-    # Only connecting has a time-out: a migration may run long.
-    unhurried = {"command_timeout": None, "server_settings": {"application_name": f"{settings.product.name}-migrate"}}
-    engine = create_engine(settings, poolclass=NullPool, connect_args=unhurried)
+    dialect = settings.dialect
+    engine = create_engine(settings, migrates=True)
     deadline = Deadline(settings.migrate_wait_seconds)
     try:
-        await (_open_file(engine) if settings.is_sqlite else _reach(engine, deadline))
-        async with engine.connect() as connection, _lock(connection, deadline):
+        if dialect.is_file:
+            _open_file(engine, dialect)
+        else:
+            await _reach(engine, deadline)
+        async with engine.connect() as connection, _lock(connection, dialect, deadline):
             try:
                 await upgrade(engine, settings.product)
             except compatibility.AheadError as error:
@@ -187,22 +187,11 @@ def _option(path: Path) -> str:
     return str(path).replace("%", "%%")  # % begins a reference in Alembic's configuration
 
 
-async def _open_file(engine: AsyncEngine) -> None:
-    import sqlite3  # noqa: PLC0415  # 1 MB that no server with PostgreSQL needs
-
+def _open_file(engine: AsyncEngine, dialect: Dialect) -> None:
     try:
-        with contextlib.closing(sqlite3.connect(str(engine.url.database))) as connection:
-            connection.execute("PRAGMA schema_version")  # reads the file
-    except sqlite3.OperationalError as error:
-        raise MigrationError(
-            f"APP_DATABASE_URL: cannot open {engine.url.database}: {error}. "
-            "Name a file in a directory that exists and is writable."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise MigrationError(
-            f"APP_DATABASE_URL: {engine.url.database} is not a SQLite database: {error}. "
-            "Name another file; if it does not exist, it is created."
-        ) from error
+        dialect.open_file(engine.url)
+    except ValueError as error:
+        raise MigrationError(f"APP_DATABASE_URL: {error}") from error
 
 
 async def _reach(engine: AsyncEngine, deadline: Deadline) -> None:
@@ -221,27 +210,18 @@ async def _reach(engine: AsyncEngine, deadline: Deadline) -> None:
 
 
 @asynccontextmanager
-async def _lock(connection: AsyncConnection, deadline: Deadline) -> AsyncIterator[None]:
-    """Hold PostgreSQL's advisory lock, so that only one migration runs at a time.
-
-    The lock belongs to a transaction. A session's lock would stay behind on a pooler's connection.
-
-    It is polled. A statement that waits for the lock would hold a snapshot, and CREATE INDEX CONCURRENTLY in the
-    migration that has the lock would wait for that snapshot: a deadlock.
-    """
-    if connection.dialect.name == "sqlite":
+async def _lock(connection: AsyncConnection, dialect: Dialect, deadline: Deadline) -> AsyncIterator[None]:
+    """Hold a lock of the server's, so that only one migration runs at a time."""
+    if dialect.is_file:
         yield
         return
-    while not await connection.scalar(sql(f"SELECT pg_try_advisory_xact_lock({LOCK})")):
+    while not await dialect.try_lock(connection, LOCK):
         await connection.rollback()
         log.info("waiting for another migration")
         await deadline.poll(
             f"Another migration has held the database's lock for {deadline.seconds:g} s. "
             "Wait for it to end, or raise APP_MIGRATE_WAIT_SECONDS."
         )
-    # A simple query, because it also closes the portal of the statement before (PostgreSQL, 55.2.3), which has a
-    # snapshot.
-    driver: Any = (await connection.get_raw_connection()).driver_connection
-    await driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    await dialect.hold_lock(connection)
     yield
     await connection.rollback()

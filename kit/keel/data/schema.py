@@ -8,16 +8,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from keel.data.async_engine import AsyncConnection
+from keel.dialects import Dialect
 from keel.observability.probes import NotFitError
 from keel.product import Product
-
-NO_TABLE, NO_RIGHT = "42P01", "42501"  # SQLSTATE undefined_table and insufficient_privilege
 
 
 class Schema:
     """Checks the schema, and shows its revision as a metric."""
 
-    def __init__(self, product: Product, registry: CollectorRegistry) -> None:
+    def __init__(self, product: Product, dialect: Dialect, registry: CollectorRegistry) -> None:
+        self._dialect = dialect
         self._migrate = f"python -m {product.package} migrate"
         self._known = known_revisions(product.migrations) if product.migrations else []
         self._found: list[str] = []
@@ -32,7 +32,7 @@ class Schema:
             NotFitError: this version does not work with the schema.
             DBAPIError: the database did not answer.
         """
-        found = await _read(connection, "SELECT version_num FROM alembic_version")
+        found = await self._read(connection, "SELECT version_num FROM alembic_version")
         if found is None:
             return
         if found != self._found:
@@ -41,8 +41,19 @@ class Schema:
             for revision in found:
                 self._revision.labels(revision).set(1)
         newer = set(found).difference(self._known)
-        works_from = await _read(connection, "SELECT works_from FROM schema_compatibility") if newer else None
+        works_from = await self._read(connection, "SELECT works_from FROM schema_compatibility") if newer else None
         judge(found, works_from[0] if works_from else None, self._known, self._migrate)
+
+    async def _read(self, connection: AsyncConnection, statement: str) -> list[str] | None:
+        """The values of a column, sorted; an empty list if there is no such table, None if the user may not read it."""
+        try:
+            return sorted((await connection.scalars(text(statement))).all())
+        except DBAPIError as error:
+            refused = self._dialect.code(error) == self._dialect.no_right
+            if not refused and not self._dialect.lacks_table(error):
+                raise
+            await connection.rollback()
+            return None if refused else []
 
 
 def known_revisions(migrations: Path) -> list[str]:
@@ -68,15 +79,3 @@ def judge(found: Sequence[str], works_from: str | None, known: Sequence[str], mi
         raise NotFitError(f"it is at revision {revision}, and this version needs {needed}: run {migrate}")
     if revision not in known and works_from not in known:
         raise NotFitError(f"it is at revision {revision}, which this version does not work with: deploy a newer one")
-
-
-async def _read(connection: AsyncConnection, statement: str) -> list[str] | None:
-    """The values of a column, sorted; an empty list if there is no such table, None if the user may not read it."""
-    try:
-        return sorted((await connection.scalars(text(statement))).all())
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
-        if state not in (NO_RIGHT, NO_TABLE) and not str(error.orig).startswith("no such table"):
-            raise
-        await connection.rollback()
-        return None if state == NO_RIGHT else []

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from keel.dialects import DIALECTS
 from keel.observability import ecs, log_fields, request_id, tracing
 from keel.observability.console import ConsoleEncoder
 from keel.observability.log_writer import LogWriter
@@ -25,7 +26,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 # Loggers that are too chatty at INFO; keel.server logs the same events once.
 NOISY_LOGGERS = ("uvicorn.error", "asyncio", "alembic.runtime.plugins")
 # Loggers whose debug lines contain the values that are written to the database: never below INFO.
-UNREDACTED = ("aiosqlite",)
+UNREDACTED = tuple(name for dialect in DIALECTS for name in dialect.unredacted_loggers)
 # While the trace collector is unavailable, these log once per batch of spans; show one line a minute.
 DEDUPLICATED_LOGGERS = ("opentelemetry.", "urllib3.", "keel.observability.span_losses")
 REPEAT_SECONDS = 60

@@ -1,33 +1,12 @@
 """Parses APP_DATABASE_URL and APP_VALKEY_URL. No message shows the URL, because it contains a password."""
 
-import os
 from urllib.parse import parse_qs, urlsplit
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-# The schemes of database URLs, and the asyncio driver of each.
-DRIVERS = {
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-}
-# https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-TLS_MODES = SSL_MODES[SSL_MODES.index("require") :]  # the others connect without TLS if the server has none
-# Parameters of other drivers, and what to do instead.
-INSTEAD = {
-    "application_name": "it is the name of the service",
-    "channel_binding": "leave it out, the driver has none",
-    "connect_timeout": "set APP_DATABASE_CONNECT_TIMEOUT_SECONDS",
-    "options": "set it for the user, as with ALTER ROLE ... SET",
-    "sslcert": "set PGSSLCERT",
-    "sslkey": "set PGSSLKEY",
-    "sslrootcert": "set PGSSLROOTCERT",
-    "target_session_attrs": "name a host that leads to the primary",
-}
+from keel import dialects
+
 VALKEY_SCHEMES = ("valkey", "valkeys", "redis", "rediss")
 
 
@@ -37,40 +16,12 @@ def parse_database_url(text: str) -> URL:
     Raises:
         ValueError: the message says what the URL must be.
     """
-    example = "postgresql://user:password@host/name or sqlite:///file"
     try:
         url = make_url(text.strip())
     except (ArgumentError, ValueError):
-        raise ValueError(f"must be a URL such as {example}") from None
-    if url.drivername not in DRIVERS:
-        raise ValueError(f"must begin with postgresql:// or sqlite://, as in {example}")
-    url = url.set(drivername=DRIVERS[url.drivername])
-    if url.get_backend_name() == "sqlite":
-        if not url.database or ":memory:" in url.database:
-            raise ValueError("must name a file, as in sqlite:///file: the schema is not migrated in memory")
-        return url
-    socket = url.query.get("host")  # a directory with a Unix socket, as Cloud SQL has
-    if not (url.host or socket) or not url.database:
-        raise ValueError(f"must name a host and a database, as in {example}")
+        raise ValueError(f"must be a URL such as {dialects.example()}") from None
     _check_host(url.host or "")
-    if "," in (url.host or ""):
-        raise ValueError(f"must name one host, that of the primary, as in {example}")
-    if socket is not None and (url.host or not str(socket).startswith("/")):
-        raise ValueError("must name a host, or with ?host= the directory of a Unix socket, and not both")
-    # asyncpg calls libpq's sslmode ssl. It takes certificates from variables such as PGSSLROOTCERT.
-    query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
-    if strangers := sorted(set(query) - {"ssl", "host"}):
-        hints = [f"{name}: {INSTEAD[name]}" if name in INSTEAD else name for name in strangers]
-        raise ValueError(f"has unknown parameters ({'; '.join(hints)}): only sslmode and host are supported")
-    if query.get("ssl", "prefer") not in SSL_MODES:
-        raise ValueError(f"has an unknown sslmode: it must be one of {', '.join(SSL_MODES)}")
-    return url.set(query=query)
-
-
-def demands_tls(url: URL) -> bool:
-    """Whether every connection uses TLS, or needs none, as a file or a Unix socket. The driver also reads PGSSLMODE."""
-    mode = url.query.get("ssl") or os.environ.get("PGSSLMODE")
-    return not url.host or mode in TLS_MODES
+    return dialects.parse(url)
 
 
 def _check_host(host: str) -> None:

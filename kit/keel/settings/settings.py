@@ -10,10 +10,11 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SecretsSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
+from keel import dialects
 from keel.product import Product
 from keel.settings import algorithms, claims
 from keel.settings.base import DEFAULT_SECRETS_DIR, OwnSettings, Port, Seconds
-from keel.settings.connection_urls import DRIVERS, parse_database_url, parse_valkey_url
+from keel.settings.connection_urls import parse_database_url, parse_valkey_url
 from keel.settings.issuer_urls import EXAMPLE_ISSUER, parse_issuer, parse_url
 from keel.settings.origins import parse_headers, parse_hosts, parse_networks, parse_origins
 
@@ -252,8 +253,9 @@ class Settings(OwnSettings):
     def _async_driver(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         url = parse_database_url(value.get_secret_value())
         lasting = cls.product.has_database and info.data.get("environment") == "production"
-        if lasting and url.get_backend_name() == "sqlite":
-            raise ValueError("must name a PostgreSQL database in production: a pod's SQLite file dies with it")
+        if lasting and (found := dialects.of(url)).is_file:
+            servers = " or ".join(each.title for each in dialects.DIALECTS if not each.is_file)
+            raise ValueError(f"must name a {servers} database in production: a pod's {found.title} file dies with it")
         return SecretStr(url.render_as_string(hide_password=False))
 
     @field_validator("faults_enabled")
@@ -325,9 +327,9 @@ class Settings(OwnSettings):
         return make_url(self.database_url.get_secret_value())
 
     @property
-    def is_sqlite(self) -> bool:
-        """Whether the database is a SQLite file."""
-        return bool(self.database.drivername == DRIVERS["sqlite"])
+    def dialect(self) -> dialects.Dialect:
+        """The kind of the database."""
+        return dialects.of(self.database)
 
     def secret_file(self, name: str) -> Path | None:
         """The file in the secrets directory that the field `name` was read from; None if it was not read from one."""

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from keel import dialects
 from keel.settings import ConfigurationError
-from keel.settings.connection_urls import demands_tls, parse_database_url, parse_valkey_url
+from keel.settings.connection_urls import parse_database_url, parse_valkey_url
 from tests.kit.subject import Settings
 
 
@@ -103,7 +104,8 @@ def test_other_database_urls_are_refused_without_showing_them(url: str, sentence
 )
 def test_whether_tls_is_demanded(monkeypatch: pytest.MonkeyPatch, url: str, variable: str, demanded: bool) -> None:
     monkeypatch.setenv("PGSSLMODE", variable)
-    assert demands_tls(parse_database_url(url)) is demanded
+    parsed = parse_database_url(url)
+    assert dialects.of(parsed).demands_tls(parsed) is demanded
 
 
 def test_the_setting_is_checked_and_its_password_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

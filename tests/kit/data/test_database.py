@@ -1,6 +1,5 @@
 import asyncio
 import os
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from k8s import certificates
 from keel.data import migrate
-from keel.data.database import Database, DatabaseUnavailableError, is_unavailable, unavailable_reason
+from keel.data.database import Database, DatabaseUnavailableError, unavailable_reason
+from keel.dialects import DIALECTS
 from keel.observability.probes import NotFitError
 from tests.kit.subject import Settings
 from tests.support.servers import PostgreSQL
 
 pytestmark = pytest.mark.anyio
 
+(POSTGRESQL,) = (dialect for dialect in DIALECTS if dialect.name == "postgresql")
 Connect = Callable[[Settings], Database]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 
@@ -60,7 +61,7 @@ class Failure(Exception):  # noqa: N818
     ],
 )
 def test_absence_is_told_from_mistakes(error: Exception, passes: bool) -> None:
-    assert is_unavailable(error) is passes
+    assert (unavailable_reason(error, POSTGRESQL) is not None) is passes
 
 
 @pytest.mark.parametrize(
@@ -71,13 +72,12 @@ def test_absence_is_told_from_mistakes(error: Exception, passes: bool) -> None:
         (DBAPIError("", {}, Failure("25006")), "read_only"),
         (DBAPIError("", {}, Failure("53300")), "exhausted"),
         (ProgrammingError("", {}, Failure("42P01")), "schema"),
-        (OperationalError("", {}, sqlite3.OperationalError("no such table: things")), "schema"),
         (DBAPIError("", {}, Failure("57P01")), "unreachable"),
         (TimeoutError(), "unreachable"),
     ],
 )
 def test_why_it_is_unavailable(error: Exception, reason: str) -> None:
-    assert unavailable_reason(error) == reason
+    assert unavailable_reason(error, POSTGRESQL) == reason
 
 
 @pytest.fixture
@@ -102,13 +102,6 @@ async def ask(database: Database, statement: str) -> object:
 async def read(database: Database, statement: str) -> object:
     async with database.reading() as connection:
         return await connection.scalar(text(statement))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def either(request: pytest.FixtureRequest) -> Settings:
-    name = "settings" if request.param == "sqlite" else "postgresql_settings"
-    settings: Settings = request.getfixturevalue(name)
-    return settings
 
 
 async def test_answers(either: Settings, connect: Connect) -> None:

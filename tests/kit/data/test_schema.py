@@ -40,11 +40,9 @@ def test_what_fits(found: list[str], works_from: str | None) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("kind", ["postgresql_settings", "settings"], ids=["postgresql", "sqlite"])
-async def test_a_pod_is_ready_once_the_schema_is_there(kind: str, request: pytest.FixtureRequest) -> None:
+async def test_a_pod_is_ready_once_the_schema_is_there(either: Settings) -> None:
     """And says so when it changes later, but stays ready: all pods would leave at once."""
-    settings: Settings = request.getfixturevalue(kind)
-    settings = settings.model_copy(update={"check_interval_seconds": 0.05})
+    settings = either.model_copy(update={"check_interval_seconds": 0.05})
     service = SERVICE.build(settings)
     service.health.started = True
     management = httpx.AsyncClient(transport=httpx.ASGITransport(service.management), base_url="http://management")
