@@ -63,9 +63,11 @@ def test_a_sidecar_changes_nothing_about_how_the_pod_ends() -> None:
     [
         ("hostAliases", [{"ip": "192.0.2.1", "hostnames": ["db.example.com"]}]),
         ("dnsConfig", {"options": [{"name": "ndots", "value": "1"}]}),
+        ("dnsPolicy", "Default"),
+        ("runtimeClassName", "gvisor"),
     ],
 )
-def test_how_names_are_resolved(kind: Any, name: str, value: object) -> None:
+def test_how_names_are_resolved_and_what_runs_the_containers(kind: Any, name: str, value: object) -> None:
     assert name not in kind()
     assert kind(**{name: value})[name] == value
 
@@ -89,6 +91,7 @@ def test_how_names_are_resolved(kind: Any, name: str, value: object) -> None:
             {"extraVolumes": [{"name": "tmp", "emptyDir": {}}]},
             "extraVolumes has a volume tmp, of which the pod has one already: use another name",
         ),
+        ({"dnsPolicy": "None"}, "dnsPolicy None knows no server to ask: list dnsConfig.nameservers"),
         ({"initContainers": [{"name": "a"}]}, "at '/initContainers/0': missing property 'image'"),
         ({"extraContainers": [{"image": "a"}]}, "at '/extraContainers/0': missing property 'name'"),
     ],

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from .helm import DIGEST, Objects, pod, render
+from .helm import CHART, DIGEST, Objects, pod, refusal, render
 
 
 def test_a_rollout_keeps_the_whole_capacity() -> None:
@@ -16,6 +16,10 @@ def test_a_rollout_keeps_the_whole_capacity() -> None:
         240,
         3,
     )
+
+
+def test_all_pods_end_before_new_ones_begin_where_two_cannot_share() -> None:
+    assert render({"strategy": "Recreate"}).one("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_the_autoscaler_alone_sets_the_number_of_pods() -> None:
@@ -87,6 +91,36 @@ class TestDrain:
         objects = render({"drain": {"endpointDelaySeconds": 0}})
         assert "lifecycle" not in objects.container
         assert self.grace(objects) == 30
+
+    def test_what_runs_at_the_start_is_beside_it(self) -> None:
+        hook = {"exec": {"command": ["warm-up"]}}
+        objects = render({"lifecycle": {"postStart": hook}})
+        assert objects.container["lifecycle"] == {"postStart": hook, "preStop": {"sleep": {"seconds": 5}}}
+
+    def test_what_runs_before_the_end_takes_its_place(self) -> None:
+        hook = {"exec": {"command": ["leave"]}}
+        objects = render({"lifecycle": {"preStop": hook}, "drain": {"endpointDelaySeconds": 0, "timeoutSeconds": 40}})
+        assert objects.container["lifecycle"] == {"preStop": hook}
+        assert self.grace(objects) == 45
+
+    @pytest.mark.parametrize(
+        ("hook", "message"),
+        [
+            (
+                {"exec": {"command": ["leave"]}},
+                "lifecycle.preStop would take the place of the sleep of drain.endpointDelaySeconds, in which endpoints "
+                "notice that the pod ends: set that to 0 and have the handler wait instead, "
+                "within drain.timeoutSeconds",
+            ),
+            (
+                {"sleep": {"seconds": 10}},
+                "lifecycle.preStop sleeps, which the chart does itself: set drain.endpointDelaySeconds to the seconds, "
+                "and leave lifecycle.preStop empty",
+            ),
+        ],
+    )
+    def test_it_is_never_lost_by_chance(self, hook: dict[str, Any], message: str) -> None:
+        assert refusal({"lifecycle": {"preStop": hook}}) == [message]
 
 
 class TestProbes:
@@ -226,3 +260,73 @@ def test_annotations_and_labels_of_the_deployment_and_its_pods() -> None:
     assert "tier" not in deployment["metadata"]["labels"]
     assert deployment["spec"]["template"]["metadata"]["annotations"]["on"] == "pod"
     assert deployment["spec"]["template"]["metadata"]["labels"]["tier"] == "web"
+
+
+EVERYTHING = CHART / "ci" / "everything-values.yaml"
+# What podSpec has there.
+MORE, MORE_OF_THE_APP = {"schedulerName", "hostUsers"}, {"workingDir"}
+
+
+class TestMoreOfThePod:
+    def test_what_has_no_value_is_added(self) -> None:
+        more = {"readinessGates": [{"conditionType": "example.com/attached"}], "shareProcessNamespace": True}
+        assert pod(render({"podSpec": more}).one("Deployment")) == {**pod(render().one("Deployment")), **more}
+
+    def test_so_is_what_the_container_has_no_value_for(self) -> None:
+        container = render({"podSpec": {"containers": [{"name": "app", "workingDir": "/srv"}]}}).container
+        assert container == {**render().container, "workingDir": "/srv"}
+
+    def test_the_migrations_do_not_have_it(self) -> None:
+        job = pod(render({"podSpec": {"schedulerName": "second"}, "migrations": {"enabled": True}}).one("Job"))
+        assert "schedulerName" not in job
+
+    @pytest.mark.parametrize("key", sorted(pod(render(None, EVERYTHING).one("Deployment")).keys() - MORE))
+    def test_nothing_that_the_chart_writes_can_be_replaced(self, key: str) -> None:
+        if key == "containers":
+            (line,) = refusal({"podSpec": {"containers": [{"name": "other", "image": "a"}]}})[:1]
+        else:
+            (line,) = refusal({"podSpec": {key: "any"}})
+        assert line.startswith(f"podSpec.{key}")
+
+    @pytest.mark.parametrize(
+        "key",
+        sorted(pod(render(None, EVERYTHING).one("Deployment"))["containers"][0].keys() - MORE_OF_THE_APP - {"name"}),
+    )
+    def test_nor_anything_of_the_container(self, key: str) -> None:
+        (line,) = refusal({"podSpec": {"containers": [{"name": "app", key: "any"}]}})
+        assert line.startswith(f"podSpec.containers[0].{key} is no value here: ")
+
+    @pytest.mark.parametrize(
+        ("spec", "message"),
+        [
+            (
+                {"hostNetwork": True},
+                "podSpec.hostNetwork is no value here: "
+                "pods in the network of their node are beyond every network policy",
+            ),
+            ({"hostPID": True}, 'podSpec.hostPID is no value here: the Pod Security Standard "restricted" forbids it'),
+            (
+                {"terminationGracePeriodSeconds": 1},
+                "podSpec.terminationGracePeriodSeconds is no value here: set drain.endpointDelaySeconds and "
+                "drain.timeoutSeconds (of which it is the sum and 5 s)",
+            ),
+            ({"securityContext": {}}, "podSpec.securityContext is no value here: set podSecurityContext"),
+            (
+                {"containers": [{"name": "app", "livenessProbe": None, "readinessProbe": {}}]},
+                "podSpec.containers[0].readinessProbe is no value here: set probes.readiness",
+            ),
+            (
+                {"containers": [{"name": "logs", "stdin": True}]},
+                "podSpec.containers[0] is not called app, which is the one to be changed: "
+                "write another container into extraContainers",
+            ),
+            (
+                {"containers": [{"name": "app", "stdin": True}, {"name": "app", "tty": True}]},
+                "podSpec.containers[1] is called app too: put both together",
+            ),
+            ({"containers": {"app": {}}}, "at '/podSpec/containers': got object, want array"),
+            ({"containers": [{"image": "a"}]}, "at '/podSpec/containers/0': missing property 'name'"),
+        ],
+    )
+    def test_what_would_undo_a_promise_is_named(self, spec: dict[str, Any], message: str) -> None:
+        assert refusal({"podSpec": spec}) == [message]

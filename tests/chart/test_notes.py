@@ -45,6 +45,12 @@ def test_with_a_load_balancer() -> None:
     assert "port-forward service/" not in said
 
 
+def test_without_a_public_service() -> None:
+    said = notes(service={"enabled": False, "type": "LoadBalancer"})
+    assert "port-forward deployment/demo-fastapi-service 8000 &\n  curl http://localhost:8000/\n" in said
+    assert "service/" not in said
+
+
 def test_with_a_route() -> None:
     said = notes(httpRoute={"enabled": True, "hostnames": ["a.example"], "parentRefs": [{"name": "public"}]})
     assert "describe httproute/demo-fastapi-service\n" in said

@@ -14,6 +14,8 @@ EVERYTHING = CHART / "ci" / "everything-values.yaml"
 def test_every_kind_is_of_a_version_that_is_there_to_stay() -> None:
     assert {each["kind"]: each["apiVersion"] for each in render(None, EVERYTHING)} == {
         "Certificate": "cert-manager.io/v1",
+        "ClusterRole": "rbac.authorization.k8s.io/v1",
+        "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
         "ConfigMap": "v1",
         "Deployment": "apps/v1",
         "GrafanaDashboard": "grafana.integreatly.org/v1beta1",  # there is no other
@@ -23,9 +25,12 @@ def test_every_kind_is_of_a_version_that_is_there_to_stay() -> None:
         "Job": "batch/v1",
         "Middleware": "traefik.io/v1alpha1",  # there is no other
         "NetworkPolicy": "networking.k8s.io/v1",
+        "PersistentVolumeClaim": "v1",
         "Pod": "v1",
         "PodDisruptionBudget": "policy/v1",
         "PrometheusRule": "monitoring.coreos.com/v1",
+        "Role": "rbac.authorization.k8s.io/v1",
+        "RoleBinding": "rbac.authorization.k8s.io/v1",
         "Service": "v1",
         "ServiceAccount": "v1",
         "ServiceMonitor": "monitoring.coreos.com/v1",
@@ -40,7 +45,9 @@ def test_every_object_says_what_it_belongs_to(file: Path) -> None:
         assert labels["app.kubernetes.io/instance"] == "demo"
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
         assert labels["helm.sh/chart"] == "fastapi-service-0.1.0"
-        assert labels["app.kubernetes.io/component"] in ("app", "dashboard", "management", "migrations", "test")
+        assert labels["app.kubernetes.io/component"] in (
+            *("app", "dashboard", "extra", "management", "migrations", "test"),
+        )
         assert labels.keys() >= {"app.kubernetes.io/name", "app.kubernetes.io/version"}
 
 

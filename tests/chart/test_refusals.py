@@ -198,7 +198,7 @@ def test_what_can_work_is_not_refused(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"replicaCount": 3}, "at '': additional properties 'replicaCount' not allowed"),
+        ({"replcias": 3}, "at '': additional properties 'replcias' not allowed"),
         ({"image": {"name": "a"}}, "at '/image': additional properties 'name' not allowed"),
         ({"image": {"tag": 1.10}}, "at '/image/tag': got number, want string"),
         ({"replicas": -1}, "at '/replicas': minimum: got -1, want 0"),

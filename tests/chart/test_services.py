@@ -112,3 +112,190 @@ def test_its_class_certificates_and_annotations() -> None:
     assert ingress["spec"]["ingressClassName"] == "traefik"
     assert ingress["spec"]["tls"] == tls
     assert ingress["metadata"]["annotations"] == {"a": "b"}
+
+
+def test_what_a_load_balancer_and_nodes_are_told() -> None:
+    service = public(
+        {
+            "service": {
+                "type": "LoadBalancer",
+                "appProtocol": "http",
+                "nodePort": 30080,
+                "externalTrafficPolicy": "Local",
+                "loadBalancerClass": "example.com/internal",
+                "loadBalancerSourceRanges": ["192.0.2.0/24"],
+            }
+        }
+    )["spec"]
+    assert (service["externalTrafficPolicy"], service["loadBalancerClass"]) == ("Local", "example.com/internal")
+    assert service["loadBalancerSourceRanges"] == ["192.0.2.0/24"]
+    assert service["ports"] == [
+        {"name": "http", "port": 80, "targetPort": "http", "appProtocol": "http", "nodePort": 30080}
+    ]
+
+
+class TestNoPublicService:
+    def test_pods_are_asked_at_their_own_addresses(self) -> None:
+        objects = render({"service": {"enabled": False}, "ports": {"http": 8080}})
+        (service,) = objects.all("Service")
+        assert service["spec"]["clusterIP"] == "None"
+        (test,) = (each for each in objects.all("Pod") if each["metadata"]["name"].endswith("-test-route"))
+        url = test["spec"]["containers"][0]["args"][1]
+        assert url == f"http://{service['metadata']['name']}.default.svc:8080/"
+
+    @pytest.mark.parametrize(
+        ("name", "values"),
+        [
+            ("ingress", {"hosts": HOSTS}),
+            ("httpRoute", {"hostnames": ["a.example"], "parentRefs": [{"name": "public"}]}),
+        ],
+    )
+    def test_nothing_leads_to_what_is_not_there(self, name: str, values: dict[str, Any]) -> None:
+        assert refusal({"service": {"enabled": False}, name: {"enabled": True, **values}}) == [
+            f"{name}.enabled is true, and there is no Service to lead to: "
+            f"set service.enabled to true, or {name}.enabled to false"
+        ]
+
+
+GRPC = {"name": "grpc", "containerPort": 50051}
+
+
+class TestMorePorts:
+    def test_of_the_container_alone(self) -> None:
+        objects = render({"extraPorts": [GRPC]})
+        assert objects.container["ports"][2:] == [{**GRPC, "protocol": "TCP"}]
+        assert objects.one("Service", "demo-fastapi-service") == public()
+
+    def test_of_the_service_too(self) -> None:
+        more = {"servicePort": 9000, "appProtocol": "kubernetes.io/h2c", "nodePort": 30051}
+        spec = public({"extraPorts": [{**GRPC, **more}], "service": {"type": "NodePort"}})["spec"]
+        assert spec["ports"][1:] == [
+            {
+                "name": "grpc",
+                "port": 9000,
+                "targetPort": "grpc",
+                "protocol": "TCP",
+                "appProtocol": "kubernetes.io/h2c",
+                "nodePort": 30051,
+            }
+        ]
+
+    def test_one_number_for_two_protocols(self) -> None:
+        ports = [{**GRPC, "servicePort": 80, "protocol": "UDP"}, {"name": "tcp", "containerPort": 50051}]
+        assert len(render({"extraPorts": ports}).container["ports"]) == 4
+
+    def test_a_network_policy_lets_in_those_named(self) -> None:
+        peers: list[Object] = [{"podSelector": {}}]
+        policy = {"enabled": True, "ingress": {"http": [{"namespaceSelector": {}}]}}
+        objects = render({"extraPorts": [{**GRPC, "from": peers}], "networkPolicy": policy})
+        rules = objects.one("NetworkPolicy", "demo-fastapi-service")["spec"]["ingress"]
+        assert {"ports": [{"port": 50051, "protocol": "TCP"}], "from": peers} in rules
+        ports = [port["port"] for rule in rules for port in rule["ports"]]
+        assert ports.count(50051) == 1
+
+        objects = render({"extraPorts": [GRPC], "networkPolicy": policy})
+        rules = objects.one("NetworkPolicy", "demo-fastapi-service")["spec"]["ingress"]
+        assert 50051 not in [port["port"] for rule in rules for port in rule["ports"]]
+
+
+def test_more_services_select_the_same_pods() -> None:
+    spec = {"clusterIP": "None", "ports": [{"name": "grpc", "port": 50051, "targetPort": "grpc"}]}
+    given = {"name": "grpc", "annotations": {"a": "b"}, "labels": {"c": "d"}, "spec": spec}
+    objects = render({"extraServices": [given]})
+    service = objects.one("Service", "demo-fastapi-service-grpc")
+    assert service["spec"] == {**spec, "selector": public()["spec"]["selector"]}
+    assert service["metadata"]["annotations"] == {"a": "b"}
+    assert service["metadata"]["labels"]["c"] == "d"
+    assert service["metadata"]["labels"]["app.kubernetes.io/component"] == "extra"
+
+
+def extra(name: str = "grpc", **spec: Any) -> dict[str, Any]:
+    return {"extraServices": [{"name": name, "spec": {"ports": [{"port": 1}], **spec}}]}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"service": {"nodePort": 30080}},
+            "service.nodePort 30080 is for what comes from outside, and service.type is ClusterIP: "
+            "set that to NodePort or LoadBalancer",
+        ),
+        (
+            {"service": {"externalTrafficPolicy": "Local"}},
+            "service.externalTrafficPolicy Local is for what comes from outside, and service.type is ClusterIP: "
+            "set that to NodePort or LoadBalancer",
+        ),
+        (
+            {"service": {"type": "NodePort", "loadBalancerClass": "a"}},
+            "service.loadBalancerClass is for a load balancer, and service.type is NodePort: set that to LoadBalancer",
+        ),
+        (
+            {"service": {"loadBalancerSourceRanges": ["192.0.2.0/24"]}},
+            "service.loadBalancerSourceRanges is for a load balancer, and service.type is ClusterIP: "
+            "set that to LoadBalancer",
+        ),
+        (
+            {"extraPorts": [{**GRPC, "name": "http"}]},
+            "extraPorts has a port http, of which the pod has one already: use another name",
+        ),
+        (
+            {"extraPorts": [{**GRPC, "containerPort": 9000}]},
+            "extraPorts has grpc on 9000, which another port is on already: use another number",
+        ),
+        (
+            {"extraPorts": [{**GRPC, "servicePort": 80}]},
+            "extraPorts has grpc with servicePort 80, which another port of the Service has already: "
+            "use another number",
+        ),
+        (
+            {"extraPorts": [{**GRPC, "servicePort": 81}], "service": {"enabled": False}},
+            "extraPorts has grpc with servicePort 81, and there is no Service: "
+            "set service.enabled to true, or leave it out",
+        ),
+        (
+            {
+                "extraPorts": [{**GRPC, "servicePort": 81}],
+                "networkPolicy": {"enabled": True, "ingress": {"http": [{"podSelector": {}}]}},
+            },
+            "extraPorts has grpc with servicePort 81, and networkPolicy lets nobody use it: "
+            "list the peers in its `from`",
+        ),
+        (
+            {"extraPorts": [{**GRPC, "appProtocol": "http"}]},
+            "extraPorts has grpc with appProtocol, which is the Service's, and no servicePort: set that too",
+        ),
+        (
+            {"extraPorts": [{**GRPC, "nodePort": 30051, "servicePort": 81}]},
+            "extraPorts has grpc with nodePort 30051, which a Service of type ClusterIP cannot have: "
+            "set service.type to NodePort, or leave it out",
+        ),
+        (
+            {"extraPorts": [{**GRPC, "containerPort": 80}]},
+            "at '/extraPorts/0/containerPort': minimum: got 80, want 1,024",
+        ),
+        (
+            extra("management"),
+            "extraServices[0] is called management, as another Service of the release is already: use another name",
+        ),
+        (
+            extra(selector={"a": "b"}),
+            "extraServices[0].spec.selector is the chart's, which selects the pods: "
+            "leave it out, or write the Service into extraObjects",
+        ),
+        (
+            extra(ports=[]),
+            "extraServices[0].spec.ports is empty: list a port, such as {name: grpc, port: 50051, targetPort: grpc}",
+        ),
+        *(
+            (
+                extra(ports=[port]),
+                "extraServices[0] leads to the management port, and would give probes and metrics away: "
+                "use the Service demo-fastapi-service-management",
+            )
+            for port in ({"port": 80, "targetPort": "management"}, {"port": 80, "targetPort": 9000}, {"port": 9000})
+        ),
+    ],
+)
+def test_what_cannot_work_is_explained(values: dict[str, Any], message: str) -> None:
+    assert refusal(values) == [message]

@@ -28,9 +28,15 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def own(schema: dict[str, Any]) -> dict[str, Any]:
+    """The properties of an object that are not another chart's, which are refused."""
+    foreign = {"$ref": "#/definitions/ofAnotherChart"}
+    return {key: each for key, each in schema.get("properties", {}).items() if each != foreign}
+
+
 def schema_paths(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, each in schema["properties"].items():
-        if "properties" in resolved(each):
+    for key, each in own(schema).items():
+        if own(resolved(each)):
             yield from schema_paths(resolved(each), f"{prefix}{key}.")
         else:
             yield prefix + key
@@ -100,6 +106,8 @@ def test_the_scenario_everything_changes_every_default() -> None:
         "externalSecret.enabled",
         "podDisruptionBudget.minAvailable",
         "migrations.serviceAccount.annotations",
+        "persistence.existingClaim",
+        "service.enabled",
     } - {"prometheusRule.alerts.ServiceNoTraffic.enabled"}
 
 

@@ -136,3 +136,17 @@ APP_SECRETS_DIR: {{ .Values.secrets.mountPath | quote }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* The objects of extraObjects with their templates rendered, as JSON: where each stands, and the object. */}}
+{{- define "fastapi-service.extraObjects" -}}
+{{- $objects := list -}}
+{{- range $i, $given := .Values.extraObjects -}}
+{{- $text := tpl (kindIs "string" $given | ternary $given (toYaml $given)) $ -}}
+{{- range $document := regexSplit "(?m)^---.*$" $text -1 -}}
+{{- with fromYaml $document -}}
+{{- $objects = append $objects (dict "where" (printf "extraObjects[%d]" $i) "object" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $objects -}}
+{{- end -}}

@@ -1,6 +1,9 @@
 {{/* Refuses values that cannot work, all at once. */}}
 {{- define "fastapi-service.validate" -}}
-{{- with include "fastapi-service.mistakes" . | splitList "\n" | compact -}}
+{{- /* What is of another chart may be of another type, too: then nothing else can be read. */ -}}
+{{- $mistakes := include "fastapi-service.foreignMistakes" . -}}
+{{- if not $mistakes }}{{ $mistakes = include "fastapi-service.mistakes" . }}{{ end -}}
+{{- with $mistakes | splitList "\n" | compact -}}
 {{- fail (printf "these values cannot work:\n  - %s\n" (join "\n  - " .)) -}}
 {{- end -}}
 {{- end -}}
@@ -15,7 +18,14 @@
 {{ include "fastapi-service.scalingMistakes" . }}
 {{ include "fastapi-service.budgetMistakes" . }}
 {{ include "fastapi-service.podMistakes" . }}
+{{ include "fastapi-service.lifecycleMistakes" . }}
+{{ include "fastapi-service.podSpecMistakes" . }}
+{{ include "fastapi-service.portMistakes" . }}
+{{ include "fastapi-service.volumeMistakes" . }}
+{{ include "fastapi-service.roleMistakes" . }}
 {{ include "fastapi-service.serviceMistakes" . }}
+{{ include "fastapi-service.moreServiceMistakes" . }}
+{{ include "fastapi-service.extraObjectMistakes" . }}
 {{ include "fastapi-service.ingressMistakes" . }}
 {{ include "fastapi-service.certificateMistakes" . }}
 {{ include "fastapi-service.routeMistakes" . }}

@@ -95,3 +95,28 @@ or an empty dict. docs/decisions/0008-replicas.md says why.
 {{- end -}}
 {{- with $affinity }}{{ toYaml . }}{{ end -}}
 {{- end -}}
+
+{{/* What runs as the app's container starts and before it is told to end: while endpoints are noticed, it sleeps. */}}
+{{- define "fastapi-service.lifecycle" -}}
+{{- with .Values.lifecycle.postStart }}
+postStart:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.drain.endpointDelaySeconds }}
+preStop:
+  sleep:
+    seconds: {{ . }}
+{{- else }}
+{{- with $.Values.lifecycle.preStop }}
+preStop:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What podSpec has for the app's container. */}}
+{{- define "fastapi-service.containerSpec" -}}
+{{- range dig "containers" list (.Values.podSpec | default dict) }}
+{{- with omit . "name" }}{{ toYaml . }}{{ end }}
+{{- end }}
+{{- end -}}
