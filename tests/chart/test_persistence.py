@@ -57,6 +57,12 @@ def test_a_claim_that_exists() -> None:
     assert volume in pod(objects.one("Deployment"))["volumes"]
 
 
+def test_pods_only_read_what_is_read_only() -> None:
+    objects = render({"persistence": {"enabled": True, "accessMode": "ReadOnlyMany", "existingClaim": "files"}})
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "files", "readOnly": True}}
+    assert volume in pod(objects.one("Deployment"))["volumes"]
+
+
 @pytest.mark.parametrize("mode", ["ReadWriteOnce", "ReadWriteOncePod"])
 @pytest.mark.parametrize(
     "values",
@@ -87,6 +93,11 @@ KEDA = {**FIXED, "keda": {"enabled": True, "maxReplicas": 7, "triggers": [{"type
             {"values": {**FIXED, "replicas": 1}},
             "persistence.accessMode ReadWriteOnce is for one node or pod, and in a rollout the new pod would wait for "
             "the volume of the old one: set strategy to Recreate",
+        ),
+        (
+            {"accessMode": "ReadOnlyMany"},
+            "persistence.accessMode ReadOnlyMany would make a volume that stays empty: "
+            "name a claim that has something in persistence.existingClaim",
         ),
         (
             {**SHARED, "mountPath": "/"},

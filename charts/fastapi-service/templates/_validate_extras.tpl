@@ -102,6 +102,9 @@ persistence.accessMode {{ .accessMode }} is for one node or pod, and up to {{ in
 persistence.accessMode {{ .accessMode }} is for one node or pod, and in a rollout the new pod would wait for the volume of the old one: set strategy to Recreate
 {{- end }}
 {{- end }}
+{{- if and (eq .accessMode "ReadOnlyMany") (not .existingClaim) }}
+persistence.accessMode ReadOnlyMany would make a volume that stays empty: name a claim that has something in persistence.existingClaim
+{{- end }}
 {{- $path := trimSuffix "/" .mountPath }}
 {{- if eq $path "" }}
 persistence.mountPath / would hide what the image holds: write a directory such as /data
