@@ -50,15 +50,16 @@ lint: $(VENV) ## Linters, formatter, types, what may import what
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo --cache-dir=build/import-linter
 	$(VENV)/bin/yamllint --strict .
-	$(RUN) charts/docs.py --check charts/fastapi-service
+	$(RUN) -m charts --check charts/fastapi-service
 	$(RUN) charts/other_charts.py --check charts/fastapi-service docs/values-of-other-charts.md
 	$(RUN) -m grafana --check
 	@$(RUN) -m app config --reference | diff docs/configuration.md - || { echo "docs/configuration.md is out of date: make docs" >&2; exit 1; }
 	@$(RUN) -m app metrics | diff docs/metrics.md - || { echo "docs/metrics.md is out of date: make docs" >&2; exit 1; }
 
-docs: $(VENV) ## Write what is generated from the code: the tables of settings and metrics, the dashboards
+docs: $(VENV) ## Write what is generated: the tables of settings, metrics, values and alerts, the chart's alerts, the dashboards
 	$(RUN) -m app config --reference > docs/configuration.md
 	$(RUN) -m app metrics > docs/metrics.md
+	$(RUN) -m charts charts/fastapi-service
 	$(RUN) charts/other_charts.py charts/fastapi-service docs/values-of-other-charts.md
 	$(RUN) -m grafana
 

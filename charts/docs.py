@@ -1,20 +1,17 @@
-"""Writes the values table of a chart's README from the `# --` comments of its values.yaml.
-
-    python charts/docs.py charts/fastapi-service            writes the table
-    python charts/docs.py charts/fastapi-service --check    fails when it is out of date
+"""The values table of a chart's README, from the `# --` comments of its values.yaml.
 
 Every value has such a comment above it, or is part of one that has. The table stands in README.md between
 `<!-- values -->` and `<!-- /values -->`.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+
+from charts import comments
 
 BEGIN, END = "<!-- values -->", "<!-- /values -->"
 LONGEST_DEFAULT = 60
@@ -49,10 +46,7 @@ def _walk(mapping: yaml.MappingNode, prefix: str, lines: list[str]) -> Iterator[
 
 def _comment_above(lines: list[str], line: int) -> str:
     """The text of the comment block that ends just above a line, empty when it does not begin with `# --`."""
-    first = line
-    while first > 0 and lines[first - 1].lstrip().startswith("#"):
-        first -= 1
-    text = " ".join(comment.strip().lstrip("#").strip() for comment in lines[first:line])
+    text = " ".join(comment.lstrip("#").strip() for comment in comments.above(lines, line))
     return text.removeprefix("-- ") if text.startswith("-- ") else ""
 
 
@@ -66,32 +60,11 @@ def table(found: list[Value]) -> str:
     return "\n".join(["| Value | Default | Meaning |", "| --- | --- | --- |", *rows])
 
 
-def with_table(readme: str, new: str) -> str:
-    """The README with its table replaced; ValueError when it has no place for one."""
+def with_table(readme: str, chart: Path) -> str:
+    """The README with today's table; ValueError when it has no place for one."""
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"README.md has no place for the table: write a line {BEGIN} and a line {END}")
+    new = table(values((chart / "values.yaml").read_text(encoding="utf-8")))
     return f"{before}{BEGIN}\n{new}\n{END}{after}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the values table of a chart's README.")
-    parser.add_argument("chart", type=Path, help="the chart's directory")
-    parser.add_argument("--check", action="store_true", help="only fail when the table is out of date")
-    arguments = parser.parse_args()
-
-    readme: Path = arguments.chart / "README.md"
-    try:
-        old = readme.read_text(encoding="utf-8")
-        new = with_table(old, table(values((arguments.chart / "values.yaml").read_text(encoding="utf-8"))))
-    except (OSError, ValueError) as error:
-        sys.exit(f"{arguments.chart}: {error}")
-    if not arguments.check:
-        readme.write_text(new, encoding="utf-8")
-    elif new != old:
-        sys.exit(f"{readme} is out of date: run python charts/docs.py {arguments.chart}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,25 +1,27 @@
 """values.yaml, its schema, its documentation and the scenario that sets everything tell the same."""
 
-import functools
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from charts import everything
+
 from .helm import CHART, ROOT
 
-DOCS = ROOT / "charts" / "docs.py"
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
 
-def docs(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, DOCS, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+def made(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "charts", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
@@ -78,41 +80,8 @@ def test_the_schema_refuses_unknown_keys_everywhere() -> None:
     assert [each for each in found if each.get("additionalProperties") is not False] == []
 
 
-def flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Each value by its path."""
-
-    def at(path: str) -> Any:
-        return functools.reduce(lambda found, key: found[key], path.split("."), values)
-
-    return {path: at(path) for path in value_paths(values, SCHEMA)}
-
-
-def test_the_scenario_everything_changes_every_default() -> None:
-    defaults = flat(load("values.yaml"))
-    everything = flat(load("ci/everything-values.yaml"))
-    unchanged = {path for path in defaults if everything.get(path, defaults[path]) == defaults[path]}
-    assert unchanged == {
-        "autoscaling.enabled",
-        "podDisruptionBudget.enabled",
-        "serviceAccount.create",
-        "tests.enabled",
-        *(f"prometheusRule.alerts.{alert}.enabled" for alert in load("values.yaml")["prometheusRule"]["alerts"]),
-        # Each would take the place of another that is set.
-        "ingress.selfSigned",
-        "ingress.tls",
-        "podMonitor.enabled",
-        "traefik.retry.enabled",
-        "keda.enabled",
-        "externalSecret.enabled",
-        "podDisruptionBudget.minAvailable",
-        "migrations.serviceAccount.annotations",
-        "persistence.existingClaim",
-        "service.enabled",
-    } - {"prometheusRule.alerts.ServiceNoTraffic.enabled"}
-
-
-def test_the_readme_has_todays_values() -> None:
-    done = docs("--check", "charts/fastapi-service")
+def test_what_is_made_of_the_values_is_up_to_date() -> None:
+    done = made("--check", "charts/fastapi-service")
     assert done.returncode == 0, done.stderr
 
 
@@ -126,7 +95,7 @@ def chart(tmp_path: Path) -> Path:
 
 
 def test_the_table_is_written_between_its_marks(chart: Path) -> None:
-    assert docs(chart).returncode == 0
+    assert made(chart).returncode == 0
     assert (chart / "README.md").read_text(encoding="utf-8") == (
         "before\n<!-- values -->\n"
         "| Value | Default | Meaning |\n| --- | --- | --- |\n"
@@ -134,13 +103,13 @@ def test_the_table_is_written_between_its_marks(chart: Path) -> None:
         '| `c` | `{"d": {"e": 2}}` | Whole. |\n'
         "<!-- /values -->\nafter\n"
     )
-    assert docs("--check", chart).returncode == 0
+    assert made("--check", chart).returncode == 0
 
 
 def test_an_old_table_is_found(chart: Path) -> None:
-    done = docs("--check", chart)
+    done = made("--check", chart)
     assert done.returncode == 1
-    assert f"README.md is out of date: run python charts/docs.py {chart}" in done.stderr
+    assert f"README.md is out of date: run python -m charts {chart}" in done.stderr
     assert "old" in (chart / "README.md").read_text(encoding="utf-8")
 
 
@@ -155,17 +124,86 @@ def test_an_old_table_is_found(chart: Path) -> None:
 )
 def test_what_is_missing_is_named(chart: Path, file: str, text: str, message: str) -> None:
     (chart / file).write_text(text, encoding="utf-8")
-    done = docs(chart)
+    done = made(chart)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_missing_chart_is_named(tmp_path: Path) -> None:
-    done = docs(tmp_path / "none")
+    done = made(tmp_path / "none")
     assert done.returncode == 1
     assert "No such file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+SHAPES = {
+    "quiet": {"type": "boolean"},
+    "enabled": {"type": "boolean"},
+    "number": {"type": "integer", "minimum": 1},
+    "share": {"$ref": "#/definitions/share"},
+    "level": {"enum": ["low", "high"]},
+    "text": {"type": "string"},
+    "most": {"type": ["integer", "null"], "minimum": 2},
+    "command": {"type": "array", "examples": [["python"]]},
+}
+
+
+@pytest.fixture
+def complete(tmp_path: Path) -> Callable[[str, str, dict[str, Any]], str]:
+    def complete(scenario: str, values: str, shapes: dict[str, Any]) -> str:
+        schema = {"definitions": {"share": {"type": "number", "maximum": 1}}, "properties": shapes}
+        (tmp_path / "values.yaml").write_text(values, encoding="utf-8")
+        (tmp_path / "values.schema.json").write_text(json.dumps(schema), encoding="utf-8")
+        return everything.with_all(scenario, tmp_path)
+
+    return complete
+
+
+@pytest.mark.parametrize(
+    ("default", "added"),
+    [
+        ("quiet: true", "quiet: false"),
+        ("quiet: false", "quiet: true"),
+        ("enabled: false", "enabled: true"),
+        ("enabled: true", ""),  # off, it would hide what is below it
+        ("number: 3", "number: 4"),
+        ("share: 0.9", "share: 0.45"),
+        ("level: low", "level: high"),
+        ('text: ""', "text: example"),
+        ("most: null", "most: 2"),
+        ("command: []", "command: [python]"),
+    ],
+)
+def test_the_scenario_everything_gets_what_it_lacks(default: str, added: str, complete: Callable[..., str]) -> None:
+    expected = "a: 1\n" + (f"{added}\n" if added else "")
+    assert complete("a: 1\n", f"a: 0\n{default}\n", {"a": {"type": "integer"}, **SHAPES}) == expected
+
+
+def test_it_gets_it_behind_its_neighbour(complete: Callable[..., str]) -> None:
+    group = {"properties": {"quiet": {"type": "boolean"}, "number": {"type": "integer"}}}
+    values = (
+        "first: {quiet: false, number: 1}\nsecond:\n  quiet: false\n  number: 1\n"
+        "third: {quiet: false, number: 1}\nlast: a\n"
+    )
+    scenario = "# Of the first.\nfirst: {quiet: true}\n# Of the second.\nsecond:\n  number: 2\n\nlast: |\n  b\n"
+    expected = (
+        "# Of the first.\nfirst: {quiet: true, number: 2}\n# Of the second.\nsecond:\n  quiet: true\n  number: 2\n"
+        "third: {quiet: true, number: 2}\n\nlast: |\n  b\n"
+    )
+    shapes = {"first": group, "second": group, "third": group, "last": {"type": "string"}}
+    assert complete(scenario, values, shapes) == expected
+    assert complete(expected, values, shapes) == expected
+
+
+def test_it_asks_for_an_example_where_it_knows_none(complete: Callable[..., str]) -> None:
+    with pytest.raises(ValueError, match=r'has no other value of rules for ci/.*: give it "examples"'):
+        complete("a: 1\n", "rules: []\n", {"rules": {"type": "array"}})
+
+
+def test_a_scenario_that_writes_a_default_is_refused(complete: Callable[..., str]) -> None:
+    with pytest.raises(ValueError, match="sets quiet to its default: write another value"):
+        complete("quiet: false\n", "quiet: false\n", SHAPES)
 
 
 QUANTITIES = (

@@ -26,7 +26,7 @@ braces would have to be escaped in a template.
   rules:
     {{- range $rule := include "fastapi-service.rules" (list . "alerts" $words) | fromYamlArray }}
     {{- $own := get $values.alerts $rule.alert }}
-    {{- if and $own.enabled (or $words.hosts (not (hasPrefix "ServiceCertificate" $rule.alert))) }}
+    {{- if and $own.enabled (or (not $rule.needs) (get $words $rule.needs)) }}
     {{- include "fastapi-service.alert" (list $rule $own $words) | nindent 4 }}
     {{- end }}
     {{- end }}
@@ -42,7 +42,7 @@ braces would have to be escaped in a template.
 {{- define "fastapi-service.alert" -}}
 {{- $own := index . 1 -}}
 {{- $words := last . -}}
-{{- $rule := include "fastapi-service.fillIn" (list (first . | toYaml) $own) | fromYaml -}}
+{{- $rule := include "fastapi-service.fillIn" (list (omit (first .) "needs" "values" | toYaml) $own) | fromYaml -}}
 {{- $labels := dict "namespace" $words.namespace "job" $words.job "severity" $own.severity -}}
 {{- $runbook := dict "runbook_url" (printf "%s/%s.md" $words.runbooks $rule.alert) -}}
 {{- $_ := set $rule "for" (get $own "for") -}}

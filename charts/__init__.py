@@ -1,0 +1,1 @@
+"""What is made for a chart: `python -m charts` writes it."""
