@@ -14,8 +14,10 @@ from pathlib import Path
 
 import httpx
 import trustme
+import yaml
 from kubernetes import client
 
+from charts.alerts import alerts
 from k8s import up
 from k8s.service import NAMESPACE, RELEASE
 from offline.image_build import Built
@@ -24,6 +26,7 @@ from tests.e2e.load import Load
 from tests.e2e.pods import PODS
 from tests.e2e.subject import SUBJECT
 from tests.e2e.web import Loopback
+from toolkit.paths import CHART
 from toolkit.process import CommandFailed, output, run
 
 LOG = "e2e-causes"
@@ -32,6 +35,17 @@ END_HOLDERS = (
     "WHERE query LIKE '%pg_sleep(60)' AND pid <> pg_backend_pid()"
 )
 VALUES = Path(__file__).with_name("alerts-values.yaml")
+
+
+def prompt_values() -> str:
+    """alerts-values.yaml, with every alert that it does not name on, and told after seconds."""
+    found = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
+    named = found["prometheusRule"]["alerts"]
+    found["prometheusRule"]["alerts"] = {
+        alert.name: {"enabled": True, **({"for": "5s"} if "for" in alert.values else {}), **named.get(alert.name, {})}
+        for alert in alerts(CHART)
+    }
+    return yaml.safe_dump(found)
 
 
 @dataclass
@@ -57,7 +71,8 @@ class World:
 
     def upgrade(self, *options: str, image: Built | None = None) -> None:
         """Back to the values of alerts-values.yaml, but for these options."""
-        run(self.stack.service.upgrade_command(image or self.stack.image, "--values", str(VALUES), *options), log=LOG)
+        command = self.stack.service.upgrade_command(image or self.stack.image, "--values=-", *options)
+        run(command, log=LOG, stdin=prompt_values())
 
     def settle(self) -> None:
         self.do("rollout", "status", f"deployment/{RELEASE}", "--timeout=120s")

@@ -59,6 +59,30 @@ class Cause:
     quiet: Mapping[str, Series] = field(default_factory=dict)
 
 
+# What others expose: kube-state-metrics, the kubelet's cAdvisor, Traefik, cert-manager, and Prometheus itself.
+OTHERS = {
+    "certmanager_certificate_expiration_timestamp_seconds": {"name", "namespace", "exported_namespace"},
+    "container_cpu_cfs_periods_total": {"namespace", "pod", "container"},
+    "container_cpu_cfs_throttled_periods_total": {"namespace", "pod", "container"},
+    "container_memory_working_set_bytes": {"namespace", "pod", "container"},
+    "kube_deployment_spec_replicas": {"namespace", "deployment"},
+    "kube_deployment_status_condition": {"namespace", "deployment", "condition", "status", "reason"},
+    "kube_deployment_status_replicas_ready": {"namespace", "deployment"},
+    "kube_deployment_status_replicas_updated": {"namespace", "deployment"},
+    "kube_horizontalpodautoscaler_spec_max_replicas": {"namespace", "horizontalpodautoscaler"},
+    "kube_horizontalpodautoscaler_spec_min_replicas": {"namespace", "horizontalpodautoscaler"},
+    "kube_horizontalpodautoscaler_status_condition": {"namespace", "horizontalpodautoscaler", "condition", "status"},
+    "kube_horizontalpodautoscaler_status_desired_replicas": {"namespace", "horizontalpodautoscaler"},
+    "kube_job_failed": {"namespace", "job_name", "condition"},
+    "kube_job_status_start_time": {"namespace", "job_name"},
+    "kube_pod_container_resource_limits": {"namespace", "pod", "container", "resource"},
+    "kube_pod_container_status_restarts_total": {"namespace", "pod", "container"},
+    "kube_pod_container_status_waiting_reason": {"namespace", "pod", "container", "reason"},
+    "traefik_tls_certs_not_after": {"cn", "sans", "serial"},
+    "http_probes_total": set(),  # of other libraries, as the chart's monitors call it
+    "up": set(),
+}
+
 WANTED, READY, UPDATED = "spec_replicas", "status_replicas_ready", "status_replicas_updated"
 RESTARTS = "kube_pod_container_status_restarts_total"
 WAITING = "kube_pod_container_status_waiting_reason"

@@ -5,8 +5,9 @@ from typing import Any
 
 import yaml
 
+from charts.alerts import alerts
 from tests.chart.helm import Objects, render
-from toolkit.paths import PLATFORM
+from toolkit.paths import CHART, PLATFORM
 
 Rule = dict[str, Any]
 
@@ -24,7 +25,7 @@ SHRUNK = {
         ]
     },
 }
-EVERY_ALERT = {"alerts": {"ServiceNoTraffic": {"enabled": True}}}
+EVERY_ALERT = {"alerts": {alert.name: {"enabled": True} for alert in alerts(CHART)}}
 
 
 def groups(rules: Rule | None = None, **values: Any) -> list[Rule]:

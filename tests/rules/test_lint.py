@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from tests.app.subject import SERVICE, Settings
 from tests.chart.helm import CHART, ENVIRONMENTS, render
-from tests.rules.causes import CAUSES
+from tests.rules.causes import CAUSES, OTHERS
 from tests.rules.programs import run
 from tests.rules.rendered import EVERY_ALERT, SHRUNK, Rule, alerts_of, groups, rules_of, write
 
@@ -22,29 +22,6 @@ ALL = groups(EVERY_ALERT)
 ALERTS = pytest.mark.parametrize("rule", alerts_of(ALL), ids=lambda r: r["alert"] + r["labels"].get("window", ""))
 RULES = pytest.mark.parametrize("rule", rules_of(ALL), ids=lambda r: r.get("alert", r.get("record")))
 DASHBOARDS = {"fastapi-overview", "fastapi-dependencies", "fastapi-runtime", "fastapi-business"}
-# What others expose: kube-state-metrics, the kubelet's cAdvisor, Traefik, cert-manager, and Prometheus itself.
-OTHERS = {
-    "certmanager_certificate_expiration_timestamp_seconds": {"name", "namespace", "exported_namespace"},
-    "container_cpu_cfs_periods_total": {"namespace", "pod", "container"},
-    "container_cpu_cfs_throttled_periods_total": {"namespace", "pod", "container"},
-    "container_memory_working_set_bytes": {"namespace", "pod", "container"},
-    "kube_deployment_spec_replicas": {"namespace", "deployment"},
-    "kube_deployment_status_condition": {"namespace", "deployment", "condition", "status", "reason"},
-    "kube_deployment_status_replicas_ready": {"namespace", "deployment"},
-    "kube_deployment_status_replicas_updated": {"namespace", "deployment"},
-    "kube_horizontalpodautoscaler_spec_max_replicas": {"namespace", "horizontalpodautoscaler"},
-    "kube_horizontalpodautoscaler_spec_min_replicas": {"namespace", "horizontalpodautoscaler"},
-    "kube_horizontalpodautoscaler_status_condition": {"namespace", "horizontalpodautoscaler", "condition", "status"},
-    "kube_horizontalpodautoscaler_status_desired_replicas": {"namespace", "horizontalpodautoscaler"},
-    "kube_job_failed": {"namespace", "job_name", "condition"},
-    "kube_job_status_start_time": {"namespace", "job_name"},
-    "kube_pod_container_resource_limits": {"namespace", "pod", "container", "resource"},
-    "kube_pod_container_status_restarts_total": {"namespace", "pod", "container"},
-    "kube_pod_container_status_waiting_reason": {"namespace", "pod", "container", "reason"},
-    "traefik_tls_certs_not_after": {"cn", "sans", "serial"},
-    "http_probes_total": set(),  # of other libraries, as the chart's monitors call it
-    "up": set(),
-}
 TARGET = {"namespace", "job", "pod", "instance"}
 SELECTOR = re.compile(r"\b([a-z_]+[a-z0-9_:]*)\{([^}]*)\}")
 MATCHER = re.compile(r'([a-z_]+)(?:=~|!~|!=|=)"')
