@@ -1,7 +1,7 @@
 """The management port: probes, metrics, log level and faults on demand. Never expose it to users."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -30,24 +30,22 @@ MAX_CONCURRENT = 100  # requests at the same time
 log = structlog.get_logger("keel.management")
 
 
-def create_management(health: Health, registry: CollectorRegistry, faults: Faults | None = None) -> Starlette:
+def create_management(
+    health: Health, registry: CollectorRegistry, faults: Faults | None = None, more: Sequence[Route] = ()
+) -> Starlette:
     """The application of the management port; it has /faults only if `faults` is given."""
 
     async def startupz(_request: Request) -> Response:
-        return _report(health.startup(), ready=health.started)
+        return report(health.startup(), ready=health.started)
 
     async def livez(_request: Request) -> Response:
-        return _report({"event loop": OK}, ready=True)  # the response is the proof
+        return report({"event loop": OK}, ready=True)  # the response is the proof
 
     async def readyz(_request: Request) -> Response:
-        return _report(health.readiness(), ready=health.ready)
+        return report(health.readiness(), ready=health.ready)
 
     async def metrics(request: Request) -> Response:
-        try:
-            encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except TypeError:  # a version that is not a number (findings/prometheus-client-version-that-is-no-number.sh)
-            encode, content_type = choose_encoder("")
-        return Response(encode(registry), headers={"Content-Type": content_type})
+        return exposition(registry, request)
 
     routes = [
         Route("/startupz", startupz),
@@ -55,9 +53,15 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
         Route("/readyz", readyz),
         Route("/metrics", metrics),
         Route("/log-level", _log_level, methods=["GET", "PUT"]),
+        *more,
     ]
     if faults is not None:
         routes.append(Route("/faults", _faults_endpoint(faults), methods=["GET", "PUT", "DELETE"]))
+    return application(routes)
+
+
+def application(routes: Sequence[Route]) -> Starlette:
+    """An application of these routes, with the limits and the errors of a management port."""
     app = Starlette(
         routes=routes,
         # Starlette's types allow only handlers of any exception.
@@ -77,7 +81,17 @@ def create_management(health: Health, registry: CollectorRegistry, faults: Fault
     return app
 
 
-def _report(checks: dict[str, str], *, ready: bool) -> Response:
+def exposition(registry: CollectorRegistry, request: Request) -> Response:
+    """The metrics of a registry, in the format that the request asks for."""
+    try:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    except TypeError:  # a version that is not a number (findings/prometheus-client-version-that-is-no-number.sh)
+        encode, content_type = choose_encoder("")
+    return Response(encode(registry), headers={"Content-Type": content_type})
+
+
+def report(checks: dict[str, str], *, ready: bool) -> Response:
+    """The result of a probe."""
     if not ready:
         return JSONResponse({"status": "unavailable", "checks": checks}, 503)
     return JSONResponse({"status": OK if set(checks.values()) == {OK} else "degraded", "checks": checks})

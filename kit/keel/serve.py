@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import re
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,16 +18,21 @@ from typing import Any
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keel import happy_eyeballs
 from keel.domain import Check
+from keel.http import websockets
 from keel.http.protocol import ConnectionLimits
 from keel.http.request_recording import RequestRecordMiddleware
 from keel.http.time_limit import AwaitedBodies
 from keel.management import create_management
 from keel.observability import logs
 from keel.observability.event_loop import EventLoopLag
+from keel.observability.merged_metrics import tell
 from keel.observability.metrics import RequestMetrics, create_registry
 from keel.observability.probes import Health
 from keel.observability.request_id import RequestIdMiddleware
@@ -35,8 +41,11 @@ from keel.server import Lifecycle, ServeError, allow_connections, listen
 from keel.service import Served
 from keel.settings import ConfigurationError, Settings, settings_of
 from keel.settings.reference import reference
+from keel.workers import REGISTRY_PATH
+from keel.workers import run as supervise
 
 FAILED, MISCONFIGURED = 1, 2
+MIN_WORKERS = 2  # that need another process to supervise them
 NO_SNIFF = (b"x-content-type-options", b"nosniff")
 STANDARD = ("process_", "python_")  # which every registry has
 
@@ -87,6 +96,7 @@ def run(
     version: str = "0.0.0",
     checks: Mapping[str, Check] | None = None,
     optional_checks: Mapping[str, Check] | None = None,
+    workers: int = 1,
 ) -> int:
     """Serve an application until SIGTERM; returns the exit code.
 
@@ -97,36 +107,82 @@ def run(
         checks: coroutines by the name of a dependency, which raise while it is away. A pod gets no requests before each
             of them has passed once.
         optional_checks: likewise, without which a pod is ready. Both are told by /readyz and `dependency_up`.
+        workers: how many processes serve it, with one view of their metrics. They are forked here: before this call the
+            application must not have begun a thread or opened a connection.
 
     Raises:
         ConfigurationError: with every mistake of the settings.
         ServeError: a port is taken.
     """
+    return _run(lambda: app, name, version, checks or {}, optional_checks or {}, workers)
+
+
+def _run(
+    load: Callable[[], ASGIApp],
+    name: str,
+    version: str,
+    checks: Mapping[str, Check],
+    optional_checks: Mapping[str, Check],
+    workers: int,
+) -> int:
     settings = settings_of(Product(name=name, title=name, version=version, package="keel.serve", tokens=False)).load()
-    logs.configure(settings)
-    return happy_eyeballs.run(_serve(app, settings, checks or {}, optional_checks or {}))
+    if workers < MIN_WORKERS:
+        app = load()
+        logs.configure(settings)
+        with (
+            listen(settings.host, settings.port, "APP") as public,
+            listen(settings.management_host, settings.management_port, "APP_MANAGEMENT") as management,
+        ):
+            return happy_eyeballs.run(_serve(app, settings, checks, optional_checks, public, management))
+    # The pod's limit, not each worker's.
+    shared = settings.model_copy(update={"max_connections": max(1, settings.max_connections // workers)})
+
+    def serve(number: int, public: socket.socket, management: socket.socket) -> int:
+        try:
+            app = load()
+        except TargetError as error:
+            if number == 0:  # the others would say the same
+                sys.stderr.write(f"{error}\n")
+            return MISCONFIGURED
+        logs.configure(shared)
+        return happy_eyeballs.run(_serve(app, shared, checks, optional_checks, public, management, is_worker=True))
+
+    return supervise(settings, workers, serve)
 
 
 async def _serve(
-    app: ASGIApp, settings: Settings, checks: Mapping[str, Check], optional_checks: Mapping[str, Check]
+    app: ASGIApp,
+    settings: Settings,
+    checks: Mapping[str, Check],
+    optional_checks: Mapping[str, Check],
+    public: socket.socket,
+    management: socket.socket,
+    *,
+    is_worker: bool = False,
 ) -> int:
     registry = create_registry(settings.product.version)
     lag = EventLoopLag(registry)
     health = Health(
         checks, settings.check_interval_seconds, settings.check_timeout_seconds, optional_checks, registry=registry
     )
-    public = RequestIdMiddleware(_NoSniffMiddleware(RequestRecordMiddleware(app, RequestMetrics(registry))))
+    metrics = RequestMetrics(registry)
+    served: ASGIApp = RequestIdMiddleware(_NoSniffMiddleware(RequestRecordMiddleware(app, metrics)))
+    websocket = websockets.protocol()
+    if websocket:
+        served = websockets.WebSocketRecordMiddleware(served, app, metrics, registry)
     limits = ConnectionLimits(settings, registry)
     registry.register(_ApplicationsMetrics(registry))
-    with (
-        listen(settings.host, settings.port, "APP") as listener,
-        listen(settings.management_host, settings.management_port, "APP_MANAGEMENT") as management,
-    ):
-        limits.max_connections = allow_connections(settings.max_connections)
-        bodies = AwaitedBodies(settings.max_concurrent_requests)
-        apps = Served(settings.product, public, create_management(health, registry), health, limits, bodies, registry)
-        async with health.watching(), lag.watching():
-            return await Lifecycle(settings, apps).run(listener, management)
+
+    async def told(_request: Request) -> Response:
+        return Response(tell([registry, REGISTRY]), media_type="application/json")
+
+    managing = create_management(health, registry, more=[Route(REGISTRY_PATH, told)] if is_worker else [])
+    limits.max_connections = allow_connections(settings.max_connections)
+    bodies = AwaitedBodies(settings.max_concurrent_requests)
+    apps = Served(settings.product, served, managing, health, limits, bodies, registry)
+    how: dict[str, Any] = {"announces": False, "accepted_at_once": 1} if is_worker else {}
+    async with health.watching(), lag.watching():
+        return await Lifecycle(settings, apps, websocket=websocket, **how).run(public, management)
 
 
 def load(target: str, *, factory: bool = False) -> Any:
@@ -158,14 +214,23 @@ def load(target: str, *, factory: bool = False) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 1 if it failed, 2 if the configuration or the target is wrong."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.workers < 1:
+        parser.error("--workers: it takes one at least")
     if options.settings:
         sys.stdout.write(f"{reference([Settings])}\n")
         return 0
     sys.path.insert(0, str(options.app_dir))
     try:
-        target: Callable[..., Any] = load(options.target, factory=options.factory)
-        return run(target, name=options.name, version=options.version)
+        return _run(
+            lambda: load(options.target, factory=options.factory),
+            options.name,
+            options.version,
+            {},
+            {},
+            options.workers,
+        )
     except ConfigurationError as error:
         sys.stderr.write("\n  ".join(["The configuration is not valid:", *error.problems]) + "\n")
         return MISCONFIGURED
@@ -188,6 +253,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--app-dir", type=Path, default=Path(), help="folder of MODULE (default: this one)")
     parser.add_argument("--name", default=os.environ.get("OTEL_SERVICE_NAME") or "service", help="of the service")
     parser.add_argument("--version", default="0.0.0", help="of the service, in logs and metrics")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.environ.get("WEB_CONCURRENCY") or 1,
+        help="processes that serve it (default: WEB_CONCURRENCY, or 1)",
+    )
     parser.add_argument("--settings", action="store_true", help="print what every variable means instead, as Markdown")
     return parser
 

@@ -22,7 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from keel.data import migrate
-from keel.http.acceptor import Acceptor
+from keel.http.acceptor import MAX_PER_ROUND, Acceptor
 from keel.http.protocol import ConnectionLimits, HttpProtocol, enforce_head_timeouts
 from keel.service import Configuration, Served, Service
 from keel.settings import Settings
@@ -43,14 +43,24 @@ class ServeError(Exception):
 class Server(uvicorn.Server):
     """uvicorn's server without its signal handling, which would refuse new connections at once."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, limits: ConnectionLimits, *, limited: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        limits: ConnectionLimits,
+        *,
+        limited: bool = False,
+        websocket: type[Any] | None = None,
+        accepted_at_once: int = MAX_PER_ROUND,
+    ) -> None:
+        """`websocket` is the protocol of connections that become WebSockets; without it none does."""
         # uvicorn's type is a class, but it only calls it.
         protocol: Any = functools.partial(HttpProtocol, limits=limits)
         super().__init__(
             uvicorn.Config(
                 app,
                 http=protocol,
-                ws="none",
+                ws=websocket or "none",
                 interface="asgi3",
                 log_config=None,
                 access_log=False,
@@ -67,6 +77,7 @@ class Server(uvicorn.Server):
         if limited:
             limits.connections = self.server_state.connections
         self.listening = asyncio.Event()
+        self._accepted_at_once = accepted_at_once
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -77,8 +88,10 @@ class Server(uvicorn.Server):
         make: Any = self.config.http_protocol_class
         shared = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
         protocol = functools.partial(make, **shared)
-        room = {"room": self.limits.room} if self.limited else {}
-        acceptors: list[Any] = [Acceptor(each, protocol, **room) for each in sockets or []]
+        how: dict[str, Any] = {"at_once": self._accepted_at_once}
+        if self.limited:
+            how["room"] = self.limits.room
+        acceptors: list[Any] = [Acceptor(each, protocol, **how) for each in sockets or []]
         self.servers = acceptors  # uvicorn closes them
         self.listening.set()
 
@@ -113,12 +126,14 @@ class Server(uvicorn.Server):
 class Lifecycle:
     """Serves from listening to the exit code, with the drain after SIGTERM."""
 
-    def __init__(self, settings: Settings, apps: Served) -> None:
+    def __init__(self, settings: Settings, apps: Served, *, announces: bool = True, **public: Any) -> None:
+        """`public` is what the public port's Server has besides. A worker announces nothing: there are others."""
         self.settings = settings
+        self.announces = announces
         self.product = apps.product
         self.health = apps.health
         self.bodies = apps.bodies
-        self.public = Server(apps.public, settings, apps.limits, limited=True)
+        self.public = Server(apps.public, settings, apps.limits, limited=True, **public)
         self.management = Server(apps.management, settings, apps.limits)
         self._stop = asyncio.Event()
 
@@ -160,7 +175,8 @@ class Lifecycle:
             return
         freeze_gc()
         self.health.started = True
-        log.info("serving", public=address(public), management=address(management))
+        if self.announces:
+            log.info("serving", public=address(public), management=address(management))
         chosen = self.settings
         issued_elsewhere = chosen.jwks_file or chosen.jwks_url or chosen.jwks_discovery
         if self.product.tokens and chosen.environment == "local" and not issued_elsewhere:

@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry.sdk.trace import TracerProvider
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -120,3 +120,5 @@ def test_prometheus_client() -> None:
     said = f"prometheus_client {version('prometheus_client')}: see kit/keel/compat/prometheus_client.py"
     assert prometheus_client.collectors(registry) == {counter}, said
     assert prometheus_client.label_names(counter) == ("kind",), said
+    Gauge("size", "Size.", registry=registry, multiprocess_mode="sum")
+    assert prometheus_client.gauge_modes(registry) == {"size": "sum"}, said

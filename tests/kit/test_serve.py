@@ -1,6 +1,5 @@
 """keel.serve: an application that knows nothing of the kit, served as the chart wants it."""
 
-import json
 import re
 import signal
 import subprocess
@@ -8,130 +7,14 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
+from tests.support.foreign import FOREIGN, Foreign
 from tests.support.processes import until
-
-FOREIGN = """\
-import asyncio
-import contextlib
-
-from fastapi import BackgroundTasks, FastAPI
-from prometheus_client import Counter
-
-import keel.serve
-
-greeted = Counter("greeted", "Greetings.")
-
-
-@contextlib.asynccontextmanager
-async def lifespan(app):
-    print("begun", flush=True)
-    yield
-    print("ended", flush=True)
-
-
-app = FastAPI(lifespan=lifespan)
-
-
-@app.get("/hello/{name}")
-async def hello(name: str) -> str:
-    greeted.inc()
-    return name
-
-
-@app.get("/slow")
-async def slow(seconds: float) -> str:
-    await asyncio.sleep(seconds)
-    return "slow"
-
-
-@app.get("/broken")
-async def broken() -> str:
-    raise RuntimeError("hunter2")
-
-
-async def later(file: str) -> None:
-    await asyncio.sleep(0.5)
-    with open(file, "w") as done:
-        done.write("done")
-
-
-@app.get("/later")
-async def in_background(file: str, tasks: BackgroundTasks) -> str:
-    tasks.add_task(later, file)
-    return "later"
-
-
-async def plain(scope, receive, send):
-    await send({"type": "http.response.start", "status": 204, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
-
-
-def make():
-    return app
-
-
-number = 1
-
-
-async def away():
-    raise OSError("away")
-
-
-if __name__ == "__main__":
-    raise SystemExit(keel.serve.run(app, name="checked", version="1.2.3", checks={"store": away}))
-"""
-
-
-class Foreign:
-    """A process that serves it."""
-
-    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
-        (folder / "main.py").write_text(FOREIGN)
-        environment = {"APP_PORT": "0", "APP_MANAGEMENT_PORT": "0", "APP_DRAIN_DELAY_SECONDS": "0", **variables}
-        self.process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
-        )
-        self.lines: list[str] = []
-        self.reader = threading.Thread(target=self._read)
-        self.reader.start()
-        until(lambda: bool(self.logged("serving")) or self.process.poll() is not None)
-        (serving,) = self.logged("serving")
-        self.public, self.management = (
-            urlsplit(str(serving[f"labels.{name}"])).netloc for name in ("public", "management")
-        )
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        self.lines.extend(iter(self.process.stdout.readline, ""))
-
-    def logged(self, message: str) -> list[dict[str, object]]:
-        found = [json.loads(line) for line in list(self.lines) if line.startswith("{")]
-        return [each for each in found if each["message"] == message]
-
-    def ask(self, path: str, *, management: bool = False) -> tuple[HTTPResponse, str]:
-        connection = HTTPConnection(self.management if management else self.public, timeout=30)
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read().decode()
-        connection.close()
-        return answer, body
-
-    def metrics(self) -> str:
-        return self.ask("/metrics", management=True)[1]
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(30)
-        self.reader.join()
-        assert self.process.stdout
-        self.process.stdout.close()
-        return code
 
 
 @pytest.fixture
@@ -144,9 +27,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Foreign]]:
 
     yield serve
     for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.end()
+        each.process.kill()
+        each.ended()
 
 
 def test_probes_metrics_and_logs(serve: Callable[..., Foreign]) -> None:
@@ -225,6 +107,67 @@ def test_a_factory(serve: Callable[..., Foreign]) -> None:
     assert foreign.ask("/hello/you")[0].status == 200
 
 
+def test_a_websocket_is_passed_through(serve: Callable[..., Foreign]) -> None:
+    foreign = serve()
+    with connect(f"ws://{foreign.public}/echo/you") as websocket:
+        assert websocket.response
+        assert re.fullmatch("[0-9a-f]{32}", websocket.response.headers["x-request-id"])
+        websocket.send("hello")
+        assert websocket.recv(timeout=30) == "you: hello"
+        assert "websockets_open 1.0" in foreign.metrics()
+    until(lambda: "websockets_open 0.0" in foreign.metrics())
+    assert 'duration_seconds_count{method="GET",route="/echo/{name}",status="101"} 1.0' in foreign.metrics()
+    until(lambda: bool(foreign.logged("GET /echo/you 101")))
+    (line,) = foreign.logged("GET /echo/you 101")
+    assert (line["http.request.body.bytes"], line["http.response.body.bytes"]) == (5, 10)
+    assert (line["http.route"], line["event.outcome"]) == ("/echo/{name}", "success")
+    assert line["http.request.id"] == websocket.response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(("name", "status"), [("nobody", 403), ("early", 500)])
+def test_a_websocket_that_is_not_accepted(serve: Callable[..., Foreign], name: str, status: int) -> None:
+    foreign = serve()
+    with pytest.raises(InvalidStatus) as raised, connect(f"ws://{foreign.public}/echo/{name}"):
+        pass
+    assert raised.value.response.status_code == status
+    until(lambda: bool(foreign.logged(f"GET /echo/{name} {status}")))
+    assert f'duration_seconds_count{{method="GET",route="/echo/{{name}}",status="{status}"}} 1.0' in foreign.metrics()
+
+
+def test_a_websocket_that_breaks(serve: Callable[..., Foreign]) -> None:
+    foreign = serve()
+    with connect(f"ws://{foreign.public}/echo/you") as websocket:
+        websocket.send("break")
+        with pytest.raises(ConnectionClosed):
+            websocket.recv(timeout=30)
+    until(lambda: bool(foreign.logged("GET /echo/you 101")))
+    assert foreign.logged("GET /echo/you 101")[0]["event.outcome"] == "failure"
+    assert "websockets_open 0.0" in foreign.metrics()
+
+
+def test_a_websocket_goes_on_until_the_port_closes(serve: Callable[..., Foreign]) -> None:
+    foreign = serve(APP_DRAIN_DELAY_SECONDS="1")
+    until(lambda: foreign.ask("/readyz", management=True)[0].status == 200)
+    with connect(f"ws://{foreign.public}/echo/you") as websocket:
+        foreign.process.send_signal(signal.SIGTERM)
+        until(lambda: foreign.ask("/readyz", management=True)[0].status == 503)
+        websocket.send("still")
+        assert websocket.recv(timeout=30) == "you: still"
+        with pytest.raises(ConnectionClosed) as raised:
+            websocket.recv(timeout=30)
+        assert raised.value.rcvd
+        assert raised.value.rcvd.code == 1012
+    assert foreign.ended() == 0
+
+
+def test_without_a_library_a_websocket_is_a_request(serve: Callable[..., Foreign]) -> None:
+    code = "import sys; sys.modules['websockets'] = sys.modules['wsproto'] = None; from keel.serve import main; main()"
+    foreign = serve("-c", code)
+    with pytest.raises(InvalidStatus) as raised, connect(f"ws://{foreign.public}/echo/you"):
+        pass
+    assert raised.value.response.status_code == 404
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "code", "sentence"),
     [
@@ -234,6 +177,10 @@ def test_a_factory(serve: Callable[..., Foreign]) -> None:
         (["main:number"], {}, 2, "main:number is no ASGI application: it cannot be called."),
         (["main:app"], {"APP_PORT": "http"}, 2, "APP_PORT: must be a valid integer"),
         (["main:app"], {"APP_HOST": "203.0.113.1"}, 1, "APP_PORT: cannot listen on 203.0.113.1"),
+        (["main:app", "--workers", "0"], {}, 2, "--workers: it takes one at least"),
+        (["main:app", "--workers", "2"], {"APP_HOST": "203.0.113.1"}, 1, "APP_PORT: cannot listen on 203.0.113.1"),
+        (["main:nothing", "--workers", "2"], {}, 2, "The module main has no nothing."),
+        (["main:app"], {"WEB_CONCURRENCY": "many"}, 2, "invalid int value: 'many'"),
     ],
 )
 def test_mistakes(tmp_path: Path, arguments: list[str], variables: dict[str, str], code: int, sentence: str) -> None:
@@ -241,7 +188,7 @@ def test_mistakes(tmp_path: Path, arguments: list[str], variables: dict[str, str
     command = [sys.executable, "-m", "keel.serve", *arguments]
     done = subprocess.run(command, check=False, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=30)
     assert done.returncode == code
-    assert sentence in done.stderr
+    assert done.stderr.count(sentence) == 1
     assert "Traceback" not in done.stderr
 
 

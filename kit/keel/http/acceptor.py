@@ -25,6 +25,9 @@ class Acceptor:
 
     `room` returns how many more connections there may be. Connections beyond that wait in the listener's backlog, so
     that open files remain for the probes, the database and Valkey.
+
+    `at_once` is how many it accepts in one round: one, where other processes accept from the same socket, so that each
+    gets its share.
     """
 
     def __init__(
@@ -32,12 +35,14 @@ class Acceptor:
         listener: socket.socket,
         protocol: Callable[[], asyncio.BaseProtocol],
         room: Callable[[], int] = lambda: sys.maxsize,
+        at_once: int = MAX_PER_ROUND,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self.sockets = [listener]  # as asyncio.Server has
         self._protocol = protocol
         self._room = room
+        self._at_once = at_once
         self._said = float("-inf")
         self._opening = set[asyncio.Task[object]]()
         self._pause: asyncio.TimerHandle | None = None
@@ -59,7 +64,7 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
-        for _ in range(MAX_PER_ROUND):
+        for _ in range(self._at_once):
             if self._room() <= len(self._opening):
                 self._say_full()
                 self._wait(FULL_PAUSE_SECONDS)

@@ -138,6 +138,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._waiting_since: float | None = None
         self._plain_head = b""
         """The head of a request that offers another protocol, without the offer; still to be parsed."""
+        self._becomes_websocket = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -184,7 +185,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         # In pieces, so that the parser never buffers more than the limit.
         rest = memoryview(data)
-        while rest and not self.refused:
+        while rest and not self.refused and not self._becomes_websocket:
             if not room:
                 self._refuse("head_too_large")
                 return
@@ -214,6 +215,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _feed(self, data: bytes | memoryview) -> None:
         """Parse `data`, and ignore offers of another protocol, as RFC 9110, section 7.8, allows.
 
+        The exception is a WebSocket, where the server has a protocol for it.
+
         The parser cannot ignore one: it stops after the head and takes the body for the other protocol. So the head is
         parsed again without the Upgrade header, followed by the rest. This needs a new parser, as the old one accepts
         nothing after a head with `Connection: close`.
@@ -224,6 +227,9 @@ class HttpProtocol(HttpToolsProtocol):
                 self.parser.feed_data(rest)
                 return
             except httptools.HttpParserUpgrade as offer:
+                if self._becomes_websocket:
+                    self.handle_websocket_upgrade()  # another protocol has the connection from now on
+                    return
                 rest = rest[offer.args[0] :]
             head, self._plain_head = self._plain_head, b""
             self.parser = httptools.HttpRequestParser(self)
@@ -246,7 +252,12 @@ class HttpProtocol(HttpToolsProtocol):
             # This is not a proxy, and the parser would take what follows for the data of a tunnel.
             raise RefusedError("malformed")
         if self.parser.should_upgrade():
-            self._plain_head = self._head_without_offer()
+            is_idle = self.cycle is None or self.cycle.response_complete
+            if is_idle and self._should_upgrade():
+                self._becomes_websocket = True
+                self.scope["method"] = self.parser.get_method().decode("ascii")
+            else:
+                self._plain_head = self._head_without_offer()
             return
         self._delivered = True
         self._waiting_since = None
@@ -266,7 +277,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._plain_head:
+        if not self._plain_head and not self._becomes_websocket:
             super().on_message_complete()
 
     def _take_host_from_target(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from keel.observability import logs, redact
 from keel.observability.ecs import string
-from keel.observability.request_record import RequestRecord
+from keel.observability.request_record import Told
 
 MAX_CHARACTERS = 256  # of each value that a client chooses
 # RFC 9110, section 7.2. A header that is not a host and a port is logged as it is.
@@ -23,7 +23,7 @@ LINE = (
 )
 
 
-def write(record: RequestRecord) -> None:
+def write(record: Told) -> None:
     """Write the line of a request. Level error and outcome failure are for 5xx and broken responses, not for 4xx."""
     output = logs.output
     if output is None:
@@ -116,7 +116,7 @@ def _request(state: dict[str, Any]) -> bytes:
     return fields
 
 
-def _for_a_person(record: RequestRecord) -> dict[str, Any]:
+def _for_a_person(record: Told) -> dict[str, Any]:
     scope = record.scope
     path = redact.short_text(scope["path"][:MAX_CHARACTERS])
     return {

@@ -62,6 +62,13 @@ class Output:
 
 
 output: Output | None = None
+_turns: int | None = None
+
+
+def take_turns(file: int) -> None:
+    """Let this process and its forks write to one stream by turns, for which they lock a file, from `configure` on."""
+    global _turns  # noqa: PLW0603
+    _turns = file
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
@@ -76,7 +83,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     }
     if output is not None:
         atexit.unregister(output.writer.flush)
-    writer = LogWriter(stream)
+    writer = LogWriter(stream, _turns)
     atexit.register(writer.flush)
     output = Output(
         writer,

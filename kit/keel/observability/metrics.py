@@ -7,7 +7,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from keel.observability.request_record import RequestRecord
+from keel.observability.request_record import Told
 
 # RFC 9110's methods and PATCH. A client may send any other token, which must not become a series of its own.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -53,7 +53,7 @@ class RequestMetrics:
         for status in FAULTS:
             self._children[method, route, status] = self._duration.labels(method, route, status)
 
-    def observe(self, record: RequestRecord) -> None:
+    def observe(self, record: Told) -> None:
         """Count a request that has ended."""
         method = record.scope["method"]
         key = (method if method in METHODS else "OTHER", record.route, record.status)

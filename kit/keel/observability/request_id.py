@@ -18,6 +18,15 @@ SANE = re.compile(rb"[A-Za-z0-9._~-]{8,128}")
 current: ContextVar[Mapping[str, Any]] = ContextVar("current_request", default={})  # noqa: B039
 
 
+def of(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+    """The response's header with the id of a request that has these headers."""
+    offered = headers.get(HEADER)
+    if offered is not None and SANE.fullmatch(offered):
+        return HEADER, offered
+    # The id is not secret, so it need not come from the kernel's random numbers, which are slower.
+    return HEADER, b"%032x" % random.getrandbits(128)
+
+
 class RequestIdMiddleware:
     """Puts the id into scope["state"], into every log line of the request, and into the response.
 
@@ -33,15 +42,9 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             return self.app(scope, receive, send)
         headers = dict(scope["headers"])
-        offered = headers.get(HEADER)
-        if offered is not None and SANE.fullmatch(offered):
-            header, request_id = (HEADER, offered), offered.decode()
-        else:
-            # The id is not secret, so it need not come from the kernel's random numbers, which are slower.
-            request_id = f"{random.getrandbits(128):032x}"
-            header = (HEADER, request_id.encode())
+        header = of(headers)
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        state["request_id"] = header[1].decode()
         if trace := tracing.ids(scope, headers.get(b"traceparent")):
             state["trace"] = trace
         # Set it for every request: a pipelined one starts in the context of the one before.

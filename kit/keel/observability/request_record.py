@@ -1,7 +1,8 @@
 """The record of a request and its response, as seen from outside, for the metrics and the access log."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
@@ -12,6 +13,22 @@ from keel.observability import route_template
 CLIENT_CLOSED_REQUEST = 499
 # Responses slower than this many seconds trigger a check whether the client is still connected.
 DISCONNECT_CHECK_AFTER_SECONDS = 0.1
+
+
+class Told(Protocol):
+    """What the access log and the metrics are told of a request; its attributes are explained below."""
+
+    @property
+    def scope(self) -> Mapping[str, Any]:
+        """The ASGI scope, with its method and state."""
+
+    route: str
+    status: int
+    seconds: float
+    received: int
+    sent: int
+    failed: bool
+    left: bool
 
 
 class RequestRecord:
