@@ -55,13 +55,15 @@ lint: $(VENV) ## Linters, formatter, types, what may import what
 	$(RUN) -m grafana --check
 	@$(RUN) -m app config --reference | diff docs/configuration.md - || { echo "docs/configuration.md is out of date: make docs" >&2; exit 1; }
 	@$(RUN) -m app metrics | diff docs/metrics.md - || { echo "docs/metrics.md is out of date: make docs" >&2; exit 1; }
+	@$(RUN) -m app values | diff -q k8s/environments/domains.yaml - || { echo "k8s/environments/domains.yaml is out of date: make docs" >&2; exit 1; }
 
-docs: $(VENV) ## Write what is generated: the tables of settings, metrics, values and alerts, the chart's alerts, the dashboards
+docs: $(VENV) ## Write what is generated: tables of settings, metrics, values and alerts, the chart's alerts, dashboards, the domains' values
 	$(RUN) -m app config --reference > docs/configuration.md
 	$(RUN) -m app metrics > docs/metrics.md
 	$(RUN) -m charts charts/fastapi-service
 	$(RUN) charts/other_charts.py charts/fastapi-service docs/values-of-other-charts.md
 	$(RUN) -m grafana
+	$(RUN) -m app values > k8s/environments/domains.yaml
 
 unit: $(VENV) ## Unit and integration tests of the kit, the app and the tools
 	$(PYTEST) tests/kit tests/app tests/tools tests/harness --cov --cov-report=term:skip-covered --cov-fail-under=97

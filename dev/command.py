@@ -261,7 +261,10 @@ def watch(service: DevServer, ready: Callable[[], None]) -> None:
 
 
 def welcome(service: DevServer, chosen: dict[str, int], database: PostgreSQL, cache: Valkey, seconds: float) -> str:
+    from app.main import SERVICE  # noqa: PLC0415  # it starts now: before, a mistake in it is the service's to tell
+
     url = f"http://127.0.0.1:{chosen['APP_PORT']}"
+    examples = "\n".join(f"  curl {each}" for each in SERVICE.examples(url, "$TOKEN"))
     return f"""
 Ready after {seconds:.1f} s. Ctrl-C ends everything; a change in app/ or kit/ reloads the service.
 
@@ -274,7 +277,7 @@ Ready after {seconds:.1f} s. Ctrl-C ends everything; a change in app/ or kit/ re
 
 A token, good for a week:
   export TOKEN={service.token()}
-  curl {url}/api/v1/links -H "Authorization: Bearer $TOKEN" --json '{{"url": "https://example.com/"}}'
+{examples}
 """
 
 

@@ -7,12 +7,14 @@ from grafana import dashboards
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m grafana", description="Write the dashboards' JSON into the chart.")
+    parser = argparse.ArgumentParser(
+        prog="python -m grafana", description="Write the dashboards' JSON into the chart and the domains."
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is not what the code says")
     if not parser.parse_args().check:
         dashboards.write()
     elif stale := dashboards.stale():
-        sys.exit(f"out of date in {dashboards.FOLDER.name}/: {', '.join(stale)}: make docs")
+        sys.exit(f"out of date: {', '.join(stale)}: make docs")
 
 
 if __name__ == "__main__":

@@ -135,17 +135,15 @@ CACHE = Section("Cache", [
         "percentunit", most=1, colors={"^memory$": GREEN, "^Valkey$": PURPLE, "^asked": ORANGE},
     ),
     graph(
-        Text("Faults", "Failures per second: Valkey silent or corrupt, or not notified of a change. "
-             "Stale: redirects that a cache had past their time, while the database was unavailable.",
+        Text("Faults", "Failures per second: Valkey silent or corrupt, or not notified of a change.",
              "Any that lasts. Where Valkey was not notified, other pods give the old answer until it expires.",
-             "Look at the Valkey server and the network to it; where answers are stale, at the database."),
+             "Look at the Valkey server and the network to it."),
         [
             Query(q.per_second("cache_requests_total", f'{q.SERVICE}, result=~"corrupt|unavailable|error"'), "not had"),
             Query(q.per_second("cache_fills_total", f'{q.SERVICE}, result="unavailable"'), "not kept"),
             Query(q.per_second("cache_changes_total", f'{q.SERVICE}, result="failed"'), "change not notified"),
-            Query(q.per_second("links_followed_stale_total"), "stale"),
         ],
-        "ops", colors={"^not had$": RED, "^not kept$": ORANGE, "^change": PURPLE, "^stale$": BLUE},
+        "ops", colors={"^not had$": RED, "^not kept$": ORANGE, "^change": PURPLE},
     ),
 ])  # fmt: skip
 

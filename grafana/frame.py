@@ -14,10 +14,7 @@ from grafana.panels import BLUE, PROMETHEUS, PURPLE, Panel
 from grafana.promql import REPLICASETS, REQUESTS, SERVICE
 
 TAG = "fastapi-service"
-OVERVIEW, DEPENDENCIES, RUNTIME, BUSINESS = (
-    *("fastapi-overview", "fastapi-dependencies"),
-    *("fastapi-runtime", "fastapi-business"),
-)
+OVERVIEW, DEPENDENCIES, RUNTIME = "fastapi-overview", "fastapi-dependencies", "fastapi-runtime"
 COLUMNS = 24
 # The chart puts `prometheusRule.runbookUrl` in its place.
 RUNBOOKS = "docs/runbooks"

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,9 @@ class Query:
         return f"{self.dashboard}: {self.panel} {self.ref}"
 
 
-def load(folder: Path) -> list[Json]:
-    """The dashboards of a folder."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+def load(files: Iterable[Path]) -> list[Json]:
+    """The dashboards in these files."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in files]
 
 
 def panels(dashboard: Json) -> Iterator[Json]:

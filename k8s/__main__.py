@@ -108,12 +108,15 @@ def bring_up(progress: Progress, cluster: str) -> int:
 
 def next_steps(stack: Stack) -> str:
     """What to do with a running service."""
+    from app.main import SERVICE  # noqa: PLC0415  # half a second that most commands need not wait
+
     facts = stack.service.facts()
     url, ca = facts["url"], facts["ca"]
     there = [(name, port) for name, port in components.ports().items() if port.label and name in facts]
     more = "\n".join(
         f"  {port.label:<15} {facts[name]}{port.path}{f'   ({port.note})' if port.note else ''}" for name, port in there
     )
+    examples = "\n".join(f"  curl {each}" for each in SERVICE.examples(url, f"$({facts['token']})"))
     return f"""
   The service     {url}
 {more}
@@ -125,8 +128,7 @@ Trust the demo authority: curl takes it by --cacert; a browser imports {ca}
 Try it:
   export CURL_CA_BUNDLE={ca}
   curl {url}/
-  curl {url}/api/v1/links -H "Authorization: Bearer $({facts["token"]})" --json '{{"url": "https://example.com/"}}'
-  curl -i {url}/<the slug that the answer names>
+{examples}
 
 The same facts for scripts: build/up.json.   `make down` removes everything.
 """

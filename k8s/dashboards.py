@@ -1,5 +1,6 @@
 """`make dashboards`: what the local cluster's service does now, and where to look."""
 
+import json
 import math
 import os
 import sys
@@ -11,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
+from grafana import dashboards as built
 from grafana.draw import pages
 from k8s import facts
 from k8s.components import Page, ports
@@ -18,12 +20,6 @@ from toolkit.paths import BUILD
 from toolkit.process import Failure
 from toolkit.prometheus import Prometheus
 
-BOARDS = {
-    "fastapi-overview": "is it healthy",
-    "fastapi-dependencies": "database, cache, token issuer, rate limits",
-    "fastapi-runtime": "pods, rollouts, event loop",
-    "fastapi-business": "links made and followed",
-}
 RANGE = "30m"
 DRAWN_SECONDS = 1800
 DRAWN = BUILD / "dashboards"
@@ -50,13 +46,21 @@ def listing(found: list[Place]) -> str:
     return "\n".join(f"  {place.what}\n    {place.url}" for place in found)
 
 
+def boards() -> dict[str, str]:
+    """What the dashboards show, by their UIDs."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in built.files()]
+    return {each["uid"]: each["description"][0].lower() + each["description"][1:].rstrip(".") for each in found}
+
+
 def places(known: dict[str, str]) -> list[Place]:
     """The best first: Grafana where it runs, pages drawn like its own otherwise, and then Prometheus's."""
     found = []
     release = {"namespace": known["namespace"], "job": known["release"]}
     if grafana := known.get("grafana"):
         chosen = urlencode({f"var-{name}": value for name, value in release.items()})
-        found += [Place(f"Grafana: {text}", f"{grafana}/d/{uid}?{chosen}&refresh=10s") for uid, text in BOARDS.items()]
+        found += [
+            Place(f"Grafana: {text}", f"{grafana}/d/{uid}?{chosen}&refresh=10s") for uid, text in boards().items()
+        ]
     else:
         found += drawn(known)
     prometheus, alertmanager = known["prometheus"], known["alertmanager"]
@@ -99,7 +103,7 @@ def drawn(known: dict[str, str]) -> list[Place]:
         )
     except Failure:  # said already: what there is now could not be had either
         return []
-    return [Place(f"Drawn of now: {text}", file.as_uri()) for file, text in zip(files, BOARDS.values(), strict=True)]
+    return [Place(f"Drawn of now: {text}", file.as_uri()) for file, text in zip(files, boards().values(), strict=True)]
 
 
 def queries(namespace: str, job: str) -> dict[str, str]:

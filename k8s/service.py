@@ -25,10 +25,11 @@ from toolkit.progress import Progress
 RELEASE = NAMESPACE = "links"
 HOST = "links.localhost"
 GATEWAY_HOST = "gateway.localhost"
-NO_LINK = "/there-is-no-such-link"
-ASKED = 10  # times, so that each pod is
+ASKED = 10  # times each request, so that each pod is
 SERVED_SECONDS = 120
-VALUES = ROOT / "k8s" / "environments" / "local.yaml"
+ENVIRONMENTS = ROOT / "k8s" / "environments"
+# The first is what the domains bring.
+VALUES = [ENVIRONMENTS / name for name in ("domains.yaml", "local.yaml")]
 
 
 class LocalRelease:
@@ -73,7 +74,8 @@ class LocalRelease:
         words = [word for key, value in settings.items() for word in ("--set-string", f"{key}={value}")]
         command = [*self.cluster.helm, "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE]
         # What somebody has changed by hand meanwhile is the release's again, as with the rest of the cluster.
-        return [*command, "--values", str(VALUES), *words, "--force-conflicts", "--wait", "--timeout", "180s", *extra]
+        files = [f"--values={file}" for file in VALUES]
+        return [*command, *files, *words, "--force-conflicts", "--wait", "--timeout", "180s", *extra]
 
     @property
     def config(self) -> dict[str, str]:
@@ -110,11 +112,12 @@ class LocalRelease:
                 time.sleep(0.3)
 
     def _unserved(self) -> str:
-        """What is wrong with the answers; empty if nothing is. That there is no such link, only the database knows."""
+        """What is wrong with the answers; empty if nothing is. Some of them only the database knows."""
+        wanted = yaml.safe_load(VALUES[0].read_text(encoding="utf-8"))["tests"]["requests"]
         try:
-            for path, expected in (("/", 200), *[(NO_LINK, 404)] * ASKED):
-                if (status := self.get(path)) != expected:
-                    return f"the last answer was {status}"
+            for each in wanted * ASKED:
+                if (status := self.get(each["path"])) != each["status"]:
+                    return f"the last answer to {each['path']} was {status}"
         except httpx.HTTPError as error:
             return str(error)
         return ""

@@ -11,6 +11,7 @@ from app.links.deleted_slugs import DeletedSlugs
 from app.links.dependencies import READ, WRITE, Links
 from app.links.metrics import LinkMetrics
 from app.links.openapi import TAGS
+from app.links.operations import OPERATIONS
 from app.links.settings import LinkSettings
 from app.links.store import LinkStore
 from app.links.urls import UrlPolicy
@@ -61,4 +62,5 @@ LINKS = Domain(
         410: "This link has expired.",
         412: "The precondition does not hold. Fetch the link again and retry.",
     },
+    operations=OPERATIONS,
 )

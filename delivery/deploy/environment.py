@@ -48,6 +48,8 @@ class Smoke(Section):
     """Good ones in a row, all from pods of the new version."""
     missing: str | None = Field(default="/api/v1/no-such-thing", pattern="^/")
     """A path that there is not: its answer must be a problem (RFC 9457). null: not asked."""
+    requests: bool = True
+    """Whether those of `helm test` (`tests.requests` of the values) are asked there, too."""
     connect: str | None = None
     """Connect to this address instead of what DNS says."""
     ca: Path | None = None

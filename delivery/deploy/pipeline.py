@@ -144,7 +144,7 @@ class Pipeline:
                 step.detail = f"{now.wanted} pods"
             self.summary.served_after = round(time.monotonic() - self.started, 1)
             self._test(bake)
-            self._visit()
+            self._visit(merged)
             if seconds:
                 self._run_bake(bake, seconds)
             self.lock.check()
@@ -233,9 +233,11 @@ class Pipeline:
                     self._delete("pods,configmaps", "test", wait=False)
                 raise
 
-    def _visit(self) -> None:
+    def _visit(self, merged: values.Values | None = None) -> None:
+        """With these values the requests of `helm test` are sent, too: an earlier version may not know them."""
+        wanted = values.smoke_requests(merged) if merged and self.environment.smoke.requests else []
         with self._step(f"visit {self.environment.url}") as step:
-            answer = self.smoke.run(lambda: {each.name for each in self.rollout.look().new})
+            answer = self.smoke.run(lambda: {each.name for each in self.rollout.look().new}, wanted)
             self._now(answer.version)
             told = answer.version or "the image does not say which version answers"
             step.detail = f"{self.environment.smoke.answers} answers in a row, {told}"

@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -84,10 +84,15 @@ class Smoke:
                 return ""
         return identity(answer).version if answer.is_success else ""
 
-    def run(self, pods: Callable[[], set[str]]) -> Answer:
-        """Raises Failure unless the address answers well, and only by these pods: asked again, as there may be more."""
+    def run(self, pods: Callable[[], set[str]], requests: Sequence[Mapping[str, Any]] = ()) -> Answer:
+        """Raises Failure unless the address answers well, and only by these pods: asked again, as there may be more.
+
+        `requests` are those of the release's own tests, as the chart's values have them.
+        """
         with self._client() as web:
             answer = self._only(web, pods)
+            for each in requests:
+                self._own(web, each)
             if self.environment.smoke.missing:
                 self._problem(web, self.environment.smoke.missing)
             if self.environment.plain:
@@ -120,9 +125,19 @@ class Smoke:
             time.sleep(PAUSE)
         return found
 
+    def _own(self, web: httpx.Client, request: Mapping[str, Any]) -> None:
+        answer = _get(web, self.environment.url + request["path"])
+        kind, wanted = _media_type(answer), request.get("contentType", "")
+        if answer.status_code != request["status"] or wanted not in ("", kind):
+            raise Failure(
+                f"{self.environment.url}{request['path']} should be answered with "
+                f"{request['status']}{f', {wanted}' if wanted else ''} (tests.requests, {request['name']}), but the "
+                f"answer was {answer.status_code}, {kind or 'without a type'} (`smoke.requests: false` asks none)."
+            )
+
     def _problem(self, web: httpx.Client, path: str) -> None:
         answer = _get(web, self.environment.url + path)
-        kind = answer.headers.get("content-type", "").partition(";")[0]
+        kind = _media_type(answer)
         if answer.status_code != HTTPStatus.NOT_FOUND or kind != "application/problem+json":
             raise Failure(
                 f"{self.environment.url}{path} should not be there and be answered by a problem (RFC 9457), "
@@ -138,6 +153,10 @@ class Smoke:
                 f"{plain} should redirect to TLS, but the answer was {answer.status_code}"
                 f"{f', to {to}' if to else ''}: have the ingress redirect it."
             )
+
+
+def _media_type(answer: httpx.Response) -> str:
+    return str(answer.headers.get("content-type", "")).partition(";")[0]
 
 
 def _get(web: httpx.Client, url: str) -> httpx.Response:

@@ -69,6 +69,12 @@ def objectives(values: Values) -> Objectives:
     )
 
 
+def smoke_requests(values: Values) -> list[Values]:
+    """The requests of `helm test` that can be sent to the public address: those that name no host of their own."""
+    tests = values["tests"]
+    return [each for each in tests["requests"] if "host" not in each] if tests["enabled"] else []
+
+
 def secrets(values: Values) -> list[str]:
     """The Secrets that must be there before the release is."""
     found = [values["secrets"]["existingSecret"]] if not values["externalSecret"]["enabled"] else []

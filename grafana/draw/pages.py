@@ -5,12 +5,13 @@ import os
 from contextlib import nullcontext
 from pathlib import Path
 
-from grafana.dashboards import DASHBOARDS, FOLDER
+from grafana import dashboards as built
 from grafana.draw import page
 from grafana.draw.source import Prometheus, VictoriaLogs, Window
 from grafana.draw.view import View
+from toolkit.paths import ROOT
 
-RUNBOOKS = FOLDER.parents[2] / "docs" / "runbooks"
+RUNBOOKS = ROOT / "docs" / "runbooks"
 
 
 def draw(
@@ -38,7 +39,7 @@ def draw(
 
 
 def write(view: View, folder: Path) -> list[Path]:
-    dashboards = {Path(name).stem: json.loads((FOLDER / name).read_text(encoding="utf-8")) for name in DASHBOARDS}
+    dashboards = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in built.files()}
     titles = {f"{name}.html": dashboard["title"] for name, dashboard in dashboards.items()}
     drawn = {f"{name}.html": page.draw(dashboard, view, titles) for name, dashboard in dashboards.items()}
     folder.mkdir(parents=True, exist_ok=True)

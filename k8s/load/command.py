@@ -1,4 +1,4 @@
-"""The command: checks what it is given, prepares tokens and links, sends, tells how it goes, and sums up."""
+"""The command: checks what it is given, prepares tokens and what the load needs, sends, tells how it goes, sums up."""
 
 import asyncio
 import math
@@ -16,6 +16,7 @@ from k8s import dashboards, facts
 from k8s.load.open_loop import LOOPBACK, TIMEOUT, OpenLoop, session
 from k8s.load.tally import CLASSES, Tally, rows, total
 from k8s.load.traffic import RefusedError, Traffic
+from keel.load import LoadError, Mix
 from toolkit.process import Failure, output
 from toolkit.progress import spell
 
@@ -31,10 +32,15 @@ def command(file: Path, rate: float, seconds: float) -> int:
     Raises:
         Failure: no cluster is up, or it is not on this machine, or does not answer.
     """
+    from app.main import SERVICE  # noqa: PLC0415  # half a second that other commands need not wait
+
     known = facts.load(file)
     url, trust = _address(known)
-    needed = math.ceil(rate * Traffic([]).with_token / TOKEN_PER_SECOND)
-    traffic = Traffic(_tokens(known, needed))
+    try:
+        needed = math.ceil(rate * Mix.of(SERVICE, []).with_token / TOKEN_PER_SECOND)
+        traffic = Traffic(Mix.of(SERVICE, _tokens(known, needed)))
+    except LoadError as error:
+        raise Failure(str(error)) from error
     print(f"{rate:g} requests a second to {url} for {spell(seconds)}; Ctrl-C ends it sooner.", flush=True)
     try:
         status, loop = asyncio.run(_run(traffic, url, trust, OpenLoop(rate, seconds)))

@@ -1,4 +1,4 @@
-"""Command line of a service: python -m app [serve|migrate|config|metrics|openapi|token]."""
+"""Command line of a service: python -m app [serve|migrate|config|metrics|openapi|values|token]."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from types import FrameType
 import structlog
 
 from keel import happy_eyeballs, metrics_reference, server
+from keel.chart_values import OperationsError, chart_values
 from keel.data import migrate
 from keel.observability import logs, otel_variables
 from keel.security import dev_token
@@ -51,7 +52,7 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print("The configuration is not valid:", *error.problems, sep="\n  ", file=sys.stderr)  # noqa: T201
         return MISCONFIGURED
-    except (server.ServeError, migrate.MigrationError, JwksFileError) as error:
+    except (server.ServeError, migrate.MigrationError, JwksFileError, OperationsError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return FAILED
     except KeyboardInterrupt:
@@ -83,6 +84,7 @@ def _parser(service: Service) -> argparse.ArgumentParser:
     config.add_argument("--reference", action="store_true", help="print a Markdown table of all variables instead")
     command("metrics", _metrics, "Print a Markdown table of all metrics.")
     command("openapi", _openapi, "Print the OpenAPI schema of the public port.")
+    command("values", _values, "Print the values for the chart that the domains bring, as YAML.")
     if product.tokens:
         token = command("token", _token, "Print a token for development, signed with this machine's own key.")
         scopes = service.development_scopes
@@ -134,6 +136,10 @@ def _metrics(call: Call) -> int:
 def _openapi(call: Call) -> int:
     apps = call.service.build(call.settings, call.configuration.own)
     return _print(json.dumps(apps.public.openapi(), indent=2))
+
+
+def _values(call: Call) -> int:
+    return _print(chart_values(call.service.product.package, call.service.domains))
 
 
 def _token(call: Call) -> int:

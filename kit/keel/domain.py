@@ -18,6 +18,7 @@ from keel.data.database import Database
 from keel.data.shared_cache import SharedCache
 from keel.data.valkey import Valkey
 from keel.idempotency import IdempotencyKeys
+from keel.operations import Operations
 from keel.settings import OwnSettings, Settings
 
 Check = Callable[[], Awaitable[None]]
@@ -119,3 +120,5 @@ class Domain:
     """OpenAPI tags of the domain's routes: name and description."""
     problems: Mapping[int, str] = field(default_factory=dict)
     """Examples for the OpenAPI document, by status: the details of problems that the domain's routes respond with."""
+    operations: Operations = field(default_factory=Operations)
+    """Dashboards, a load, and requests that show that a release works."""

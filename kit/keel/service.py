@@ -99,6 +99,11 @@ class Service:
         """The default scopes of a development token, separated by spaces."""
         return " ".join(scope for domain in self.domains for scope in domain.development_scopes)
 
+    def examples(self, url: str, token: str) -> list[str]:
+        """Arguments of curl that make a first request, one for each domain that has an example."""
+        found = (domain.operations.example for domain in self.domains)
+        return [example.format(url=url, token=token) for example in found if example]
+
     @property
     def settings_classes(self) -> list[type[OwnSettings]]:
         """The classes of all settings: the kit's, then those of the domains."""

@@ -9,8 +9,7 @@ import httpx
 import pytest
 
 from app import __version__
-from keel.data import migrate
-from tests.app.subject import SERVICE, Settings
+from tests.app.subject import SERVICE
 from toolkit.paths import ROOT
 
 
@@ -33,18 +32,9 @@ async def test_what_it_is_called(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.anyio
-async def test_on_postgresql(postgresql_settings: Settings, mint: object) -> None:
-    assert callable(mint)
-    await migrate.migrate(postgresql_settings)
-    service = SERVICE.build(postgresql_settings)
-    transport = httpx.ASGITransport(service.public)
-    async with (
-        service.public.router.lifespan_context(service.public),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
-    ):
-        headers = {"Authorization": f"Bearer {mint()}"}
-        made = await client.post("/api/v1/links", json={"url": "https://example.com"}, headers=headers)
-        assert made.status_code == 201
-        followed = await client.get(f"/{made.json()['slug']}")
-        assert followed.headers["location"] == "https://example.com/"
-        assert (await client.get("/%00")).status_code == 404  # which PostgreSQL does not store
+async def test_on_postgresql(postgresql_client: httpx.AsyncClient) -> None:
+    made = await postgresql_client.post("/api/v1/links", json={"url": "https://example.com"})
+    assert made.status_code == 201
+    followed = await postgresql_client.get(f"/{made.json()['slug']}")
+    assert followed.headers["location"] == "https://example.com/"
+    assert (await postgresql_client.get("/%00")).status_code == 404  # which PostgreSQL does not store

@@ -1,59 +1,111 @@
 """Dashboards that come with the chart: for Grafana's sidecar, and for the Grafana operator."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from .helm import CHART, Objects, helm, refusal, render
+from .helm import CHART, Objects, refusal, render
 
 OURS = sorted((CHART / "dashboards").glob("*.json"))
-DASHBOARD = {"title": "Links", "panels": [{"title": "{{method}} $__rate_interval", "expr": 'a{b="c"}'}]}
+NAMES = ["service-overview", "dependencies", "runtime-rollout"]
+DASHBOARD = {"title": "Links", "uid": "links", "panels": [{"title": "{{method}} <a>", "w": 24}]}
+OWN = {"own": json.dumps(DASHBOARD), "slow-parts": json.dumps(DASHBOARD, indent=2) + "\n"}
 
 
-@pytest.fixture
-def chart(tmp_path: Path) -> Path:
-    """The chart with two dashboards."""
-    copy = shutil.copytree(CHART, tmp_path / "chart")
-    folder = copy / "dashboards"
-    folder.mkdir(exist_ok=True)
-    for left in folder.iterdir():
-        left.unlink()
-    (folder / "red.json").write_text(json.dumps(DASHBOARD, indent=2) + "\n", encoding="utf-8")
-    (folder / "Slow_Parts.json").write_text(json.dumps(DASHBOARD), encoding="utf-8")
-    return Path(copy)
-
-
-def rendered(chart: Path, **values: Any) -> Objects:
-    given = json.dumps({"image": {"repository": "a"}, "dashboards": values})
-    done = helm("template", "demo", chart, "--values=-", stdin=given)
-    assert done.returncode == 0, done.stderr
-    return Objects(each for each in yaml.safe_load_all(done.stdout) if each)
+def rendered(**values: Any) -> Objects:
+    return render({"dashboards": values})
 
 
 def dashboards(objects: Objects, kind: str = "ConfigMap") -> list[dict[str, Any]]:
-    return [each for each in objects.all(kind) if "-dashboard-" in each["metadata"]["name"]]
+    found = [each for each in objects.all(kind) if "-dashboard-" in each["metadata"]["name"]]
+    return sorted(found, key=lambda each: each["metadata"]["name"])
 
 
-def test_none_without_being_asked(chart: Path) -> None:
-    objects = rendered(chart, operator={"enabled": False})
+def names(objects: Objects) -> list[str]:
+    return [each["metadata"]["name"].partition("-dashboard-")[2] for each in dashboards(objects)]
+
+
+def test_none_without_being_asked() -> None:
+    objects = rendered(extra=OWN, operator={"enabled": False})
     assert not dashboards(objects)
     assert not objects.all("GrafanaDashboard")
 
 
-def test_each_is_a_config_map_that_the_sidecar_finds(chart: Path) -> None:
-    first, second = dashboards(rendered(chart, enabled=True))
-    assert first["metadata"]["name"] == "demo-fastapi-service-dashboard-slow-parts"
-    assert second["metadata"]["name"] == "demo-fastapi-service-dashboard-red"
-    assert json.loads(first["data"]["Slow_Parts.json"]) == DASHBOARD
-    assert json.loads(second["data"]["red.json"]) == DASHBOARD
+def test_each_is_a_config_map_that_the_sidecar_finds() -> None:
+    first, second = dashboards(rendered(enabled=True, builtIn=[], extra=OWN))
+    assert first["metadata"]["name"] == "demo-fastapi-service-dashboard-own"
+    assert second["metadata"]["name"] == "demo-fastapi-service-dashboard-slow-parts"
+    assert first["data"] == {"own.json": OWN["own"]}
+    assert second["data"] == {"slow-parts.json": OWN["slow-parts"].strip()}
     for each in (first, second):
         assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert each["metadata"]["labels"]["app.kubernetes.io/component"] == "dashboard"
         assert "annotations" not in each["metadata"]
+
+
+def test_all_that_come_with_the_chart_can_be_chosen() -> None:
+    assert sorted(path.stem for path in OURS) == sorted(names(rendered(enabled=True))) == sorted(NAMES)
+    assert names(rendered(enabled=True, builtIn=["dependencies"], extra=OWN)) == ["dependencies", "own", "slow-parts"]
+    assert names(rendered(enabled=True, builtIn=[])) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"builtIn": ["business"]},
+            'dashboards.builtIn has "business", which does not come with the chart: choose of dependencies, '
+            "runtime-rollout, service-overview, and give your own as dashboards.extra",
+        ),
+        (
+            {"extra": {"dependencies": OWN["own"]}},
+            "dashboards.extra.dependencies has the name of one that comes with the chart: choose another",
+        ),
+        *(
+            (
+                {"extra": {"own": text}},
+                "dashboards.extra.own is no dashboard: give its JSON as text, an object with a title",
+            )
+            for text in ("", "{", "[]", "{}", "3", "orders.json")
+        ),
+    ],
+)
+def test_what_is_no_dashboard_is_refused(values: dict[str, Any], said: str) -> None:
+    assert refusal({"dashboards": {"enabled": True, **values}}) == [said]
+
+
+def test_one_file_after_the_other_is_given(tmp_path: Path) -> None:
+    """As `--set-file` does, and with a comma in it."""
+    file = tmp_path / "own.json"
+    file.write_text(OWN["slow-parts"], encoding="utf-8")
+    options = (f"--set-file=dashboards.extra.mine={file}", f"--set-file=dashboards.extra.own={file}")
+    assert names(render({"dashboards": {"enabled": True, "builtIn": []}}, options=options)) == ["mine", "own"]
+
+
+def test_uids_of_ones_own() -> None:
+    """And titles, as Grafana takes no two of one title in one folder."""
+    values = {"dashboards": {"enabled": True, "uidPrefix": "shop", "extra": OWN}, "prometheusRule": {"enabled": True}}
+    objects = render(values)
+    given = {name: json.loads(text) for each in dashboards(objects) for name, text in each["data"].items()}
+    uids = {name: each["uid"] for name, each in given.items()}
+    assert uids == {
+        "service-overview.json": "shop-overview",
+        "dependencies.json": "shop-dependencies",
+        "runtime-rollout.json": "shop-runtime",
+        "own.json": "shop-links",
+        "slow-parts.json": "shop-links",
+    }
+    assert given["own.json"] == DASHBOARD | {"uid": "shop-links", "title": "demo: Links"}
+    ours = json.loads((CHART / "dashboards" / "dependencies.json").read_text(encoding="utf-8"))
+    changed = {"uid": "shop-dependencies", "title": f"demo: {ours['title']}"}
+    runbooks = given["dependencies.json"]["templating"]
+    assert given["dependencies.json"] == ours | changed | {"templating": runbooks}
+    groups = objects.one("PrometheusRule")["spec"]["groups"]
+    links = [rule["annotations"]["dashboard_url"] for group in groups for rule in group["rules"] if "alert" in rule]
+    assert links
+    assert {link.partition("?")[0].rpartition("-")[0] for link in links} == {"/d/shop"}
 
 
 def test_ours_are_given_word_for_word() -> None:
@@ -70,26 +122,28 @@ def test_their_runbooks_are_those_of_the_alerts() -> None:
         assert variables["runbooks"] == "https://example.com/a?b=1&c="
 
 
-def test_the_label_and_the_folder(chart: Path) -> None:
-    found, _ = dashboards(rendered(chart, enabled=True, label="show", folder="Teams: links"))
+def test_the_label_and_the_folder() -> None:
+    own = {"enabled": True, "builtIn": [], "extra": {"own": OWN["own"]}}
+    (found,) = dashboards(rendered(**own, label="show", folder="Teams: links"))
     assert found["metadata"]["labels"]["show"] == "1"
     assert found["metadata"]["annotations"] == {"grafana_folder": "Teams: links"}
-    unlabelled, _ = dashboards(rendered(chart, enabled=True, label=""))
+    (unlabelled,) = dashboards(rendered(**own, label=""))
     assert not [label for label in unlabelled["metadata"]["labels"] if "grafana" in label]
 
 
-def test_the_operator_is_led_to_the_config_maps(chart: Path) -> None:
-    objects = rendered(chart, enabled=True, folder="Links", operator={"enabled": True})
-    found = objects.one("GrafanaDashboard", "demo-fastapi-service-dashboard-red")
+def test_the_operator_is_led_to_the_config_maps() -> None:
+    chosen = {"enabled": True, "builtIn": ["dependencies"], "extra": {"own": OWN["own"]}, "operator": {"enabled": True}}
+    objects = rendered(**chosen, folder="Links")
+    found = objects.one("GrafanaDashboard", "demo-fastapi-service-dashboard-own")
     assert found["apiVersion"] == "grafana.integreatly.org/v1beta1"
     assert found["spec"] == {
         "instanceSelector": {"matchLabels": {"dashboards": "grafana"}},
         "allowCrossNamespaceImport": True,
         "folder": "Links",
-        "configMapRef": {"name": "demo-fastapi-service-dashboard-red", "key": "red.json"},
+        "configMapRef": {"name": "demo-fastapi-service-dashboard-own", "key": "own.json"},
     }
     assert len(objects.all("GrafanaDashboard")) == len(dashboards(objects)) == 2
-    assert "folder" not in rendered(chart, enabled=True, operator={"enabled": True}).all("GrafanaDashboard")[0]["spec"]
+    assert "folder" not in rendered(**chosen).all("GrafanaDashboard")[0]["spec"]
 
 
 def test_the_operator_alone_is_refused() -> None:

@@ -60,7 +60,7 @@ def load(file: str) -> dict[str, Any]:
 
 
 def test_the_schema_knows_each_value_and_no_other() -> None:
-    without_default = {"global", "resources.claims", "tests.resources.claims"}
+    without_default = {"global", "enabled", "resources.claims", "tests.resources.claims"}
     assert {*value_paths(load("values.yaml"), SCHEMA), *without_default} == {*schema_paths(SCHEMA)}
 
 

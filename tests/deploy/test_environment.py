@@ -36,7 +36,7 @@ def refusal(tmp_path: Path, **settings: Any) -> str:
 @pytest.mark.parametrize("name", ["staging", "production"])
 def test_those_of_the_repository(name: str) -> None:
     found = environment.load(name)
-    assert [file.name for file in found.values] == ["common.yaml", f"{name}.yaml"]
+    assert [file.name for file in found.values] == ["domains.yaml", "common.yaml", f"{name}.yaml"]
     assert all(file.is_file() for file in found.values)
     assert found.url == f"https://links{'.staging' if name == 'staging' else ''}.example.com"
     assert found.plain == found.url.replace("https", "http")

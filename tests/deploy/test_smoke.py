@@ -143,6 +143,17 @@ def test_one_error_in_ten_is_no_row_of_twenty(site: Site, folder: Path) -> None:
         smoke(site, folder, 5).run(new)
 
 
+def test_the_requests_of_helm_test_are_asked_there_too(site: Site, folder: Path) -> None:
+    wanted = {"name": "token", "path": "/api/v1/links", "status": 404, "contentType": "application/problem+json"}
+    assert smoke(site, folder).run(new, [wanted, {"name": "route", "path": "/", "status": 200}]) == Answer("2", "new-1")
+    assert site.asked == 21
+    said = "/api/v1/links should be answered with 404, text/html .tests.requests, token., but the answer was 404, "
+    with pytest.raises(Failure, match=said + "application/problem.json"):
+        smoke(site, folder).run(new, [{**wanted, "contentType": "text/html"}])
+    with pytest.raises(Failure, match=r"should be answered with 401 \(.*`smoke.requests: false` asks none"):
+        smoke(site, folder).run(new, [{"name": "token", "path": "/api/v1/links", "status": 401}])
+
+
 def test_another_authority_is_not_believed(site: Site, folder: Path, tmp_path: Path) -> None:
     other = ensure_authority(tmp_path).certificate
     with pytest.raises(Failure, match="certificate verify failed"):

@@ -8,7 +8,7 @@ from toolkit.paths import ROOT
 from toolkit.process import Failure
 
 ENVIRONMENTS = ROOT / "k8s" / "environments"
-PRODUCTION = [ENVIRONMENTS / "common.yaml", ENVIRONMENTS / "production.yaml"]
+PRODUCTION = [ENVIRONMENTS / name for name in ("domains.yaml", "common.yaml", "production.yaml")]
 
 
 def test_values_are_merged_as_helm_does() -> None:
@@ -54,3 +54,13 @@ def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
         values.load([file], {})
     with pytest.raises(Failure, match=r"missing.yaml cannot be read: "):
         values.load([tmp_path / "missing.yaml"], {})
+
+
+def test_the_requests_of_a_visit_are_those_of_helm_test() -> None:
+    """But for those that name a host, to which the public address does not lead."""
+    loaded = values.load(PRODUCTION, {})
+    assert [each["name"] for each in values.smoke_requests(loaded)] == ["route", "token", "missing"]
+    other = {"name": "other", "path": "/", "status": 200, "host": "other.example.com"}
+    with_host = values.load(PRODUCTION, {"tests": {"requests": [other, {"name": "a", "path": "/", "status": 200}]}})
+    assert [each["name"] for each in values.smoke_requests(with_host)] == ["a"]
+    assert values.smoke_requests(values.load(PRODUCTION, {"tests": {"enabled": False}})) == []

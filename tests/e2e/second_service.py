@@ -101,6 +101,8 @@ class SecondService:
                 *("--namespace", NAME, "--wait", "--timeout=180s"),
                 *(
                     "--values",
+                    str(deploy / "domains.yaml"),
+                    "--values",
                     str(deploy / "common.yaml"),
                     "--values",
                     str(deploy / "local.yaml"),

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from grafana import queries
-from grafana.dashboards import FOLDER
+from grafana.dashboards import files
 from grafana.queries import Query
 from k8s import up
 from tests.e2e.cluster import wait_for
@@ -17,7 +17,7 @@ from tests.grafana.prometheus import wrong
 pytestmark = pytest.mark.timeout(420)
 
 VARIABLES = {"namespace": "links", "job": "links", "deployment": "links"}
-ASKED = [each for dashboard in queries.load(FOLDER) for each in queries.queries(dashboard, VARIABLES)]
+ASKED = [each for dashboard in queries.load(files()) for each in queries.queries(dashboard, VARIABLES)]
 PROMETHEUS = [each for each in ASKED if each.source == "prometheus"]
 LOGS = [each for each in ASKED if each.source == queries.VICTORIALOGS]
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.main import SERVICE
 from grafana import queries
-from grafana.dashboards import FOLDER
+from grafana.dashboards import files
 from grafana.queries import Json, Query
 from keel.security import dev_token
 from tests.grafana.prometheus import Prometheus, wrong
@@ -21,7 +21,7 @@ from tests.support.servers import free_port
 from toolkit.paths import BUILD
 
 REPORT = BUILD / "report" / "observability.json"
-DASHBOARDS = queries.load(FOLDER)
+DASHBOARDS = queries.load(files())
 POD = "links-7c9d8f6b5d-x2k4q"
 # Of a Prometheus that scrapes every second.
 SECONDS = {"__rate_interval": "4s", "__interval": "1s", "__range": "1m"}

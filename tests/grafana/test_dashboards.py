@@ -83,9 +83,9 @@ def test_they_are_what_the_code_says() -> None:
 
 def test_there_are_these() -> None:
     assert {each["uid"] for each in DASHBOARDS} == {
-        *("fastapi-overview", "fastapi-dependencies", "fastapi-runtime", "fastapi-business")
+        *("fastapi-overview", "fastapi-dependencies", "fastapi-runtime", "links")
     }
-    for path in dashboards.FOLDER.glob("*.json"):
+    for path in dashboards.files():
         assert path.stat().st_size < 500_000  # a ConfigMap holds 1 MiB, and annotations of who applies it again as much
 
 
@@ -272,11 +272,24 @@ def test_what_is_not_a_variable_is_said() -> None:
 
 def test_what_is_out_of_date_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboards, "FOLDER", tmp_path / "dashboards")
-    assert dashboards.stale() == sorted(dashboards.DASHBOARDS)
+    assert dashboards.stale() == sorted(dashboards.BUILT_IN)
     dashboards.write()
     assert dashboards.stale() == []
-    (tmp_path / "dashboards" / "business.json").write_text("{}")
+    (tmp_path / "dashboards" / "dependencies.json").write_text("{}")
     (tmp_path / "dashboards" / "former.json").write_text("{}")
-    assert dashboards.stale() == ["business.json", "former.json"]
+    assert dashboards.stale() == ["dependencies.json", "former.json"]
     dashboards.write()
     assert dashboards.stale() == []
+
+
+def test_what_a_domain_brings_is_built_by_the_code_beside_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And left alone where there is none, as what Grafana has written."""
+    *_, brought = dashboards.files()
+    assert (brought.parent.name, brought.name) == ("dashboards", "links.json")
+    assert dashboards.render(brought) == brought.read_text(encoding="utf-8")
+    by_hand = tmp_path / "by-hand.json"
+    by_hand.write_text("{}")
+    monkeypatch.setattr(dashboards, "brought", lambda: [brought, by_hand])
+    assert dashboards.stale() == []
+    monkeypatch.setattr(dashboards, "render", lambda _: "{}")
+    assert "links.json" in dashboards.stale()

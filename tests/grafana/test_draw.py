@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from grafana import queries
-from grafana.dashboards import DASHBOARDS, FOLDER
+from grafana.dashboards import files
 from grafana.draw import axes, colors, page, pages, plot, source, units
 from grafana.draw.__main__ import main
 from grafana.draw.markup import Markup, tag
@@ -32,7 +32,7 @@ LINES = [
     ("error", "error GET /page\u2028 500 a fault"),  # which JSON leaves as it is, and splitlines() does not
     ("info", f"info {EVIL}"),
 ]
-LOADED = {Path(name).stem: json.loads((FOLDER / name).read_text(encoding="utf-8")) for name in DASHBOARDS}
+LOADED = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files()}
 
 
 def logs() -> str:
@@ -338,11 +338,11 @@ def test_make_dashboards_draws_where_there_is_no_grafana(
         json.dumps(facts | {"namespace": "links", "release": "links", "prometheus": prometheus.url})
     )
     assert command.command(tmp_path / "up.json") == 0
-    files = [tmp_path / "drawn" / f"{name}.html" for name in LOADED]
+    drawn = [tmp_path / "drawn" / f"{name}.html" for name in LOADED]
     listed = capsys.readouterr().out.partition("Where to look:")[2].split("\n")
-    assert listed[1:9:2] == [f"  Drawn of now: {text}" for text in command.BOARDS.values()]
-    assert listed[2:9:2] == [f"    {file.as_uri()}" for file in files]
-    assert all("</html>" in file.read_text(encoding="utf-8") for file in files)
+    assert listed[1:9:2] == [f"  Drawn of now: {text}" for text in command.boards().values()]
+    assert listed[2:9:2] == [f"    {file.as_uri()}" for file in drawn]
+    assert all("</html>" in file.read_text(encoding="utf-8") for file in drawn)
 
 
 def test_a_prometheus_that_is_away_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

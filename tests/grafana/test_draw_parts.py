@@ -1,20 +1,19 @@
 """What pages are drawn with: units, axes, colours, tables, times."""
 
-import json
 import re
 from datetime import timedelta, timezone
 
 import pytest
 
 from grafana import queries
-from grafana.dashboards import DASHBOARDS, FOLDER
+from grafana.dashboards import files
 from grafana.draw import axes, colors, source, table, units
 from grafana.draw.__main__ import main
 from grafana.draw.source import Window
 from grafana.draw.view import View
 from tests.grafana.conftest import LINKS
 
-LOADED = [json.loads((FOLDER / name).read_text(encoding="utf-8")) for name in DASHBOARDS]
+LOADED = queries.load(files())
 
 
 @pytest.mark.parametrize("text", ["", "15", "m", "0m", "-1m", "1.5h", "15 m", "1y"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from grafana.dashboards import DASHBOARDS, FOLDER
+from grafana.dashboards import files
 from k8s.kind import cluster
 from k8s.kind.cluster import NODE_PORTS, Cluster
 from k8s.platform.apply import Platform
@@ -29,9 +29,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     return {each["metadata"]["name"].rsplit("-", 1)[0]: each for each in objects}
 
 
-def test_the_cluster_has_the_charts_dashboards(rendered: dict[str, dict[str, Any]]) -> None:
+def test_the_cluster_has_all_dashboards(rendered: dict[str, dict[str, Any]]) -> None:
     data = rendered["grafana-dashboards"]["data"]
-    assert data == {name: (FOLDER / name).read_text(encoding="utf-8") for name in DASHBOARDS}
+    assert data == {file.name: file.read_text(encoding="utf-8") for file in files()}
     provider = yaml.safe_load(rendered["grafana-provider"]["data"]["dashboards.yaml"])
     pod = rendered["grafana"]["spec"]["template"]["spec"]
     mounts = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}

@@ -2,17 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
-from tests.kit.subject import Settings
-from tests.support import outages
-from tests.support.fixtures import Logs, Subject
+from tests.support.fixtures import Logs
 from tests.support.outages import IMPATIENT, READ, Load, Traffic, World
-from tests.support.proxy import Proxy, proxy
+from tests.support.proxy import Proxy
 from tests.support.servers import PostgreSQL, Valkey
 
 pytestmark = pytest.mark.anyio
@@ -25,30 +23,8 @@ SHARED_HITS = 'cache_requests_total{cache="things",layer="shared",result="hit"}'
 
 
 @pytest.fixture
-async def between(postgresql: PostgreSQL) -> AsyncIterator[Proxy]:
-    async with proxy(postgresql.port) as between:
-        yield between
-
-
-@pytest.fixture
-def own_settings() -> dict[str, float]:
-    """What a test sets besides outages.QUICK."""
-    return IMPATIENT
-
-
-@pytest.fixture
-async def world(
-    subject: Subject, postgresql_settings: Settings, valkey: Valkey, between: Proxy, own_settings: dict[str, float]
-) -> AsyncIterator[World]:
-    async with outages.world(subject, postgresql_settings, valkey, between, own_settings) as world:
-        yield world
-
-
-@pytest.fixture
-async def load(world: World, mint: Callable[..., str]) -> AsyncIterator[Load]:
-    load = Load(world.client, mint(), THINGS)
-    yield load
-    await load.stop()
+def traffic() -> Traffic:
+    return THINGS
 
 
 @pytest.mark.parametrize("fault", ["restart", "silence"])

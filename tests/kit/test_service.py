@@ -51,20 +51,11 @@ async def test_without_a_database_a_request_is_a_problem(settings: Settings, unu
         assert (await client.get("/")).status_code == 200
 
 
-async def test_on_postgresql(postgresql_settings: Settings, mint: object) -> None:
-    assert callable(mint)
-    await migrate.migrate(postgresql_settings)
-    service = SERVICE.build(postgresql_settings)
-    transport = httpx.ASGITransport(service.public)
-    async with (
-        service.public.router.lifespan_context(service.public),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
-    ):
-        headers = {"Authorization": f"Bearer {mint()}"}
-        made = await client.post("/api/v1/things", json={"name": "page"}, headers=headers)
-        assert made.status_code == 201
-        assert (await client.get("/api/v1/things/page")).json() == made.json()
-        assert (await client.get("/api/v1/things/%00")).status_code == 422  # which PostgreSQL does not store
+async def test_on_postgresql(postgresql_client: httpx.AsyncClient) -> None:
+    made = await postgresql_client.post("/api/v1/things", json={"name": "page"})
+    assert made.status_code == 201
+    assert (await postgresql_client.get("/api/v1/things/page")).json() == made.json()
+    assert (await postgresql_client.get("/api/v1/things/%00")).status_code == 422  # which PostgreSQL does not store
 
 
 def test_locally_the_development_key_is_trusted(settings: Settings) -> None:

@@ -13,7 +13,7 @@ from delivery.deploy.prometheus import Prometheus as Asked
 from delivery.deploy.rollout import Pod, State
 from delivery.deploy.values import Objectives
 from grafana import queries
-from grafana.dashboards import FOLDER
+from grafana.dashboards import files
 from tests.chart.helm import render
 from tests.grafana.prometheus import Json, Prometheus
 from tests.libraries.conftest import FAILING, IDLE, MISTAKEN, SERVING, Scene, Subject
@@ -68,7 +68,7 @@ def firing(scene: Scene, subject: Subject) -> set[str]:
 def panel(scene: Scene, subject: Subject, title: str) -> list[Json]:
     """What a panel of the overview dashboard shows."""
     names = dict.fromkeys(("namespace", "job", "deployment"), subject.name)
-    asked = [query for dashboard in queries.load(FOLDER) for query in queries.queries(dashboard, {**names, **WINDOWS})]
+    asked = [query for dashboard in queries.load(files()) for query in queries.queries(dashboard, {**names, **WINDOWS})]
     (query,) = [query for query in asked if (query.dashboard, query.panel) == ("fastapi-overview", title)]
     return scene.server.series(query.expression)
 

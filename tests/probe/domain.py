@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response, Security
 from prometheus_client import Counter, Gauge
@@ -23,6 +24,7 @@ from keel.http import routing
 from keel.http.openapi import KEY_DESCRIPTION, REPLAYED, problems
 from keel.idempotency import MAX_KEY_CHARACTERS, AlreadyAnsweredError, KeyedRequest, KeyReusedError
 from keel.observability.probes import NotFitError
+from keel.operations import Call, Kind, LoadProfile, Operations, SmokeRequest
 from keel.security.auth import MAX_SUBJECT_CHARACTERS, Principal, authenticate
 from keel.settings import OwnSettings
 from keel.settings.base import Seconds
@@ -202,6 +204,32 @@ async def fail() -> None:
     raise RuntimeError("this route always fails")
 
 
+@dataclass
+class ThingsLoad(LoadProfile):
+    """Things are made, and read by everybody."""
+
+    made: list[str] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.kinds = {"make": Kind(5, self._make, with_token=True), "read": Kind(4, self._read)}
+
+    def _make(self) -> Call:
+        def note(body: Any) -> None:
+            self.made.append(body["name"])
+
+        body = {"name": f"load-{self.chance.randrange(10**12)}"}
+        return Call(method="POST", path="/api/v1/things", expected=(201,), token=self.token(), body=body, then=note)
+
+    def _read(self) -> Call | None:
+        return Call(path=f"/api/v1/things/{self.chance.choice(self.made)}") if self.made else None
+
+
+OPERATIONS = Operations(
+    requests=[
+        SmokeRequest(name="none", path="/api/v1/things/none", status=404, content_type="application/problem+json")
+    ],
+    load=ThingsLoad,
+)
 THINGS = Domain(
     name="things",
     start=Things,
@@ -209,4 +237,5 @@ THINGS = Domain(
     development_scopes=(READ, WRITE),
     tags=({"name": "things", "description": "Make, read, list and delete things; slow and failing answers."},),
     problems={404: "There is no such thing.", 409: "There is a thing named page already. Choose another name."},
+    operations=OPERATIONS,
 )

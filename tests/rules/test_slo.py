@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.chart import umbrella
 from tests.rules.rendered import SHRUNK, Rule, groups
 from tests.rules.unit import Firing, Series, check
 
@@ -257,3 +258,23 @@ def test_shrunk_windows_fire_and_end_within_minutes(tmp_path: Path) -> None:
         ("4m", AVAILABILITY, []),
     ]
     check(tmp_path, slo(SHRUNK), series, alerts=alerts, interval="5s")
+
+
+def test_two_aliases_in_one_release_have_budgets_of_their_own(tmp_path: Path) -> None:
+    """One fails, and neither the other's records nor its alerts have any of it. No record is written by both."""
+    rendered = umbrella.render(umbrella.build(tmp_path)).all("PrometheusRule")
+    both = [group for each in rendered for group in each["spec"]["groups"]]
+    series = {
+        name.replace('"links"', '"default"', 1).replace('"links"', f'"shop-{alias}"', 1): values
+        for alias, errors in (("api", 30), ("admin", 0))
+        for name, values in failing(errors).items()
+    }
+    firing = 'count by (job) (ALERTS{alertname="ServiceAvailabilityBurn",alertstate="firing"})'
+    api, admin = '{job="shop-api"}', '{job="shop-admin"}'
+    queries: list[tuple[str, str, dict[str, float]]] = [
+        ("3h", 'sum by (job) (job:slo_errors:ratio_rate5m{slo="availability"})', {api: 0.1, admin: 0}),
+        ("3h", "count by (job) (job:http_requests:rate5m)", {api: 1, admin: 1}),
+        ("3h", "sum by (job) (job:http_requests:rate5m)", {api: 10, admin: 10}),
+        ("3h", firing, {api: 4}),
+    ]
+    check(tmp_path, both, series, queries=queries)

@@ -269,6 +269,22 @@ def postgresql_settings(
     postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture
+async def postgresql_client(
+    subject: Subject, postgresql_settings: Settings, mint: Callable[..., str]
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client, with a token that may write, of the service on an empty PostgreSQL."""
+    await migrate.migrate(postgresql_settings)
+    service = subject.service.build(postgresql_settings)
+    headers = {"Authorization": f"Bearer {mint()}"}
+    transport = httpx.ASGITransport(service.public)
+    async with (
+        service.public.router.lifespan_context(service.public),
+        httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client,
+    ):
+        yield client
+
+
 @pytest.fixture(params=databases.NAMES)
 def either(request: pytest.FixtureRequest) -> Settings:
     """Settings with an empty database of each kind."""

@@ -1,4 +1,7 @@
-"""A whole application under load, whose servers are stopped, restarted, slow or silent."""
+"""A whole application under load, whose servers are stopped, restarted, slow or silent.
+
+The fixtures are for the tests of a service, which say in a fixture `traffic` what is made and read.
+"""
 
 import asyncio
 import contextlib
@@ -9,14 +12,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
+import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from keel.data import migrate
 from keel.settings import Settings
 from tests.support.fixtures import Subject
-from tests.support.proxy import Proxy
-from tests.support.servers import Valkey
+from tests.support.proxy import Proxy, proxy
+from tests.support.servers import PostgreSQL, Valkey
 
 QUICK = {
     "cache_seconds": 0.02,  # so that memory does not hide what is behind it
@@ -131,16 +135,36 @@ class World:
             yield connection
 
 
-@asynccontextmanager
+@pytest.fixture
+async def between(postgresql: PostgreSQL) -> AsyncIterator[Proxy]:
+    """A proxy before the database."""
+    async with proxy(postgresql.port) as between:
+        yield between
+
+
+@pytest.fixture
+def own_settings() -> dict[str, float]:
+    """What a test sets besides QUICK."""
+    return IMPATIENT
+
+
+@pytest.fixture
+async def load(world: World, mint: Callable[..., str], traffic: Traffic) -> AsyncIterator[Load]:
+    load = Load(world.client, mint(), traffic)
+    yield load
+    await load.stop()
+
+
+@pytest.fixture
 async def world(
-    subject: Subject, postgresql_settings: Settings, valkey: Valkey, between: Proxy, own: dict[str, float]
+    subject: Subject, postgresql_settings: Settings, valkey: Valkey, between: Proxy, own_settings: dict[str, float]
 ) -> AsyncIterator[World]:
-    """The application, ready, with a proxy before its database; `own` are settings besides QUICK."""
+    """The application, ready, with a proxy before its database."""
     # A connect that asks for TLS, when a time-out cancels it, can leave an exception behind, which fails the test:
     # findings/asyncpg-cancelled-connect-leaves-an-exception.sh
     database = postgresql_settings.database.set(port=between.port).update_query_dict({"ssl": "disable"})
     url = database.render_as_string(hide_password=False)
-    chosen = QUICK | own | {"database_url": url, "valkey_url": valkey.url}
+    chosen = QUICK | own_settings | {"database_url": url, "valkey_url": valkey.url}
     settings = type(postgresql_settings)(**postgresql_settings.model_dump() | chosen)
     await migrate.migrate(postgresql_settings)
     service = subject.service.build(settings)

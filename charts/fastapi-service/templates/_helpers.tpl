@@ -16,6 +16,14 @@
 {{- include "fastapi-service.fullname" (first .) | trunc (sub 63 (len $suffix) | int) | trimSuffix "-" -}}{{- $suffix -}}
 {{- end -}}
 
+{{/*
+The job of its metrics: the release's name, or the full name of one of several charts in an umbrella's release. By it the
+rules of one select nothing of another.
+*/}}
+{{- define "fastapi-service.job" -}}
+{{- .Chart.IsRoot | ternary .Release.Name (include "fastapi-service.fullname" .) -}}
+{{- end -}}
+
 {{/* Name of the HorizontalPodAutoscaler, the chart's own or KEDA's, as rules and dashboards look for it. */}}
 {{- define "fastapi-service.autoscalerName" -}}
 {{- if .Values.keda.enabled -}}

@@ -1,6 +1,9 @@
 {{/* How a ServiceMonitor or PodMonitor scrapes. Takes (list $ values), the latter its own. */}}
 {{- define "fastapi-service.scrape" -}}
 {{- $names := include "fastapi-service.metricRelabelings" (first .) | fromYamlArray -}}
+{{- /* The label that `jobLabel` names is the whole release's. */ -}}
+{{- $job := dict "targetLabel" "job" "replacement" (include "fastapi-service.job" (first .)) -}}
+{{- $job = (first .).Chart.IsRoot | ternary list (list $job) -}}
 {{- with last . -}}
 port: management
 path: {{ .path | quote }}
@@ -8,7 +11,7 @@ interval: {{ .interval | quote }}
 {{- with .scrapeTimeout }}
 scrapeTimeout: {{ . | quote }}
 {{- end }}
-{{- with .relabelings }}
+{{- with concat $job (.relabelings | default list) }}
 relabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -98,8 +101,48 @@ series is kept twice, and exemplars stay. As YAML, a list of relabelings.
 {{- toYaml $rules -}}
 {{- end -}}
 
-{{/* Name of a dashboard's objects. Takes (list $ path). */}}
+{{/* Names of the dashboards, as a JSON list: the chosen ones of the chart, and the release's own. */}}
+{{- define "fastapi-service.dashboardNames" -}}
+{{- $names := .Values.dashboards.enabled | ternary .Values.dashboards.builtIn list | default list -}}
+{{- $own := .Values.dashboards.enabled | ternary .Values.dashboards.extra dict | default dict -}}
+{{- concat $names (keys $own | sortAlpha) | uniq | toJson -}}
+{{- end -}}
+
+{{/* Name of a dashboard's objects. Takes (list $ name). */}}
 {{- define "fastapi-service.dashboardName" -}}
-{{- $file := last . | base | trimSuffix ".json" | lower | replace "_" "-" -}}
-{{- include "fastapi-service.suffixedName" (list (first .) (printf "dashboard-%s" $file)) -}}
+{{- include "fastapi-service.suffixedName" (list (first .) (printf "dashboard-%s" (last .))) -}}
+{{- end -}}
+
+{{/* What the UIDs of the dashboards begin with: in an umbrella's release, each chart has some of its own. */}}
+{{- define "fastapi-service.dashboardPrefix" -}}
+{{- $name := include "fastapi-service.fullname" . -}}
+{{- /* A UID has 40 characters at most. */ -}}
+{{- $short := gt (len $name) 24 | ternary (printf "%s-%s" ($name | trunc 17) (sha256sum $name | trunc 6)) $name -}}
+{{- .Values.dashboards.uidPrefix | default (.Chart.IsRoot | ternary "fastapi" $short) -}}
+{{- end -}}
+
+{{/* What the UIDs of those begin with to which the alerts lead: this release's, or another's where it brings none. */}}
+{{- define "fastapi-service.alertsDashboardPrefix" -}}
+{{- $own := or .Values.dashboards.uidPrefix (and .Values.dashboards.enabled .Values.dashboards.builtIn) -}}
+{{- $own | empty | ternary "fastapi" (include "fastapi-service.dashboardPrefix" .) -}}
+{{- end -}}
+
+{{/* A dashboard's text. Takes (list $ name). */}}
+{{- define "fastapi-service.dashboard" -}}
+{{- $root := first . -}}
+{{- $name := last . -}}
+{{- $prefix := include "fastapi-service.dashboardPrefix" $root -}}
+{{- $runbooks := $root.Values.prometheusRule.runbookUrl | trimSuffix "/" | toJson -}}
+{{- $text := get ($root.Values.dashboards.extra | default dict) $name | default ($root.Files.Get (printf "dashboards/%s.json" $name)) -}}
+{{- $text = $text | trim | replace "\"docs/runbooks\"" $runbooks -}}
+{{- if eq $prefix "fastapi" -}}
+{{- $text -}}
+{{- else -}}
+{{- $dashboard := fromJson $text -}}
+{{- $uid := $dashboard.uid | default $name | trimPrefix "fastapi-" -}}
+{{- $_ := set $dashboard "uid" (printf "%s-%s" $prefix $uid | trunc 40 | trimSuffix "-") -}}
+{{- /* Grafana takes no two of one title in one folder. */ -}}
+{{- $_ := set $dashboard "title" (printf "%s: %s" (include "fastapi-service.job" $root) $dashboard.title) -}}
+{{- toPrettyJson $dashboard -}}
+{{- end -}}
 {{- end -}}

@@ -64,6 +64,7 @@ braces would have to be escaped in a template.
 {{- define "fastapi-service.ruleWords" -}}
 {{- $values := .Values.prometheusRule -}}
 {{- $name := include "fastapi-service.fullname" . -}}
+{{- $job := include "fastapi-service.job" . -}}
 {{- $namespace := printf "namespace=%q" .Release.Namespace -}}
 {{- /* Kubernetes cuts the names of pods, and with them the hash of the ReplicaSet. */ -}}
 {{- $pods := gt (len $name) 46 | ternary (printf "%s.*" (trunc 46 $name)) (printf "%s-[^-]+-[^-]+" $name) -}}
@@ -78,8 +79,8 @@ braces would have to be escaped in a template.
 {{- $others := "http_server_(request_)?duration_(milli)?seconds_count|starlette_request_duration_seconds_count|http_requests_total" -}}
 {{- $words := dict
   "namespace" .Release.Namespace
-  "job" .Release.Name
-  "service" (printf "%s,job=%q" $namespace .Release.Name)
+  "job" $job
+  "service" (printf "%s,job=%q" $namespace $job)
   "deployment" (printf "%s,deployment=%q" $namespace $name)
   "containers" (printf "%s,container=\"app\",pod=~%q" $namespace $pods)
   "autoscaler" (printf "%s,horizontalpodautoscaler=%q" $namespace (include "fastapi-service.autoscalerName" .))
@@ -100,8 +101,8 @@ braces would have to be escaped in a template.
   "minimumErrors" $values.slo.minimumErrors
   "intervalSeconds" (include "fastapi-service.seconds" $values.interval)
   "runbooks" (trimSuffix "/" $values.runbookUrl)
-  "dashboards" (printf "%s/d" (trimSuffix "/" $values.dashboardUrl))
-  "query" (printf "?var-namespace=%s&var-job=%s" .Release.Namespace .Release.Name) -}}
+  "dashboards" (printf "%s/d/%s" (trimSuffix "/" $values.dashboardUrl) (include "fastapi-service.alertsDashboardPrefix" .))
+  "query" (printf "?var-namespace=%s&var-job=%s" .Release.Namespace $job) -}}
 {{- toJson $words -}}
 {{- end -}}
 

@@ -37,6 +37,11 @@
 
 {{- define "fastapi-service.nameMistakes" -}}
 {{- $name := include "fastapi-service.fullname" . }}
+{{- if and .Chart.IsRoot (hasKey .Values "enabled") }}
+enabled is for an umbrella chart, whose dependency has `condition: NAME.enabled`: this is a release of its own, so remove it
+{{- else if and (hasKey .Values "enabled") (not .Values.enabled) }}
+enabled is false, and nothing reads it: write `condition: {{ .Chart.Name }}.enabled` beside the dependency in the umbrella's Chart.yaml
+{{- end }}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
 the release's objects would be called {{ $name | quote }}, which a Service cannot be: choose a release name, or a fullnameOverride, of lower-case letters, digits and -, that begins with a letter
 {{- end }}

@@ -137,6 +137,20 @@ metrics.custom.histogram {{ .custom.histogram }} is one of its series: write it 
 {{- end }}
 {{- end }}
 {{- end }}
+{{- $shipped := list }}
+{{- range $path, $_ := .Files.Glob "dashboards/*.json" }}{{ $shipped = append $shipped (base $path | trimSuffix ".json") }}{{ end }}
+{{- range .Values.dashboards.builtIn }}
+{{- if not (has . $shipped) }}
+dashboards.builtIn has {{ . | quote }}, which does not come with the chart: choose of {{ $shipped | sortAlpha | join ", " }}, and give your own as dashboards.extra
+{{- end }}
+{{- end }}
+{{- range $name, $text := .Values.dashboards.extra }}
+{{- if has $name $shipped }}
+dashboards.extra.{{ $name }} has the name of one that comes with the chart: choose another
+{{- else if or (not $text) (hasKey (fromJson $text) "Error") (not (get (fromJson $text) "title")) }}
+dashboards.extra.{{ $name }} is no dashboard: give its JSON as text, an object with a title
+{{- end }}
+{{- end }}
 {{- if and .Values.dashboards.operator.enabled (not .Values.dashboards.enabled) }}
 dashboards.operator.enabled needs the ConfigMaps of dashboards.enabled: set both
 {{- end }}

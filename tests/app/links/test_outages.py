@@ -1,16 +1,14 @@
 """Redirects while the database is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.app.subject import Settings
-from tests.support import outages
-from tests.support.fixtures import Logs, Subject
+from tests.support.fixtures import Logs
 from tests.support.outages import IMPATIENT, READ, Load, Traffic, World
-from tests.support.proxy import Proxy, proxy
+from tests.support.proxy import Proxy
 from tests.support.servers import PostgreSQL, Valkey
 
 pytestmark = pytest.mark.anyio
@@ -22,30 +20,8 @@ FOLLOWED_STALE = "links_followed_stale_total"
 
 
 @pytest.fixture
-async def between(postgresql: PostgreSQL) -> AsyncIterator[Proxy]:
-    async with proxy(postgresql.port) as between:
-        yield between
-
-
-@pytest.fixture
-def own_settings() -> dict[str, float]:
-    """What a test sets besides outages.QUICK."""
-    return IMPATIENT
-
-
-@pytest.fixture
-async def world(
-    subject: Subject, postgresql_settings: Settings, valkey: Valkey, between: Proxy, own_settings: dict[str, float]
-) -> AsyncIterator[World]:
-    async with outages.world(subject, postgresql_settings, valkey, between, own_settings) as world:
-        yield world
-
-
-@pytest.fixture
-async def load(world: World, mint: Callable[..., str]) -> AsyncIterator[Load]:
-    load = Load(world.client, mint(), LINKS)
-    yield load
-    await load.stop()
+def traffic() -> Traffic:
+    return LINKS
 
 
 @pytest.mark.parametrize("fault", ["stop", "silence", "stop with Valkey"])

@@ -18,7 +18,7 @@ import yaml
 
 from k8s import up
 from k8s.certificates import ensure_server
-from k8s.service import GATEWAY_HOST
+from k8s.service import GATEWAY_HOST, VALUES
 from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load
@@ -93,7 +93,7 @@ class World:
             "context": self.stack.cluster.context,
             "namespace": NAMESPACE,
             "release": RELEASE,
-            "values": [str(ROOT / "k8s" / "environments" / "local.yaml"), str(HERE / "values.yaml")],
+            "values": [*map(str, VALUES), str(HERE / "values.yaml")],
             "set": {"config": {"APP_PUBLIC_URL": self.url}},
             "timeout": 90,
             "prometheus": {"namespace": "monitoring", "service": "prometheus", "port": 9090},

@@ -14,12 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.links.load import API, EXPIRED, POPULAR, LinkLoad
 from k8s.__main__ import main
 from k8s.certificates import ensure_authority
 from k8s.load import command
 from k8s.load.open_loop import MAX_RATE, OpenLoop, require_loopback, session
 from k8s.load.tally import Tally, rows
-from k8s.load.traffic import API, EXPIRED, POPULAR, RefusedError, Traffic
+from k8s.load.traffic import RefusedError, Traffic
+from keel.load import Mix
 from keel.security import dev_token
 from tests.app.subject import Settings
 from tests.e2e.load import Load
@@ -117,15 +119,17 @@ async def test_each_kind_is_answered_as_it_should_be_and_the_service_counts_the_
 ) -> None:
     app = start(**UNLIMITED)
     url = f"http://{app.public}"
-    traffic = Traffic(tokens(app), random.Random(3))  # noqa: S311
+    chance = random.Random(3)  # noqa: S311
+    load = LinkLoad(tokens(app), chance)
+    traffic = Traffic(Mix([load], chance))
     async with session(url, None, fresh=False) as kept:
         await traffic.prepare(kept, url)
         for _ in range(COUNT):
             await traffic.send(kept, url)
         # The next load finds the links again.
-        await Traffic(tokens(app)[1:]).prepare(kept, url)
+        await Traffic(Mix([LinkLoad(tokens(app)[1:])])).prepare(kept, url)
         with pytest.raises(RefusedError, match=f"POST {url}{API} was answered with 401: .*token"):
-            await Traffic(["no-token"]).prepare(kept, url)
+            await Traffic(Mix([LinkLoad(["no-token"])])).prepare(kept, url)
     tallies = traffic.tallies
     assert {kind: dict(tally.unexpected) for kind, tally in tallies.items()} == {kind: {} for kind in tallies}
     assert sum(tally.sent for tally in tallies.values()) == COUNT
@@ -142,12 +146,12 @@ async def test_each_kind_is_answered_as_it_should_be_and_the_service_counts_the_
     assert f"\nlinks_changed_total {tallies['change'].sent}.0\n" in app.body.decode()
     deleted = tallies["delete"].sent
     assert f"\nlinks_deleted_total {deleted}.0\n" in app.body.decode()
-    assert len(traffic.made) == made - POPULAR - EXPIRED - deleted
+    assert len(load.made) == made - POPULAR - EXPIRED - deleted
 
 
 def test_some_links_are_followed_far_more_than_others() -> None:
-    traffic = Traffic([], random.Random(1))  # noqa: S311
-    followed = Counter(traffic._popular_path() for _ in range(20_000))
+    load = LinkLoad([], random.Random(1))  # noqa: S311
+    followed = Counter(load.popular_path() for _ in range(20_000))
     (_, most), (_, second), *_ = followed.most_common()
     assert most == pytest.approx(2 * second, rel=0.1)
     assert len(followed) == POPULAR

@@ -3,12 +3,12 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from grafana import promql as q
-from grafana.frame import BUSINESS, Section, frame
+from grafana.frame import Section, frame
 from grafana.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Query, Text, graph, stat
 
 
 def build() -> Dashboard:
-    return frame(BUSINESS, "Business", "Links made and followed, and those that led nowhere.", [TOTALS, LINKS, CLICKS])
+    return frame("links", "Links", "Links made and followed, and those that led nowhere.", [TOTALS, LINKS, CLICKS])
 
 
 def total(metric: str, labels: str = q.SERVICE) -> str:
@@ -52,11 +52,13 @@ TOTALS = Section("", [
 ])  # fmt: skip
 
 LINKS = Section("Links", [
-    graph(Text("Followed", "Redirects per minute, and a week before.", "A fall that the week before did not have.",
-               "See the service overview."),
+    graph(Text("Followed", "Redirects per minute, and a week before. Stale: those that a cache had past their time, "
+               "while the database was unavailable.", "A fall that the week before did not have, or any that is stale.",
+               "See the service overview; where redirects are stale, the database."),
           [Query(per_minute("links_followed_total"), "now"),
-           Query(week_before("links_followed_total"), "a week before")],
-          "cpm", width=12, colors={"^now$": GREEN, "^a week": GREY}),
+           Query(week_before("links_followed_total"), "a week before"),
+           Query(per_minute("links_followed_stale_total"), "stale")],
+          "cpm", width=12, colors={"^now$": GREEN, "^a week": GREY, "^stale$": ORANGE}),
     graph(Text("Made", "Links made per minute, and a week before.", "None for long while people work.",
                "See whether tokens are refused, and whether writes fail."),
           [Query(per_minute("links_created_total"), "now"),
