@@ -73,9 +73,9 @@ class Prometheus(Server):
         parsed: Json = self.get("parse_query", query=expression)
         return parsed
 
-    def series(self, expression: str) -> list[Json]:
+    def series(self, expression: str, **parameters: str) -> list[Json]:
         """What an expression is now: series with `metric` and `value`."""
-        found: list[Json] = self.get("query", query=expression)["result"]
+        found: list[Json] = self.get("query", query=expression, **parameters)["result"]
         return found
 
     def values(self, expression: str) -> list[float]:

@@ -17,6 +17,10 @@ import asyncio
 
 import httpx
 import pytest
+from bookings.main import PRODUCT
+from bookings.tides import TIDES
+from keel.load import Mix, ask
+from keel.service import Service
 from keel.testing import Token
 
 pytestmark = pytest.mark.anyio
