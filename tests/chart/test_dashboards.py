@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .helm import CHART, Objects, refusal, render
+from .helm import CHART, ENVIRONMENTS, ROOT, Objects, refusal, render
 
 OURS = sorted((CHART / "dashboards").glob("*.json"))
 NAMES = ["service-overview", "dependencies", "runtime-rollout"]
@@ -112,6 +112,15 @@ def test_ours_are_given_word_for_word() -> None:
     shipped = dashboards(render({"dashboards": {"enabled": True}}))
     given = {name: text for each in shipped for name, text in each["data"].items()}
     assert given == {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in OURS}
+
+
+@pytest.mark.parametrize("file", [file for file in ENVIRONMENTS if file.stem != "local"], ids=lambda file: file.stem)
+def test_what_the_domains_bring_is_in_the_environments_word_for_word(file: Path) -> None:
+    objects = render({"prometheusRule": {"runbookUrl": "docs/runbooks"}}, file)
+    assert names(objects) == sorted([*NAMES, "links"])
+    (data,) = [each["data"] for each in dashboards(objects) if "links.json" in each["data"]]
+    brought = ROOT / "app" / "links" / "dashboards" / "links.json"
+    assert data["links.json"] == brought.read_text(encoding="utf-8").rstrip("\n")
 
 
 def test_their_runbooks_are_those_of_the_alerts() -> None:

@@ -44,7 +44,7 @@ async def test_links_are_followed_while_the_database_is_away_for_longer_than_the
     soon = {"url": "https://example.com/", "slug": "soon", "expires_at": expires_at.isoformat()}
     assert (await world.client.post("/api/v1/links", json=soon, headers=load.headers)).status_code == 201
     valkey.execute("FLUSHALL")  # as when the marks of their creation are over
-    for slug in (*load.made, gone, "soon"):
+    for slug in ("soon", *load.made, gone):
         assert (await world.client.get(f"/{slug}")).status_code == 307
     assert (await world.client.delete(f"/api/v1/links/{gone}", headers=load.headers)).status_code == 204
     assert await world.metric(FOLLOWED_STALE) == 0
