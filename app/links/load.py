@@ -1,8 +1,8 @@
 """A realistic load: what visitors, owners and strangers ask of a link shortener."""
 
+import random
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -31,19 +31,22 @@ class Made(NamedTuple):
     token: str
 
 
-@dataclass
 class LinkLoad(LoadProfile):
     """Links that were made are changed and deleted; popular ones, which stay, are followed."""
 
-    made: deque[Made] = field(init=False, default_factory=deque)
+    settle_seconds = EXPIRY
 
-    def __post_init__(self) -> None:
+    def __init__(self, tokens: Sequence[str], chance: random.Random) -> None:
+        super().__init__(tokens, chance)
+        self.made: deque[Made] = deque()
         # Zipf's law: the second link is followed half as often as the first, the third a third as often.
         self._popular = [f"load-{rank}" for rank in range(1, POPULAR + 1)]
         self._expired = [f"load-expired-{number}" for number in range(1, EXPIRED + 1)]
         self._popularity = list(accumulate(1 / rank for rank in range(1, POPULAR + 1)))
-        self.settle_seconds = EXPIRY
-        self.kinds = {
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """Nine of ten requests need no token."""
+        return {
             "follow": Kind(780, lambda: Call(path=self.popular_path(), expected=(307,))),
             "look (HEAD)": Kind(20, lambda: Call(method="HEAD", path=self.popular_path(), expected=(307,))),
             "unknown link": Kind(35, lambda: Call(path=f"/lost-{self.chance.randrange(10**9)}", expected=(404,))),

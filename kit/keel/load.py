@@ -42,10 +42,10 @@ class Mix:
         self.profiles = profiles
         self.chance = chance or random.Random()  # noqa: S311
         self.kinds: dict[str, Kind] = {}
-        for profile in profiles:
-            if twice := self.kinds.keys() & profile.kinds.keys():
+        for kinds in (profile.kinds() for profile in profiles):
+            if twice := self.kinds.keys() & kinds.keys():
                 raise LoadError(f"Two domains bring a load of the kind {min(twice)}: rename one.")
-            self.kinds |= profile.kinds
+            self.kinds |= kinds
         if not self.kinds:
             raise LoadError("No domain brings a load: give the `operations` of one a `load`.")
         self._weights = list(accumulate(kind.share for kind in self.kinds.values()))

@@ -51,16 +51,20 @@ class Kind:
     """Whether it counts against the limit of a token."""
 
 
-@dataclass
 class LoadProfile:
     """The requests that users of a domain send, by chance and in about the shares in which they do."""
 
-    tokens: Sequence[str]
-    """Of several users, with the domain's `development_scopes`."""
-    chance: random.Random = field(default_factory=random.Random)
-    kinds: Mapping[str, Kind] = field(init=False, default_factory=dict)
-    settle_seconds: float = field(init=False, default=0)
+    settle_seconds: float = 0
     """How long to wait after the preparation, if any of it was answered with 201."""
+
+    def __init__(self, tokens: Sequence[str], chance: random.Random) -> None:
+        """`tokens` are of several users, with the domain's `development_scopes`."""
+        self.tokens = tokens
+        self.chance = chance
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """What is sent, by names that are unique in the service."""
+        return {}
 
     def preparation(self) -> Sequence[Call]:
         """Requests to send before the load; they must succeed again if an earlier load has sent them already."""

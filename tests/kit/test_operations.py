@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,10 +24,9 @@ from tests.support.processes import App
 URL = "http://127.0.0.1:1"
 
 
-@dataclass
 class OtherLoad(LoadProfile):
-    def __post_init__(self) -> None:
-        self.kinds = {"other": Kind(1, lambda: Call(path="/other", expected=(404,)))}
+    def kinds(self) -> dict[str, Kind]:
+        return {"other": Kind(1, lambda: Call(path="/other", expected=(404,)))}
 
 
 def other(**operations: object) -> Domain:

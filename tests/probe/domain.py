@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -204,14 +204,15 @@ async def fail() -> None:
     raise RuntimeError("this route always fails")
 
 
-@dataclass
 class ThingsLoad(LoadProfile):
     """Things are made, and read by everybody."""
 
-    made: list[str] = field(init=False, default_factory=list)
+    def __init__(self, tokens: Sequence[str], chance: random.Random) -> None:
+        super().__init__(tokens, chance)
+        self.made: list[str] = []
 
-    def __post_init__(self) -> None:
-        self.kinds = {"make": Kind(5, self._make, with_token=True), "read": Kind(4, self._read)}
+    def kinds(self) -> Mapping[str, Kind]:
+        return {"make": Kind(5, self._make, with_token=True), "read": Kind(4, self._read)}
 
     def _make(self) -> Call:
         def note(body: Any) -> None:

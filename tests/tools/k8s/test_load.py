@@ -127,9 +127,9 @@ async def test_each_kind_is_answered_as_it_should_be_and_the_service_counts_the_
         for _ in range(COUNT):
             await traffic.send(kept, url)
         # The next load finds the links again.
-        await Traffic(Mix([LinkLoad(tokens(app)[1:])])).prepare(kept, url)
+        await Traffic(Mix([LinkLoad(tokens(app)[1:], chance)])).prepare(kept, url)
         with pytest.raises(RefusedError, match=f"POST {url}{API} was answered with 401: .*token"):
-            await Traffic(Mix([LinkLoad(["no-token"])])).prepare(kept, url)
+            await Traffic(Mix([LinkLoad(["no-token"], chance)])).prepare(kept, url)
     tallies = traffic.tallies
     assert {kind: dict(tally.unexpected) for kind, tally in tallies.items()} == {kind: {} for kind in tallies}
     assert sum(tally.sent for tally in tallies.values()) == COUNT
