@@ -80,8 +80,9 @@ GENERATED = [
     (
         "dashboards",
         "charts/fastapi-service/dashboards/service-overview.json",
-        ("app", "charts", "grafana", "k8s", "kit"),
+        ("app", "charts", "grafana", "k8s", "kit", "toolkit"),
     ),
+    ("domains", "k8s/environments/domains.yaml", ("app", "k8s", "kit")),
 ]
 
 
