@@ -23,7 +23,7 @@ TRIAL = """
   annotations:
     summary: "<<job>>: a trial"
     description: It has been {{ $value }} for <<for>>.
-    dashboard_url: <<dashboards>>/fastapi-overview<<query>>
+    dashboard_url: <<dashboards>>-overview<<query>>
 """
 PAGE = "# ServiceTrial\n\nThe service is\non trial. Nothing else is wrong.\n\n```sh\n"
 
