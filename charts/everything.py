@@ -24,6 +24,7 @@ ALTERNATIVES = {
     "podDisruptionBudget.minAvailable",
     "migrations.serviceAccount.annotations",
     "persistence.existingClaim",
+    *(f"probes.{probe}.{way}" for probe in ("startup", "readiness", "liveness") for way in ("exec", "grpc", "tcpSocket")),
 }
 
 Keys = tuple[str, ...]

@@ -9,6 +9,7 @@ from .helm import CHART, DIGEST, ENVIRONMENTS, SCENARIOS, Objects, pod, render
 
 ALL_FILES = pytest.mark.parametrize("file", [*SCENARIOS, *ENVIRONMENTS], ids=lambda file: file.stem)
 EVERYTHING = CHART / "ci" / "everything-values.yaml"
+COMPONENTS = ("app", "dashboard", "extra", "management", "migrations", "refused", "test")
 
 
 def test_every_kind_is_of_a_version_that_is_there_to_stay() -> None:
@@ -45,9 +46,7 @@ def test_every_object_says_what_it_belongs_to(file: Path) -> None:
         assert labels["app.kubernetes.io/instance"] == "demo"
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
         assert labels["helm.sh/chart"] == "fastapi-service-0.1.0"
-        assert labels["app.kubernetes.io/component"] in (
-            *("app", "dashboard", "extra", "management", "migrations", "test"),
-        )
+        assert labels["app.kubernetes.io/component"] in COMPONENTS
         assert labels.keys() >= {"app.kubernetes.io/name", "app.kubernetes.io/version"}
 
 

@@ -66,10 +66,6 @@ def ingress(**values: Any) -> dict[str, Any]:
             "rollingUpdate.maxUnavailable and rollingUpdate.maxSurge are both zero, "
             "so no rollout could begin: set rollingUpdate.maxSurge to at least 1",
         ),
-        (
-            {"ports": {"http": 9000}},
-            "ports.http and ports.management are both 9000, which would make probes and metrics public: use two ports",
-        ),
         ({"config": {"APP_PORT": 80}}, "config.APP_PORT is set by the chart: set ports.http instead"),
         (
             {"config": {"APP_MANAGEMENT_PORT": 80}},
@@ -171,8 +167,8 @@ def test_a_release_whose_name_no_service_can_have(release: str, name: str) -> No
 
 
 def test_all_mistakes_are_named_at_once() -> None:
-    refused = refusal({"image": {"repository": ""}, "ports": {"http": 9000}, **ingress(hosts=[])})
-    assert [line.split(" ")[0] for line in refused] == ["image.repository", "ports.http", "ingress.hosts"]
+    refused = refusal({"image": {"repository": ""}, "internalPaths": ["/"], **ingress(hosts=[])})
+    assert [line.split(" ")[0] for line in refused] == ["image.repository", "internalPaths", "ingress.hosts"]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def own(schema: dict[str, Any]) -> dict[str, Any]:
 
 def schema_paths(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key, each in own(schema).items():
-        if own(resolved(each)):
+        # What may be null is a value of its own.
+        if own(resolved(each)) and "null" not in resolved(each).get("type", []):
             yield from schema_paths(resolved(each), f"{prefix}{key}.")
         else:
             yield prefix + key
@@ -48,7 +49,7 @@ def value_paths(values: dict[str, Any], schema: dict[str, Any], prefix: str = ""
     """The values down to where the schema takes any key."""
     for key, each in values.items():
         below = resolved(schema.get("properties", {}).get(key, {}))
-        if isinstance(each, dict) and "properties" in below:
+        if isinstance(each, dict) and "properties" in below and "null" not in below.get("type", []):
             yield from value_paths(each, below, f"{prefix}{key}.")
         else:
             yield prefix + key

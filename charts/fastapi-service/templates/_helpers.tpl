@@ -94,7 +94,9 @@ app.kubernetes.io/component: {{ last . | quote }}
 {{/* The variables that the chart owns, because other objects depend on the same values. */}}
 {{- define "fastapi-service.ownConfig" -}}
 APP_PORT: {{ .Values.ports.http | quote }}
+{{- if eq (include "fastapi-service.managementPortName" .) "management" }}
 APP_MANAGEMENT_PORT: {{ .Values.ports.management | quote }}
+{{- end }}
 # The preStop sleep has already waited for the endpoints. These seconds, part of the margin, are for connections that
 # are kept alive: the answer to each one's next request tells the client to close it.
 APP_DRAIN_DELAY_SECONDS: "2"

@@ -1,11 +1,12 @@
-{{/* How a ServiceMonitor or PodMonitor scrapes. Takes (list $ values), the latter its own. */}}
+{{/* How a ServiceMonitor or PodMonitor scrapes. Takes (list $ port values), the values its own. */}}
 {{- define "fastapi-service.scrape" -}}
 {{- $names := include "fastapi-service.metricRelabelings" (first .) | fromYamlArray -}}
 {{- /* The label that `jobLabel` names is the whole release's. */ -}}
 {{- $job := dict "targetLabel" "job" "replacement" (include "fastapi-service.job" (first .)) -}}
 {{- $job = (first .).Chart.IsRoot | ternary list (list $job) -}}
+{{- $port := index . 1 -}}
 {{- with last . -}}
-port: management
+port: {{ $port }}
 path: {{ .path | quote }}
 interval: {{ .interval | quote }}
 {{- with .scrapeTimeout }}
@@ -82,10 +83,8 @@ series is kept twice, and exemplars stay. As YAML, a list of relabelings.
 {{- end -}}
 {{- /* A library counts on all paths. What the cluster asks is no user's, but shows that requests are counted. */ -}}
 {{- if ne .Values.metrics.profile "own" -}}
-{{- $paths := list .Values.serviceMonitor.path .Values.podMonitor.path -}}
-{{- range .Values.probes }}{{ $paths = append $paths .path }}{{ end -}}
 {{- $quoted := list -}}
-{{- range $paths | uniq | sortAlpha }}{{ $quoted = append $quoted (regexQuoteMeta .) }}{{ end -}}
+{{- range include "fastapi-service.clusterPaths" . | fromJsonArray }}{{ $quoted = append $quoted (regexQuoteMeta .) }}{{ end -}}
 {{- $any := printf "(%s)/?" (join "|" $quoted) -}}
 {{- $rules = append $rules (dict
   "sourceLabels" (list "__name__" "route") "regex" (printf "%s_count;%s" $histogram $any)

@@ -59,6 +59,32 @@
 {{- toJson $annotations -}}
 {{- end -}}
 
+{{/*
+Internal paths that lie within what is routed, as JSON: what is not routed may be another release's. Takes (list $ paths).
+*/}}
+{{- define "fastapi-service.refusedPaths" -}}
+{{- $routed := last . | default (list (dict "path" "/")) -}}
+{{- $refused := list -}}
+{{- range $path := include "fastapi-service.internalPaths" (first .) | fromJsonArray -}}
+{{- range $routed -}}
+{{- $below := hasPrefix (printf "%s/" (trimSuffix "/" .path)) $path -}}
+{{- if or (eq (toString .pathType) "ImplementationSpecific") (and $below (ne (toString .pathType) "Exact")) }}{{ $refused = append $refused $path }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- $refused | uniq | toJson -}}
+{{- end -}}
+
+{{/* Whether the chart has a Service that refuses the Ingress's internal paths: "true", or empty. */}}
+{{- define "fastapi-service.refusedByService" -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.internalBackend) -}}
+{{- $refused := list -}}
+{{- range .Values.ingress.hosts -}}
+{{- $refused = concat $refused (include "fastapi-service.refusedPaths" (list $ .paths) | fromJsonArray) -}}
+{{- end -}}
+{{- if $refused }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A rule of the HTTPRoute, for all its paths. Takes (list $ methods), with nil for any method. */}}
 {{- define "fastapi-service.httpRouteRule" -}}
 {{- $root := first . -}}

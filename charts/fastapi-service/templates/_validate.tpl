@@ -23,6 +23,8 @@
 {{ include "fastapi-service.portMistakes" . }}
 {{ include "fastapi-service.volumeMistakes" . }}
 {{ include "fastapi-service.roleMistakes" . }}
+{{ include "fastapi-service.probeMistakes" . }}
+{{ include "fastapi-service.internalPathMistakes" . }}
 {{ include "fastapi-service.serviceMistakes" . }}
 {{ include "fastapi-service.moreServiceMistakes" . }}
 {{ include "fastapi-service.extraObjectMistakes" . }}
@@ -69,6 +71,8 @@ image.digest {{ .digest | quote }} is no digest: write sha256: and its 64 hexade
   "APP_DRAIN_DELAY_SECONDS" "drain.endpointDelaySeconds"
   "APP_DRAIN_TIMEOUT_SECONDS" "drain.timeoutSeconds"
   "APP_SECRETS_DIR" "secrets.mountPath" }}
+{{- /* An image that has it serves a second port. */}}
+{{- $_ := set $own "APP_MANAGEMENT_PORT" "" }}
 {{- range $name, $value := .Values.config }}
 {{- if not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*$" $name) }}
 config.{{ $name }} is no environment variable: write letters, digits and _ alone
@@ -252,9 +256,6 @@ migrations.initContainers has a container migrations, of which the pod has one a
 {{- if has .name (list "tmp" "secrets") }}
 extraVolumes has a volume {{ .name }}, of which the pod has one already: use another name
 {{- end }}
-{{- end }}
-{{- if eq (int .Values.ports.http) (int .Values.ports.management) }}
-ports.http and ports.management are both {{ .Values.ports.http }}, which would make probes and metrics public: use two ports
 {{- end }}
 {{- $own := list
   "app.kubernetes.io/name"

@@ -71,7 +71,7 @@ service.{{ $name }} is for a load balancer, and service.type is {{ $.Values.serv
 {{- end }}
 {{- end }}
 {{- end }}
-{{- $names := list "management" }}
+{{- $names := list "management" "refused" }}
 {{- $management := list "management" (toString .Values.ports.management) }}
 {{- range $i, $service := .Values.extraServices }}
 {{- if has .name $names }}
