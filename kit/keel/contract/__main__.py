@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--away", action="append", default=[], metavar="NAME=VALUE", help="a dependency that leads nowhere"
     )
     parser.add_argument(
-        "--values", type=Path, help="the chart's values: config, env, command, args, ports, resources, drain"
+        "--values", type=Path, help="the chart's values: config, env, command, args, ports, probes, resources, drain"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="likewise, as JUnit's XML")
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pod(options: argparse.Namespace) -> Pod:
-    pod = Pod(options.image, options.port, options.management_port, _variables(options.env))
+    pod = Pod(options.image, options.port, options.management_port, environment=_variables(options.env))
     return pod if options.values is None else _with_values(pod, options.values)
 
 
@@ -88,7 +88,11 @@ def _with_values(pod: Pod, file: Path) -> Pod:
     return replace(
         pod,
         public=ports.get("http", pod.public),
-        management=ports.get("management", pod.management),
+        management=ports.get("management", pod.management) or ports.get("http", pod.public),
+        startup=_path(values, "startup", pod.startup),
+        readiness=_path(values, "readiness", pod.readiness),
+        liveness=_path(values, "liveness", pod.liveness),
+        metrics=values.get("serviceMonitor", {}).get("path", pod.metrics),
         environment={
             **{key: str(value) for key, value in values.get("config", {}).items()},
             **named,
@@ -99,6 +103,15 @@ def _with_values(pod: Pod, file: Path) -> Pod:
         memory=memory,
         drain_seconds=values.get("drain", {}).get("timeoutSeconds", pod.drain_seconds),
     )
+
+
+def _path(values: dict[str, Any], probe: str, default: str) -> str:
+    """What a probe asks for; nothing where it is a command, a call of gRPC's or a connection."""
+    given = values.get("probes", {}).get(probe, {})
+    if any(given.get(way) is not None for way in ("exec", "grpc", "tcpSocket")):
+        return ""
+    path: str = (given.get("httpGet") or {}).get("path") or given.get("path", default)
+    return path
 
 
 def _variables(texts: Sequence[str]) -> dict[str, str]:

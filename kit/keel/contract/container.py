@@ -28,11 +28,21 @@ class Pod:
     image: str
     public: int = 8000
     management: int = 9000
+    # The path that each probe asks for; "" where it asks in another way.
+    startup: str = "/startupz"
+    readiness: str = "/readyz"
+    liveness: str = "/livez"
+    metrics: str = "/metrics"
     environment: Mapping[str, str] = field(default_factory=dict)
     command: Sequence[str] = ()
     arguments: Sequence[str] = ()
     memory: str = "512m"
     drain_seconds: int = 25
+
+    @property
+    def one_port(self) -> bool:
+        """Whether probes and metrics are where the pages are."""
+        return self.public == self.management
 
     @property
     def grace_seconds(self) -> int:
@@ -42,9 +52,10 @@ class Pod:
     @property
     def variables(self) -> dict[str, str]:
         """The environment that the chart gives, and that of the values."""
+        second = {} if self.one_port else {"APP_MANAGEMENT_PORT": str(self.management)}
         return {
             "APP_PORT": str(self.public),
-            "APP_MANAGEMENT_PORT": str(self.management),
+            **second,
             "APP_DRAIN_DELAY_SECONDS": "2",
             "APP_DRAIN_TIMEOUT_SECONDS": str(self.drain_seconds),
             **self.environment,

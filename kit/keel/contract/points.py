@@ -53,7 +53,7 @@ def ready(trial: Trial) -> Result:
     seen = f"ready after {after:.1f} s" if after is not None else f"not ready within {START_SECONDS} s"
     why = "A pod gets no requests before it is ready; a rollout waits for it."
     return Result(
-        "gets ready", after is not None, seen, why, f"Answer /readyz on the management port with 200. {SERVE}."
+        "gets ready", after is not None, seen, why, f"{_answer(trial.pod, trial.pod.readiness)}, with 200. {SERVE}."
     )
 
 
@@ -65,23 +65,34 @@ def public_port(trial: Trial) -> Result:
     return Result("answers on the public port", 0 < status < 500, f"{trial.path}: {status or 'no answer'}", why, change)
 
 
-def probe(path: str, why: str) -> Point:
-    """It has a probe."""
+def probe(name: str, why: str) -> Point:
+    """It has what the chart asks for: a probe, or the metrics."""
 
     def point(trial: Trial) -> Result:
+        path = getattr(trial.pod, name)
+        if not path:
+            seen = "the values have it ask for no path"
+            return Result(f"has a {name} probe", None, seen, why, "See on a cluster that its pods get ready.")
         status = trial.container.status(trial.pod.management, path)
-        change = f"Answer {path} on a second port, $APP_MANAGEMENT_PORT. {SERVE}."
-        return Result(f"has {path}", status == 200, f"{status or 'no answer'}", why, change)
+        return Result(
+            f"has {path}", status == 200, f"{status or 'no answer'}", why, f"{_answer(trial.pod, path)}. {SERVE}."
+        )
 
     return point
+
+
+def _answer(pod: Pod, path: str) -> str:
+    port = f"port {pod.public}" if pod.one_port else "a second port, $APP_MANAGEMENT_PORT"
+    return f"Answer {path or '/'} on {port}"
 
 
 def management_is_apart(trial: Trial) -> Result:
     """The public port has no metrics."""
     why = "Whoever reaches the Ingress could read them."
-    if trial.pod.public == trial.pod.management:
-        return Result("keeps metrics to itself", None, "one port for both", why, "Have the ingress refuse /metrics.")
-    answer = trial.container.try_to_ask(trial.pod.public, "/metrics")
+    if trial.pod.one_port:
+        change = "The chart has Ingress and HTTPRoute refuse them (internalPaths); a network policy keeps pods out."
+        return Result("keeps metrics to itself", None, "one port for both", why, change)
+    answer = trial.container.try_to_ask(trial.pod.public, trial.pod.metrics)
     there = answer.status == 200 and "# TYPE" in answer.body
     seen = "the public port has /metrics" if there else "the public port has none"
     return Result("keeps metrics to itself", not there, seen, why, "Serve /metrics on the management port alone.")
@@ -160,7 +171,7 @@ def drain(trial: Trial) -> list[Result]:
         wait(lambda: visitors.answered > 0, 5)
         container.signal()
         unready = trial.started_after is not None and wait(
-            lambda: container.status(pod.management, "/readyz") in (503, 0), 1.5
+            lambda: container.status(pod.management, pod.readiness or trial.path) in (503, 0), 1.5
         )
         leaves = kept()
         code = container.end(pod.grace_seconds)
@@ -178,9 +189,11 @@ def drain(trial: Trial) -> list[Result]:
         Result(
             "is not ready while it ends",
             unready,
-            "/readyz said so" if unready else "/readyz did not tell of it",
+            f"{pod.readiness or trial.path} said so"
+            if unready
+            else f"{pod.readiness or trial.path} did not tell of it",
             "Whoever looks at readiness sends nothing more.",
-            f"Answer /readyz with 503 from SIGTERM on. {SERVE}.",
+            f"Answer {pod.readiness or trial.path} with 503 from SIGTERM on. {SERVE}.",
         ),
         Result(
             "asks kept connections to leave",
@@ -202,25 +215,28 @@ def away(pod: Pod, variables: dict[str, str]) -> Result:
     if not variables:
         change = "Name a dependency that leads nowhere: --away DATABASE_URL=postgresql://user:secret@192.0.2.1/name."
         return Result(point, None, "no dependency was named", why, change)
+    path = pod.liveness
+    if not path:
+        return Result(point, None, "the values have liveness ask for no path", why, "Connecting asks no dependency.")
     with run(replace(pod, environment={**pod.environment, **variables})) as container:
-        alive = wait(lambda: container.status(pod.management, "/livez") == 200, START_SECONDS)
+        alive = wait(lambda: container.status(pod.management, path) == 200, START_SECONDS)
         # For as long as the chart's probe needs to be sure.
-        stays = alive and not wait(lambda: container.status(pod.management, "/livez") != 200, 5)
+        stays = alive and not wait(lambda: container.status(pod.management, path) != 200, 5)
         seen = (
-            "/livez is 200 all the time"
+            f"{path} is 200 all the time"
             if stays
-            else f"/livez: {container.status(pod.management, '/livez') or 'no answer'}"
+            else f"{path}: {container.status(pod.management, path) or 'no answer'}"
         )
-    return Result(point, stays, seen, why, "Let /livez ask nobody: that the process answers is enough.")
+    return Result(point, stays, seen, why, f"Let {path} ask nobody: that the process answers is enough.")
 
 
 POINTS: list[Point] = [
     ready,
     public_port,
-    probe("/startupz", "A slow start is waited for, and not taken for a hang."),
-    probe("/livez", "A process that hangs is restarted."),
-    probe("/readyz", "A pod that cannot serve gets no requests."),
-    probe("/metrics", "Alerts, dashboards and the autoscaler read it."),
+    probe("startup", "A slow start is waited for, and not taken for a hang."),
+    probe("liveness", "A process that hangs is restarted."),
+    probe("readiness", "A pod that cannot serve gets no requests."),
+    probe("metrics", "Alerts, dashboards and the autoscaler read it."),
     management_is_apart,
     histogram,
     bounded_series,
@@ -240,7 +256,10 @@ def judge(pod: Pod, path: str, variables_away: dict[str, str]) -> Iterator[Resul
     canary = f"canary-{secrets.token_hex(8)}"
     with run(pod) as container:
         began = time.monotonic()
-        up = wait(lambda: container.status(pod.management, "/readyz") == 200 or not container.running, START_SECONDS)
+        up = wait(
+            lambda: container.status(pod.management, pod.readiness or path) == 200 or not container.running,
+            START_SECONDS,
+        )
         if not container.running:
             tail = "\n".join(container.logs().splitlines()[-LOG_LINES:])
             code = container.state()["ExitCode"]
@@ -253,14 +272,14 @@ def judge(pod: Pod, path: str, variables_away: dict[str, str]) -> Iterator[Resul
 
 
 def _labels(trial: Trial, name: str) -> set[str]:
-    body = trial.container.try_to_ask(trial.pod.management, "/metrics").body
+    body = trial.container.try_to_ask(trial.pod.management, trial.pod.metrics).body
     return {
         label for line in body.splitlines() if line.startswith(f"{name}{{") for label in re.findall(r"(\w+)=\"", line)
     }
 
 
 def _series(trial: Trial) -> int:
-    body = trial.container.try_to_ask(trial.pod.management, "/metrics").body
+    body = trial.container.try_to_ask(trial.pod.management, trial.pod.metrics).body
     return sum(1 for line in body.splitlines() if line and not line.startswith("#"))
 
 

@@ -75,6 +75,30 @@ def test_the_chart_s_values(judged: list[Pod], tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("management", ["null", "8080"])
+def test_the_values_of_an_image_with_one_port(judged: list[Pod], tmp_path: Path, management: str) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(
+        f"ports: {{http: 8080, management: {management}}}\nserviceMonitor: {{path: /stats}}\n"
+        "probes: {startup: {path: /up}, readiness: {path: /a, httpGet: {path: /b}}, liveness: {tcpSocket: {}}}\n"
+    )
+    command.main(["app:1", f"--values={values}"])
+    (pod,) = judged
+    assert pod.one_port
+    assert (pod.public, pod.management) == (8080, 8080)
+    assert (pod.startup, pod.readiness, pod.liveness, pod.metrics) == ("/up", "/b", "", "/stats")
+    assert pod.variables.keys() & {"APP_PORT", "APP_MANAGEMENT_PORT"} == {"APP_PORT"}
+
+
+def test_without_values_the_paths_are_the_chart_s(judged: list[Pod], tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("{}")
+    command.main(["app:1", f"--values={values}"])
+    (pod,) = judged
+    assert (pod.startup, pod.readiness, pod.liveness, pod.metrics) == ("/startupz", "/readyz", "/livez", "/metrics")
+    assert not pod.one_port
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
