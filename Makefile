@@ -206,8 +206,10 @@ lock: $(VENV) ## Resolve the dependencies anew, with hashes
 	done
 	$(VENV)/bin/uv pip compile --quiet kit/pyproject.toml --extra dev --extra new --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/service.txt
-	$(VENV)/bin/uv pip compile --quiet --group judges --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/judges.txt
+	for name in judges shapes; do \
+	  $(VENV)/bin/uv pip compile --quiet --group $$name --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/$$name.txt; \
+	done
 
 clean: ## Remove what was made in the checkout, but not the cluster (`make down` does) and not the cache
 	rm -rf build/log build/report .pytest_cache .mypy_cache .ruff_cache .coverage

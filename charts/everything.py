@@ -24,7 +24,11 @@ ALTERNATIVES = {
     "podDisruptionBudget.minAvailable",
     "migrations.serviceAccount.annotations",
     "persistence.existingClaim",
-    *(f"probes.{probe}.{way}" for probe in ("startup", "readiness", "liveness") for way in ("exec", "grpc", "tcpSocket")),
+    *(
+        f"probes.{probe}.{way}"
+        for probe in ("startup", "readiness", "liveness")
+        for way in ("exec", "grpc", "tcpSocket")
+    ),
 }
 
 Keys = tuple[str, ...]

@@ -3,6 +3,7 @@
 from kubernetes import client
 
 from k8s.service import NAMESPACE
+from toolkit.process import run
 
 PODS = "app.kubernetes.io/instance=links,app.kubernetes.io/component=app"
 FEWEST = 3  # pods, by the chart's defaults
@@ -45,3 +46,11 @@ def deployment_is_settled(apps: client.AppsV1Api, core: client.CoreV1Api) -> boo
         and len(pods) == wanted
         and not any(p.metadata.deletion_timestamp for p in pods)
     )
+
+
+def kill(pod: client.V1Pod) -> None:
+    """End the container's processes as the kernel does when memory is out: without a word."""
+    (status,) = pod.status.container_statuses
+    identity = status.container_id.rpartition("/")[2]
+    script = f"for each in $(grep -ls {identity} /proc/[0-9]*/cgroup); do kill -9 $(echo $each | cut -d/ -f3); done"
+    run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log="e2e-kill")

@@ -11,7 +11,7 @@ from k8s import up
 from k8s.service import NAMESPACE
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import SETTLE, Load, assert_lost_nothing, note, under
-from tests.e2e.pods import FEWEST, PODS, deployment_is_settled
+from tests.e2e.pods import FEWEST, PODS, deployment_is_settled, kill
 from tests.e2e.release import ready_pods
 from toolkit.process import CommandFailed, log_file, output, run
 
@@ -62,14 +62,6 @@ def test_killed_processes_cost_no_request(
         took = time.monotonic() - started
     report(f"SIGKILL of {len(pods)} processes, one by one", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)
-
-
-def kill(pod: client.V1Pod) -> None:
-    """End the container's processes as the kernel does when memory is out: without a word."""
-    (status,) = pod.status.container_statuses
-    identity = status.container_id.rpartition("/")[2]
-    script = f"for each in $(grep -ls {identity} /proc/[0-9]*/cgroup); do kill -9 $(echo $each | cut -d/ -f3); done"
-    run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log="e2e-kill")
 
 
 def restarted(core: client.CoreV1Api, pod: client.V1Pod) -> bool:
