@@ -1,4 +1,4 @@
-"""Command line of a service: python -m app [serve|migrate|config|metrics|openapi|values|token]."""
+"""Command line of a service: python -m app [serve|work|tasks|migrate|config|metrics|openapi|values|token]."""
 
 import argparse
 import json
@@ -15,6 +15,7 @@ import structlog
 from keel import happy_eyeballs, metrics_reference, server
 from keel.chart_values import OperationsError, chart_values
 from keel.data import migrate
+from keel.data.database import METADATA, DatabaseUnavailableError
 from keel.observability import logs, otel_variables
 from keel.security import dev_token
 from keel.security.keys import JwksFile, JwksFileError
@@ -55,6 +56,9 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     except (server.ServeError, migrate.MigrationError, JwksFileError, OperationsError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return FAILED
+    except DatabaseUnavailableError as error:
+        print(error.detail, file=sys.stderr)  # noqa: T201
+        return FAILED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
@@ -76,6 +80,10 @@ def _parser(service: Service) -> argparse.ArgumentParser:
 
     command("serve", _serve, "Serve the public and the management port until SIGTERM (the default).")
     if product.has_database:
+        command("work", _work, "Run tasks until SIGTERM, and serve the management port only.")
+        tasks = command("tasks", _tasks, "Print how many tasks there are, and those that have failed, as JSON.")
+        tasks.add_argument("--retry", nargs="+", metavar="ID", default=[], help="let these failed tasks run again")
+        tasks.add_argument("--drop", nargs="+", metavar="ID", default=[], help="delete these failed tasks")
         migration = command("migrate", _migrate, "Migrate the database to the newest revision.")
         migration.add_argument(
             "--new", metavar="TEXT", help="write a migration for the changes of the tables instead, with this title"
@@ -111,6 +119,28 @@ def _serve(call: Call) -> int:
     ):
         log.warning("the database connection may be without TLS", remedy=dialect.tls_advice)
     return happy_eyeballs.run(server.serve(call.service, call.configuration))
+
+
+def _work(call: Call) -> int:
+    logs.configure(call.settings)
+    _need_tasks(call)
+    if not call.settings.tasks_at_once:
+        raise ConfigurationError("APP_TASKS_AT_ONCE: is 0, and then this process would run none.")
+    return happy_eyeballs.run(server.serve(call.service, call.configuration, public_port=False))
+
+
+def _tasks(call: Call) -> int:
+    logs.configure(call.settings)
+    _need_tasks(call)
+    from keel.tasks import command  # noqa: PLC0415  # a service without tasks has no tables for them
+
+    retry, drop = call.options.retry, call.options.drop
+    return _print(json.dumps(happy_eyeballs.run(command.report(call.settings, retry, drop)), indent=2))
+
+
+def _need_tasks(call: Call) -> None:
+    if "tasks" not in METADATA.tables:
+        raise server.ServeError(f"{call.service.product.name} has no tasks: none of its domains has any.")
 
 
 def _migrate(call: Call) -> int:

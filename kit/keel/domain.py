@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -20,6 +21,11 @@ from keel.data.valkey import Valkey
 from keel.idempotency import IdempotencyKeys
 from keel.operations import Operations
 from keel.settings import OwnSettings, Settings
+
+if TYPE_CHECKING:  # a service without tasks does not import them, and has no tables for them
+    from keel.tasks.run import Handler
+    from keel.tasks.store import TaskStore
+    from keel.tasks.task import Schedule, Task
 
 Check = Callable[[], Awaitable[None]]
 Value = TypeVar("Value")
@@ -59,6 +65,13 @@ class Parts:
             raise RuntimeError("this service has no database: give its Product the folder of its migrations")
         return self.stored
 
+    @property
+    def tasks(self) -> "TaskStore":
+        """The queue, to put tasks in. What runs them is in `Feature.tasks`."""
+        from keel.tasks.store import TaskStore  # noqa: PLC0415
+
+        return TaskStore(self.database)
+
     def cache(
         self,
         name: str,
@@ -95,6 +108,11 @@ class Feature:
     """Checks of dependencies that must have passed once before a pod is ready, by name. A check fails by raising."""
     optional_checks: Mapping[str, Check] = {}
     """Checks of dependencies that a pod can do without: they are reported, but a pod is ready all the same."""
+
+    tasks: "Mapping[Task[Any], Handler]" = MappingProxyType({})
+    """Background work that outlives its process, and what does it (keel.tasks)."""
+    schedules: "Sequence[Schedule]" = ()
+    """Times at which tasks are put."""
 
     def install(self, app: FastAPI) -> None:
         """Add the routes. Domains are installed in order, so put one whose routes match any path last."""

@@ -100,11 +100,11 @@ class Server(uvicorn.Server):
             enforce_head_timeouts(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
-    async def run_on(self, listener: socket.socket) -> None:
-        """Serve on a listening socket until `should_exit`."""
+    async def run_on(self, listener: socket.socket | None) -> None:
+        """Serve on a listening socket until `should_exit`; without one, only run the lifespan."""
         # uvicorn exits the interpreter if the lifespan fails; it has logged why.
         with contextlib.suppress(SystemExit):
-            await self.serve(sockets=[listener])
+            await self.serve(sockets=[listener] if listener else [])
 
     def drain(self) -> None:
         """From now on, put "Connection: close" into every response, so that clients connect to another pod."""
@@ -137,8 +137,8 @@ class Lifecycle:
         self.management = Server(apps.management, settings, apps.limits)
         self._stop = asyncio.Event()
 
-    async def run(self, public: socket.socket, management: socket.socket) -> int:
-        """Serve on these listening sockets until a signal.
+    async def run(self, public: socket.socket | None, management: socket.socket) -> int:
+        """Serve on these listening sockets until a signal. Without a public one, only background work is done.
 
         Returns:
             The exit code: 0 after a clean drain, 1 if requests were cut off or a server ended by itself.
@@ -168,13 +168,16 @@ class Lifecycle:
             await self._finish(self.management, management_task, 1)
             log.info("stopped")
 
-    async def _announce(self, public: socket.socket, management: socket.socket) -> None:
+    async def _announce(self, public: socket.socket | None, management: socket.socket) -> None:
         await self.management.listening.wait()
         await self.public.listening.wait()
         if self._stop.is_set():
             return
         freeze_gc()
         self.health.started = True
+        if public is None:
+            log.info("working", management=address(management))
+            return
         if self.announces:
             log.info("serving", public=address(public), management=address(management))
         chosen = self.settings
@@ -257,11 +260,11 @@ def freeze_gc() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-async def serve(service: Service, configuration: Configuration) -> int:
-    """Run the service; returns the exit code."""
+async def serve(service: Service, configuration: Configuration, *, public_port: bool = True) -> int:
+    """Run the service; returns the exit code. Without a public port it only does background work."""
     settings = configuration.settings
     with (
-        listen(settings.host, settings.port, "APP") as public,
+        listen(settings.host, settings.port, "APP") if public_port else contextlib.nullcontext() as public,
         listen(settings.management_host, settings.management_port, "APP_MANAGEMENT") as management,
     ):
         apps = service.build(settings, configuration.own)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
@@ -15,7 +15,7 @@ from keel.application import Application
 from keel.data import valkey
 from keel.data.cache_metrics import CacheMetrics
 from keel.data.database import Database
-from keel.domain import Check, Domain, Parts
+from keel.domain import Check, Domain, Feature, Parts
 from keel.errors import problems
 from keel.http import cors, docs, handlers, identity, openapi
 from keel.http.body_limit import BodyLimitMiddleware
@@ -45,6 +45,11 @@ from keel.security.tokens import TokenVerifier
 from keel.settings import ConfigurationError, OwnSettings, Settings, settings_of, unknown_variables
 from keel.settings.algorithms import parse_algorithms
 from keel.settings.claims import parse_claims, parse_meanings
+
+if TYPE_CHECKING:
+    from keel.tasks.worker import Worker
+
+GIVE_BACK_SECONDS = 2  # to give back the tasks that are not done at the end of the drain
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,7 @@ class Service:
             settings=settings, registry=registry, stored=database, valkey=shared, caches=CacheMetrics(registry)
         )
         features = [domain.start(parts, (own or {}).get(domain.name) or domain.settings()) for domain in self.domains]
+        worker = _worker(parts, features)
         bodies = AwaitedBodies(settings.max_concurrent_requests)
         faults = Faults(registry) if settings.faults_enabled else None
         checks: dict[str, Check] = {"database": database.check} if database else {}
@@ -184,6 +190,8 @@ class Service:
                     await stack.enter_async_context(IdempotencyKeys(database, settings.idempotency_hours).purging())
                 for feature in features:
                     await stack.enter_async_context(feature.working())
+                if worker:  # ends before what its tasks use
+                    await stack.enter_async_context(worker.working(lambda: health.draining, _task_seconds(settings)))
                 yield
 
         app = Application(
@@ -259,6 +267,30 @@ def _middleware(
         Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
         Middleware(JsonBodyMiddleware),
     ]
+
+
+def _worker(parts: Parts, features: Sequence[Feature]) -> "Worker | None":
+    """What runs the features' tasks; None if there are none, or if other processes run them."""
+    handlers = [(task, handler) for feature in features for task, handler in feature.tasks.items()]
+    settings = parts.settings
+    if not handlers or not settings.tasks_at_once:
+        return None
+    from keel.tasks.worker import Worker  # noqa: PLC0415  # a service without tasks has no tables for them
+
+    return Worker(
+        parts.tasks,
+        handlers,
+        [schedule for feature in features for schedule in feature.schedules],
+        parts.registry,
+        at_once=settings.tasks_at_once,
+        poll_seconds=settings.tasks_poll_seconds,
+        lease_seconds=settings.tasks_lease_seconds,
+    )
+
+
+def _task_seconds(settings: Settings) -> float:
+    """How long running tasks may take after SIGTERM: as long as requests, but for what it takes to give them back."""
+    return max(0.0, settings.drain_delay_seconds + settings.drain_timeout_seconds - GIVE_BACK_SECONDS)
 
 
 def _section(domain: Domain) -> openapi.Section:

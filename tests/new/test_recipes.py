@@ -55,6 +55,8 @@ def followed(make_service: MakeService) -> Path:
             main.write_text(
                 text.replace("from bookings import", f"from {module} import {domain[1]}\nfrom bookings import")
             )
+    # As the recipe of a task says.
+    run(folder, sys.executable, "-m", "bookings", "migrate", "--new", "tasks")
     return folder
 
 

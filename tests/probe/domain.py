@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response, Security
 from prometheus_client import Counter, Gauge
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Column, String, Table, delete, func, select
+from sqlalchemy import Column, Integer, String, Table, delete, func, select
 
 from keel.data.cache import Cache
 from keel.data.database import METADATA
@@ -28,6 +28,8 @@ from keel.operations import Call, Kind, LoadProfile, Operations, SmokeRequest
 from keel.security.auth import MAX_SUBJECT_CHARACTERS, Principal, authenticate
 from keel.settings import OwnSettings
 from keel.settings.base import Seconds
+from keel.tasks.run import Run
+from keel.tasks.task import Task
 
 READ, WRITE, ADMIN = "things:read", "things:write", "things:admin"
 NAME = "^[A-Za-z0-9_-]{1,64}$"
@@ -38,6 +40,20 @@ TABLE = Table(
     Column("owner", String(MAX_SUBJECT_CHARACTERS), nullable=False),
     Column("made_at", Timestamp, nullable=False),
 )
+MARKS = Table(
+    "marks",
+    METADATA,
+    Column("number", Integer, nullable=False),
+    Column("made_by", String(32), nullable=False),
+)
+
+
+class NewMark(BaseModel):
+    number: int
+    seconds: float = 0
+
+
+MARK = Task(name="mark", payload=NewMark)
 
 
 class ProbeSettings(OwnSettings, env_prefix="PROBE_"):
@@ -81,6 +97,7 @@ class Things(Feature):
         self.stale = Counter("things_read_stale", "Things read past their time.", registry=parts.registry)
         self.stored = Gauge("things_stored", "Things there are, when they were last counted.", registry=parts.registry)
         self.checks = {"things": self.check}
+        self.tasks = {MARK: self.mark}
 
     def install(self, app: FastAPI) -> None:
         app.state.things = self
@@ -98,6 +115,12 @@ class Things(Feature):
     async def count(self) -> None:
         async with self.database.reading() as connection:
             self.stored.set(await connection.scalar(select(func.count()).select_from(TABLE)) or 0)
+
+    async def mark(self, new: NewMark, run: Run) -> None:
+        """Write down a number, after the time that is asked for."""
+        await asyncio.sleep(new.seconds)
+        async with run.transaction() as connection:
+            await connection.execute(MARKS.insert().values(number=new.number, made_by=run.id))
 
     async def load(self, name: str) -> Thing | None:
         async with self.database.reading() as connection:

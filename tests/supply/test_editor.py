@@ -76,7 +76,7 @@ def test_a_hook_refuses_what_is_bad_and_passes_what_is_good(
 
 GENERATED = [
     ("configuration", "docs/configuration.md", ("app", "docs", "kit")),
-    ("chart-readme", "charts/fastapi-service/README.md", ("charts",)),
+    ("chart", "charts/fastapi-service/README.md", ("charts", "docs")),
     (
         "dashboards",
         "charts/fastapi-service/dashboards/service-overview.json",

@@ -30,7 +30,7 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
 class App:
     """A service on free ports, in a directory of its own."""
 
-    def __init__(self, service: Service, directory: Path, **variables: str) -> None:
+    def __init__(self, service: Service, directory: Path, command: str = "serve", **variables: str) -> None:
         self.service = service
         self.directory = directory
         environment = {
@@ -42,7 +42,7 @@ class App:
             "APP_DRAIN_DELAY_SECONDS": "0",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", service.product.package],
+            [sys.executable, "-m", service.product.package, command],
             cwd=directory,
             env=environment | variables,
             stdout=subprocess.PIPE,
@@ -54,13 +54,13 @@ class App:
         self.log: list[dict[str, Any]] = []
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
-        until(lambda: self.logged("serving") or self.process.poll() is not None)
+        ready = {"serve": "serving", "work": "working"}[command]
+        until(lambda: self.logged(ready) or self.process.poll() is not None)
         assert self.process.poll() is None, (self.log, self.process.communicate())
-        (serving,) = (line for line in self.log if line["message"] == "serving")
-        self.public, self.management = (
-            urlsplit(serving["labels.public"]).netloc,
-            urlsplit(serving["labels.management"]).netloc,
-        )
+        (serving,) = (line for line in self.log if line["message"] == ready)
+        self.public = urlsplit(serving.get("labels.public", "")).netloc
+        """Empty if the process only does background work."""
+        self.management = urlsplit(serving["labels.management"]).netloc
 
     def _read(self) -> None:
         assert self.process.stdout
@@ -80,6 +80,15 @@ class App:
         self.body = response.read()
         connection.close()
         return response
+
+    def text(self, path: str) -> str:
+        """The body of the answer."""
+        self.get(path)
+        return self.body.decode()
+
+    def until_metric(self, line: str) -> None:
+        """Wait until the metrics have this line."""
+        until(lambda: line in self.text("/metrics").splitlines())
 
     def token(self, scope: str) -> str:
         key = dev_token.obtain_key(self.directory / self.service.product.name / "dev-key.json")
@@ -112,6 +121,11 @@ class App:
         except OSError:
             return False
         return True
+
+    def kill(self) -> None:
+        """SIGKILL, as when it is out of memory."""
+        self.process.kill()
+        self.end()
 
     def end(self) -> tuple[int, str]:
         """Wait for the process; its exit code and what it said on stderr."""

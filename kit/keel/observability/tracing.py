@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -80,6 +80,21 @@ def current_ids() -> TraceIds | None:
     if not context.is_valid:
         return None
     return TraceIds(f"{context.trace_id:032x}", f"{context.span_id:016x}", context.trace_flags.sampled)
+
+
+def current_traceparent() -> str | None:
+    """The current span as a traceparent header (W3C Trace Context), to store with work that goes on later."""
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent")
+
+
+@contextlib.contextmanager
+def span(name: str, traceparent: str | None) -> Iterator[None]:
+    """A span while inside, in the trace of `traceparent` if there is one."""
+    parent = TraceContextTextMapPropagator().extract({"traceparent": traceparent} if traceparent else {})
+    with trace.get_tracer("keel").start_as_current_span(name, context=parent):
+        yield
 
 
 @contextlib.asynccontextmanager

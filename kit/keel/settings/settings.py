@@ -108,6 +108,12 @@ class Settings(OwnSettings):
     """Longest wait for a new connection."""
     database_statement_timeout_seconds: Seconds = 5
     """Longest time of a statement."""
+    tasks_at_once: int = Field(default=4, ge=0, le=100)
+    """Most tasks that this process runs at the same time; 0 for none, when other processes run them."""
+    tasks_poll_seconds: Seconds = 0.5
+    """How often the queue is asked for tasks while it is empty."""
+    tasks_lease_seconds: float = Field(default=30, ge=3, le=3600)
+    """When a task is taken by another process because its own has not been heard of."""
     cache_seconds: float = Field(default=5, ge=0, le=3600)
     """How long a cached answer in memory is fresh, and so how old it can be; 0 keeps nothing in memory."""
     cache_shared_seconds: Seconds = 60

@@ -49,7 +49,7 @@ async def test_makes_the_tables_once(either: Settings, log_lines: Logs) -> None:
 async def test_the_tables_are_those_of_the_models(either: Settings) -> None:
     await migrate.migrate(either)
     found = migrations.differences(SERVICE, either)
-    assert found == ("['idempotency_keys', 'schema_compatibility', 'things']", "[]")
+    assert found == ("['idempotency_keys', 'marks', 'schema_compatibility', 'task_schedules', 'tasks', 'things']", "[]")
 
 
 async def test_a_difference_would_be_seen(settings: Settings) -> None:
