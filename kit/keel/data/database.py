@@ -1,7 +1,7 @@
 """The database: connections to read, transactions to write, and one error for every way it can be unavailable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
 from typing import Any
@@ -127,11 +127,15 @@ class Database:
             DatabaseUnavailableError: the server cannot be reached or cannot serve now. The statement may have been
                 executed all the same.
         """
+        return next(iter(await self.write_rows(statement, values)), None)
+
+    async def write_rows(self, statement: Executable, values: Values = None) -> Sequence[Row[Any]]:
+        """As `write`, for a statement that may return several rows."""
         async with self._writing(self._single) as connection:
             result = await connection.execute(statement, values)
-            row = result.one_or_none() if result.returns_rows else None
+            rows = result.all() if result.returns_rows else []
             await connection.commit()  # sends nothing where autocommit is on
-        return row
+        return rows
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reading]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import sqlalchemy
-from sqlalchemy import FromClause, Table
+from sqlalchemy import ColumnElement, FromClause, Table
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
@@ -123,6 +123,10 @@ class Dialect(ABC):
 
         `parameter` is that of the object's text: one statement writes any number of rows, and is prepared once.
         """
+
+    @abstractmethod
+    def unix_time(self) -> ColumnElement[float]:
+        """The time by the database's clock, in seconds since 1970: the clocks of processes differ."""
 
     @abstractmethod
     def lacks_table(self, error: DBAPIError) -> bool:

@@ -5,7 +5,7 @@ import socket
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import sqlalchemy
-from sqlalchemy import JSON, FromClause, String, Table, bindparam, func, text
+from sqlalchemy import JSON, ColumnElement, Double, FromClause, String, Table, bindparam, extract, func, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -130,6 +130,10 @@ class PostgreSQL(Dialect):
         """Values are text."""
         whole = sqlalchemy.cast(bindparam(parameter, type_=String), JSON)
         return func.json_each_text(whole).table_valued("key", "value", name="pairs")
+
+    def unix_time(self) -> ColumnElement[float]:
+        """When the statement began, so that an index can be searched for it."""
+        return sqlalchemy.cast(extract("epoch", func.statement_timestamp()), Double)
 
     async def try_lock(self, connection: "AsyncConnection", number: int) -> bool:
         """An advisory lock.

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any, cast
 
-from sqlalchemy import FromClause, String, Table, bindparam, func
+from sqlalchemy import ColumnElement, Double, FromClause, String, Table, bindparam, func, literal, literal_column
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -11,6 +11,8 @@ from keel.dialects.base import Dialect, Failure, Insert
 
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000")
 NO_TABLE, NO_COLUMN = "no such table", "no such column"  # there are no codes for these, only words
+EPOCH_DAY = 2440587.5  # 1970 as a Julian day
+DAY_SECONDS = 86400.0
 READ_ONLY = "attempt to write a readonly database"
 
 
@@ -71,6 +73,11 @@ class SQLite(Dialect):
     def json_pairs(self, parameter: str) -> FromClause:
         """Values are of the type that they have in JSON."""
         return func.json_each(bindparam(parameter, type_=String)).table_valued("key", "value", name="pairs")
+
+    def unix_time(self) -> ColumnElement[float]:
+        """That of the process's machine."""
+        days = func.julianday(literal_column("'now'"), type_=Double) - literal(EPOCH_DAY)
+        return days * literal(DAY_SECONDS)
 
     def failure(self, error: BaseException) -> Failure | None:
         """By the words of the error."""

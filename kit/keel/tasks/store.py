@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CursorResult, Double, cast, delete, extract, func, literal, select, text, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from keel.data.async_engine import AsyncConnection
@@ -14,9 +14,6 @@ from keel.data.upsert import insert
 from keel.observability import tracing
 from keel.tasks.tables import MAX_ERROR_CHARACTERS, SCHEDULES, TASKS
 from keel.tasks.task import Payload, Schedule, Task
-
-UNIX_EPOCH = 2440587.5  # as a Julian day
-DAY_SECONDS = 86400.0
 
 
 class LostLeaseError(Exception):
@@ -63,7 +60,7 @@ class TaskStore:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._now = now(database.dialect)
+        self._now = database.dialect.unix_time()
 
     async def put(
         self,
@@ -116,17 +113,18 @@ class TaskStore:
             .values(due=self._now + lease_seconds, lease=lease, attempts=TASKS.c.attempts + 1)
             .returning(TASKS.c.id, TASKS.c.name, TASKS.c.payload, TASKS.c.attempts, TASKS.c.traceparent, TASKS.c.lease)
         )
-        return [Taken(*row) for row in await self._write(statement)]
+        rows: Sequence[Any] = await self.database.write_rows(statement)
+        return [Taken(*row) for row in rows]
 
     async def renew(self, taken: Sequence[Taken], lease_seconds: float) -> set[str]:
         """Renew the leases; returns the ids of the tasks whose leases are still ours."""
-        statement = (
-            update(TASKS)
-            .where(TASKS.c.id.in_([each.id for each in taken]), TASKS.c.lease.in_({each.lease for each in taken}))
-            .values(due=self._now + lease_seconds)
-            .returning(TASKS.c.id)
-        )
-        return {row.id for row in await self._write(statement)}
+        statement = update(TASKS).where(*_any_of(taken)).values(due=self._now + lease_seconds).returning(TASKS.c.id)
+        return {row.id for row in await self.database.write_rows(statement)}
+
+    async def finish_all(self, taken: Sequence[Taken]) -> set[str]:
+        """Delete tasks that are done; returns the ids of those that were still ours."""
+        statement = delete(TASKS).where(*_any_of(taken)).returning(TASKS.c.id)
+        return {row.id for row in await self.database.write_rows(statement)}
 
     async def finish(self, connection: AsyncConnection, taken: Taken) -> None:
         """Delete a task that is done, in the transaction of `connection`.
@@ -181,12 +179,12 @@ class TaskStore:
     async def try_again(self, ids: Sequence[str]) -> int:
         """Let failed tasks run again, with all their attempts; returns how many."""
         statement = update(TASKS).where(TASKS.c.id.in_(ids), TASKS.c.due.is_(None)).returning(TASKS.c.id)
-        return len(await self._write(statement.values(due=self._now, attempts=0)))
+        return len(await self.database.write_rows(statement.values(due=self._now, attempts=0)))
 
     async def drop(self, ids: Sequence[str]) -> int:
         """Delete failed tasks; returns how many."""
         statement = delete(TASKS).where(TASKS.c.id.in_(ids), TASKS.c.due.is_(None)).returning(TASKS.c.id)
-        return len(await self._write(statement))
+        return len(await self.database.write_rows(statement))
 
     async def begin_schedule(self, schedule: Schedule) -> float:
         """The time up to which a schedule has put its tasks: now, if it is new."""
@@ -212,23 +210,14 @@ class TaskStore:
 
     async def _give_back(self, taken: Taken, **values: Any) -> None:
         statement = update(TASKS).where(*_ours(taken)).values(lease=None, **values).returning(TASKS.c.id)
-        if not await self._write(statement):
+        if not await self.database.write_rows(statement):
             raise LostLeaseError
-
-    async def _write(self, statement: Any) -> Sequence[Any]:
-        async with self.database.transaction() as connection:
-            result: CursorResult[Any] = await connection.execute(statement)
-            rows = result.all()
-            await connection.commit()
-        return rows
-
-
-def now(dialect: str) -> ColumnElement[float]:
-    """The time by the database's clock, in seconds since 1970."""
-    if dialect == "sqlite":
-        return (func.julianday(text("'now'"), type_=Double) - literal(UNIX_EPOCH)) * literal(DAY_SECONDS)
-    return cast(extract("epoch", func.statement_timestamp()), Double)
 
 
 def _ours(taken: Taken) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return TASKS.c.id == taken.id, TASKS.c.lease == taken.lease
+
+
+def _any_of(taken: Sequence[Taken]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    # No process has one task under two of its leases, so the two lists need no pairs.
+    return TASKS.c.id.in_([each.id for each in taken]), TASKS.c.lease.in_({each.lease for each in taken})

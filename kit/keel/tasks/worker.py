@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from keel.data.database import DatabaseUnavailableError
 from keel.data.periodic import every
 from keel.observability import tracing
+from keel.tasks.finisher import Finisher
 from keel.tasks.run import Handler, Run
 from keel.tasks.schedules import Schedules
 from keel.tasks.store import LostLeaseError, Taken, TaskStore
@@ -58,6 +59,7 @@ class Worker:
         self._at_once = at_once
         self._poll_seconds = poll_seconds
         self._lease_seconds = lease_seconds
+        self._finisher = Finisher(store.finish_all)
         self._running: dict[str, tuple[Taken, asyncio.Task[None]]] = {}
         self._stop = asyncio.Event()
         self._room = asyncio.Event()
@@ -171,7 +173,7 @@ class Worker:
             async with asyncio.timeout(task.timeout_seconds) as limit:
                 await handler(payload, run)
             if not run.finished:
-                await self._settle(lambda: self._delete(taken))
+                await self._settle(lambda: self._finisher.finish(taken))
         except LostLeaseError:
             log.warning("another process has taken the task: what it did here in its transaction was rolled back")
             return "lost"
@@ -194,11 +196,6 @@ class Worker:
     async def _fail(self, taken: Taken, told: str, error: Exception | None = None) -> str:
         log.error("task failed for good", error=told, exc_info=error)
         return await self._settled("failed", lambda: self._store.give_up(taken, told))
-
-    async def _delete(self, taken: Taken) -> None:
-        async with self._store.database.transaction() as connection:
-            await self._store.finish(connection, taken)
-            await connection.commit()
 
     async def _settled(self, outcome: str, statement: Callable[[], Awaitable[None]]) -> str:
         try:

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -115,6 +116,11 @@ async def test_a_row_that_is_there_is_left_or_changed(database: Database, table:
     put = insert.on_conflict_do_update(index_elements=["name"], set_=more).returning(table.c.number)
     assert await database.write(put, {"name": "one", "number": 41}) == (42,)
     assert await database.write(put, {"name": "two", "number": 2}) == (2,)
+
+
+async def test_the_database_tells_the_time(database: Database) -> None:
+    async with database.reading() as connection:
+        assert abs(float(await connection.scalar(select(database.dialect.unix_time()))) - time.time()) < 10
 
 
 async def test_a_json_object_is_a_table(database: Database) -> None:

@@ -220,17 +220,26 @@ async def test_what_is_not_done_at_the_end_of_the_drain_is_given_back(bench: Ben
 
 
 async def test_a_long_task_keeps_its_lease(bench: Bench) -> None:
-    runs = 0
+    begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def handler(_new: NewMark, _run: Run) -> None:
-        nonlocal runs
-        runs += 1
-        await asyncio.sleep(1)
+        begun.set()
+        await go_on.wait()
+
+    async def lease() -> float:
+        async with bench.database.reading() as connection:
+            return float(await connection.scalar(select(TASKS.c.due)))
 
     await bench.put(1)
-    async with bench.working(handler, lease_seconds=0.3), bench.working(handler, lease_seconds=0.3):
+    async with bench.working(handler, lease_seconds=3):
+        await begun.wait()
+        before = await lease()
+        async with asyncio.timeout(30):
+            while await lease() == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        go_on.set()
         await bench.until_left(0)
-    assert runs == 1
+    assert bench.outcomes("done") == 1
 
 
 async def test_a_task_of_a_name_that_is_gone_is_left_and_told_of_once(bench: Bench, log_lines: Logs) -> None:
