@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app kit bench delivery dev grafana k8s offline requirements tests toolkit charts
 
-.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench bench-serve overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal new new-tests contract
+.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench bench-serve bench-tasks overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal new new-tests contract
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -174,6 +174,9 @@ bench: $(VENV) build/bench-venv/.made ## Measure the service beside bare FastAPI
 
 bench-serve: $(VENV) build/bench-venv/.made ## Measure an application under keel.serve beside the same one under plain uvicorn (2 minutes)
 	@$(RUN) -m bench.serve
+
+bench-tasks: build/bench-venv/.made ## Measure the queue of tasks beside procrastinate, on PostgreSQL (1 minute)
+	@PYTHONPATH=. build/bench-venv/bin/python -m bench.queues
 
 overload: $(VENV) ## Raise the load on the running cluster past its limit, and say what is answered, refused and lost (10 minutes)
 	@$(RUN) -m bench.overload
