@@ -62,10 +62,10 @@ def test_it_is_written_passes_the_linters_and_goes_there_and_back(copy: Copy) ->
     done = copy.migrate("--new", "When it was seen, and its size")
     assert done.returncode == 0, done.stdout + done.stderr
     file = Path(done.stdout.splitlines()[-1])
-    assert file == copy.probe / "migrations" / "0002_when_it_was_seen_and_its_size.py"
+    assert file == copy.probe / "migrations" / "0003_when_it_was_seen_and_its_size.py"
     text = file.read_text()
     assert text.startswith('"""When it was seen, and its size"""\n')
-    assert 'works_from = "0001"' in text
+    assert 'works_from = "0002"' in text
     for command in (["check"], ["format", "--check"]):
         ruff = copy.run("-m", "ruff", *command, str(file))
         assert ruff.returncode == 0, ruff.stdout + text
@@ -85,7 +85,7 @@ def test_it_is_written_passes_the_linters_and_goes_there_and_back(copy: Copy) ->
         "    settings = SERVICE.settings()\n"
         "    engine = create_engine(settings)\n"
         "    async with engine.connect() as connection:\n"
-        "        down = lambda sync: command.downgrade(migrate.alembic_config(sync, settings.product), '0001')\n"
+        "        down = lambda sync: command.downgrade(migrate.alembic_config(sync, settings.product), '0002')\n"
         "        await connection.run_sync(down)\n"
         "    await engine.dispose()\n"
         "asyncio.run(back())\n",
@@ -98,7 +98,8 @@ def test_where_nothing_has_changed_nothing_is_written(copy: Copy) -> None:
     done = copy.migrate("--new", "nothing")
     assert done.returncode == 1
     assert done.stderr == "The migrations already make the tables as they are: there is nothing to write.\n"
-    assert [file.name for file in (copy.probe / "migrations").glob("*.py")] == ["0001_things.py"]
+    written = sorted(file.name for file in (copy.probe / "migrations").glob("*.py"))
+    assert written == ["0001_things.py", "0002_tasks.py"]
 
 
 def test_the_first_one_of_a_service(copy: Copy) -> None:
