@@ -14,6 +14,7 @@ from keel.tasks.store import TaskStore
 from keel.tasks.tables import SCHEDULES, TASKS
 from keel.tasks.task import Empty, Schedule, Task
 from tests.probe.domain import MARK
+from toolkit.paths import ROOT
 
 pytestmark = pytest.mark.anyio
 
@@ -130,6 +131,11 @@ def test_times_are_those_of_the_zone_and_come_once_when_clocks_change() -> None:
     autumn = berlin.after(at("2026-10-24 12:00"))  # on the 25th there are two
     following = berlin.after(autumn)
     assert following == at("2026-10-26 01:30")
+
+
+def test_time_zones_come_with_the_service() -> None:
+    """Images have none."""
+    assert "\ntzdata==" in (ROOT / "requirements" / "app.txt").read_text()
 
 
 class Needy(BaseModel):
