@@ -105,3 +105,12 @@ def _template(
 def _with_image(values: Object | None) -> Object:
     values = values or {}
     return {**values, "image": {**IMAGE, **values.get("image", {})}}
+
+
+def notes(**values: Any) -> str:
+    """What Helm says after an install of the chart as `demo`, in the namespace prod."""
+    given = {"image": {**IMAGE, "digest": DIGEST}, **values}
+    options = ("--dry-run=client", "--namespace=prod", "--values=-")
+    done = helm("install", "demo", CHART, *options, stdin=json.dumps(given))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]

@@ -1,21 +1,12 @@
 """What Helm says after an install: commands that fit this release."""
 
-import json
 from typing import Any
 
 import pytest
 
-from .helm import CHART, DIGEST, IMAGE, helm
+from .helm import IMAGE, notes
 
 CRON = {"type": "cron", "metadata": {"start": "0 8 * * *"}}
-
-
-def notes(**values: Any) -> str:
-    given = {"image": {**IMAGE, "digest": DIGEST}, **values}
-    options = ("--dry-run=client", "--namespace=prod", "--values=-")
-    done = helm("install", "demo", CHART, *options, stdin=json.dumps(given))
-    assert done.returncode == 0, done.stderr
-    return done.stdout.partition("\nNOTES:\n")[2]
 
 
 def test_without_ingress() -> None:

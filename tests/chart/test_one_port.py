@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from .helm import Object, Objects, refusal, render
-from .test_notes import notes
+from .helm import Object, Objects, notes, refusal, render
 
 HOST = "a.example"
 NAME = "demo-fastapi-service"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from .helm import CHART, ROOT, helm, refusal
-from .test_values import SCHEMA, load, own, resolved
+from .schema import SCHEMA, load, own, resolved
 
 DOCUMENT = ROOT / "docs" / "values-of-other-charts.md"
 FOREIGN = {"$ref": "#/definitions/ofAnotherChart"}

@@ -9,31 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from charts import everything
 
-from .helm import CHART, ROOT
-
-SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+from .helm import ROOT
+from .schema import SCHEMA, load, own, resolved
 
 
 def made(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "charts", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
-
-
-def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    name = schema.get("$ref", "").rpartition("/")[2]
-    found: dict[str, Any] = SCHEMA["definitions"][name] if name else schema
-    return found
-
-
-def own(schema: dict[str, Any]) -> dict[str, Any]:
-    """The properties of an object that are not another chart's, which are refused."""
-    foreign = {"$ref": "#/definitions/ofAnotherChart"}
-    return {key: each for key, each in schema.get("properties", {}).items() if each != foreign}
 
 
 def schema_paths(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -53,11 +39,6 @@ def value_paths(values: dict[str, Any], schema: dict[str, Any], prefix: str = ""
             yield from value_paths(each, below, f"{prefix}{key}.")
         else:
             yield prefix + key
-
-
-def load(file: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((CHART / file).read_text(encoding="utf-8"))
-    return loaded
 
 
 def test_the_schema_knows_each_value_and_no_other() -> None:

@@ -1,6 +1,6 @@
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -8,10 +8,11 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select, update
 
 from keel.data.database import Database, DatabaseUnavailableError
+from keel.tasks import worker as worker_module
 from keel.tasks.run import Handler, Run
 from keel.tasks.store import TaskStore
 from keel.tasks.tables import TASKS
-from keel.tasks.task import Empty, Task
+from keel.tasks.task import Empty, Schedule, Task
 from keel.tasks.worker import Worker
 from tests.probe.domain import MARKS, NewMark
 
@@ -188,6 +189,99 @@ async def test_a_database_that_is_away_costs_no_attempt(bench: Bench) -> None:
     assert attempts == [1] * 8
 
 
+class Failing:
+    """A statement of the store that fails a few times, with what the test says, before it is executed."""
+
+    def __init__(self, statement: Callable[..., Awaitable[Any]], *errors: Exception) -> None:
+        self.statement = statement
+        self.errors = list(errors)
+
+    async def __call__(self, *arguments: Any) -> Any:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await self.statement(*arguments)
+
+
+async def done_at_once(_new: NewMark, _run: Run) -> None:
+    """A task that takes no time."""
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailableError(), RuntimeError("a bug")])
+async def test_a_worker_goes_on_after_it_could_take_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    failing = Failing(bench.store.take, error, error)
+    monkeypatch.setattr(bench.store, "take", failing)
+    await bench.put(1)
+    async with bench.working(done_at_once):
+        await bench.until_left(0)
+    assert not failing.errors
+
+
+async def test_a_task_is_not_done_again_because_the_database_was_away_at_its_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "AGAIN_SECONDS", 0.01)
+    failing = Failing(bench.store.finish_all, *[DatabaseUnavailableError()] * 3)
+    monkeypatch.setattr(bench.store, "finish_all", failing)
+    await bench.put(1, 2)
+    async with bench.working(done_at_once):
+        await bench.until_left(0)
+    assert not failing.errors
+    assert bench.outcomes("done") == 2
+
+
+async def test_a_database_that_is_away_does_not_hold_up_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease ends by itself."""
+    failing = Failing(bench.store.finish_all, *[DatabaseUnavailableError()] * 1000)
+    monkeypatch.setattr(worker_module, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(bench.store, "finish_all", failing)
+    await bench.put(1)
+    async with asyncio.timeout(30), bench.working(done_at_once):
+        while len(failing.errors) > 995:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await bench.left() == 1
+    assert bench.outcomes("lost") == 1
+
+
+@pytest.mark.parametrize("raises", [True, False])
+async def test_whoever_has_lost_the_lease_changes_nothing(bench: Bench, *, raises: bool) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handler(_new: NewMark, _run: Run) -> None:
+        begun.set()
+        await go_on.wait()
+        if raises:
+            raise RuntimeError("too late")
+
+    await bench.put(1)
+    async with bench.working(handler, at_once=1):
+        await begun.wait()
+        await bench.database.write(update(TASKS).values(due=0))
+        (theirs,) = await bench.store.take(["job"], 1, 30)
+        go_on.set()
+        async with asyncio.timeout(30):
+            while bench.outcomes("lost") != 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert await bench.store.renew([theirs], 30) == {theirs.id}
+
+
+async def test_a_renewal_that_finds_the_lease_lost_ends_the_attempt(bench: Bench) -> None:
+    begun = asyncio.Event()
+
+    async def handler(_new: NewMark, _run: Run) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    await bench.put(1)
+    async with bench.working(handler, at_once=1, lease_seconds=0.6):
+        await begun.wait()
+        await bench.database.write(update(TASKS).values(lease="theirs", due=4e9))
+        async with asyncio.timeout(30):
+            while bench.outcomes("lost") != 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
 async def test_the_drain_waits_for_running_tasks_and_takes_no_more(bench: Bench) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -259,13 +353,9 @@ async def test_a_task_of_a_name_that_is_gone_is_left_and_told_of_once(bench: Ben
 async def test_names_are_unique_and_schedules_have_handlers(bench: Bench) -> None:
     async def handler(_new: NewMark, _run: Run) -> None: ...
 
+    options: dict[str, Any] = {"at_once": 1, "poll_seconds": 1, "lease_seconds": 30}
     with pytest.raises(ValueError, match="same name"):
-        Worker(
-            bench.store,
-            [(TASK, handler), (TASK, handler)],
-            [],
-            CollectorRegistry(),
-            at_once=1,
-            poll_seconds=1,
-            lease_seconds=30,
-        )
+        Worker(bench.store, [(TASK, handler), (TASK, handler)], [], CollectorRegistry(), **options)
+    nightly = Schedule(task=Task(name="nightly", payload=Empty), cron="0 3 * * *")
+    with pytest.raises(ValueError, match="The task nightly has a schedule and no handler"):
+        Worker(bench.store, [(TASK, handler)], [nightly], CollectorRegistry(), **options)
