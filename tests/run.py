@@ -37,6 +37,7 @@ BESIDE: dict[str, list[str]] = {
         *(*PYTEST, "tests/grafana", "tests/libraries"),
     ],
     "What the judges say of the chart": [*PYTEST, "tests/judges"],
+    "A new service, and its updates": [*PYTEST, "tests/new"],
 }
 
 
@@ -143,7 +144,6 @@ def main(arguments: list[str]) -> None:
         step("Unit and integration tests", [*PYTEST, "tests/kit", "tests/app", *COVERAGE])
         step("Attempts of a stranger at the service", [*PYTEST, "tests/attack"])
         step("Tests of the cluster's tools, and of the tests' own", [*PYTEST, "tests/tools", "tests/harness"])
-        step("A new service, and its updates", [*PYTEST, "tests/new"])
         wait_for(others)
     say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 40 minutes")
     step_last = [sys.executable, "-m", "pytest", "--verbose", *LANES, "tests/e2e"]

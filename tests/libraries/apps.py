@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from opentelemetry import metrics as telemetry
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from prometheus_client import Histogram, make_asgi_app
 from prometheus_fastapi_instrumentator import Instrumentator, metrics
 from starlette_exporter import PrometheusMiddleware, handle_metrics
@@ -37,6 +39,12 @@ def opentelemetry(app: FastAPI) -> None:
     telemetry.set_meter_provider(MeterProvider([PrometheusMetricReader()]))
     FastAPIInstrumentor.instrument_app(app, excluded_urls="/metrics")
     app.mount("/metrics", make_asgi_app())
+
+
+def opentelemetry_pushed(app: FastAPI) -> None:
+    """Likewise, pushed by OTLP to a collector: OTEL_EXPORTER_OTLP_METRICS_ENDPOINT says where that is."""
+    telemetry.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())]))
+    FastAPIInstrumentor.instrument_app(app, excluded_urls="/metrics")
 
 
 def custom(app: FastAPI) -> None:
@@ -66,7 +74,10 @@ def process(app: FastAPI) -> None:
     app.mount("/metrics", make_asgi_app())
 
 
-LIBRARIES = (instrumentator, instrumentator_latency, starlette_exporter, opentelemetry, custom, process)
+LIBRARIES = (
+    *(instrumentator, instrumentator_latency, starlette_exporter, opentelemetry, opentelemetry_pushed),
+    *(custom, process),
+)
 
 
 def make(library: str) -> FastAPI:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chart.helm import render
 from tests.grafana.prometheus import Json, Prometheus
-from tests.libraries.environment import App
+from tests.libraries.environment import App, PushingApp
 from tests.support.processes import until
 
 # Seconds in place of minutes and hours.
@@ -67,6 +67,7 @@ PROFILES = {
     "instrumentator": "instrumentator",
     "instrumentator_latency": "instrumentator",
     "opentelemetry": "otel",
+    "opentelemetry_pushed": "otel",
     "starlette_exporter": "starlette_exporter",
     "custom": "custom",
 }
@@ -113,12 +114,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Once those that fail and can be judged have been found out."""
     with ExitStack() as stack:
         apps: dict[tuple[str, str], App] = {}
+        collectors = tmp_path_factory.mktemp("collectors")
         for subject in SUBJECTS:
             key = (subject.library, subject.asked)
             if key not in apps:
-                apps[key] = App(subject.library)
+                pushes = subject.library.endswith("_pushed")
+                apps[key] = PushingApp(subject.library, collectors) if pushes else App(subject.library)
                 stack.callback(apps[key].stop)
-        jobs = [(apps[each.library, each.asked].address, each.target) for each in SUBJECTS]
+        jobs = [(apps[each.library, each.asked].scraped, each.target) for each in SUBJECTS]
         rules, relabelings = zip(*map(rendered, SUBJECTS), strict=True)
         groups = [group for found in rules for group in found]
         server = Prometheus(tmp_path_factory.mktemp("prometheus"), jobs, groups, list(relabelings), every="3s")

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import httpx
+import yaml
 
 from requirements.install import install
+from tests.rules import programs
 from tests.support.processes import until
 from toolkit.exclusive import exclusive_run
 from toolkit.paths import BUILD, ROOT
@@ -32,13 +34,13 @@ def python() -> Path:
 
 
 class App:
-    """An app that counts its requests by a library, on a port of its own."""
+    """An app that counts its requests by a library, on a port of its own; its metrics are at the address `scraped`."""
 
-    def __init__(self, library: str) -> None:
+    def __init__(self, library: str, **variables: str) -> None:
         self.library = library
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = self.scraped = f"127.0.0.1:{free_port()}"
         port = self.address.rpartition(":")[2]
-        environment = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
+        environment = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http", **variables}
         self.process = subprocess.Popen([python(), "-I", APPS, library, port], env=environment)
         self.client = httpx.Client(base_url=f"http://{self.address}", timeout=30)
         until(self._answers)
@@ -46,7 +48,7 @@ class App:
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"the app of {self.library} has ended"
         try:
-            return self.client.get("/metrics", follow_redirects=True).status_code == 200
+            return self.client.get("/metrics", follow_redirects=True).status_code in {200, 404}
         except httpx.TransportError:
             return False
 
@@ -57,3 +59,35 @@ class App:
         self.client.close()
         self.process.terminate()
         self.process.wait(timeout=30)
+
+
+class PushingApp(App):
+    """An app that pushes its metrics to an OpenTelemetry collector beside it, as a sidecar is, which is scraped.
+
+    The collector is Jaeger's program, which has the receiver and the exporter that most have.
+    """
+
+    def __init__(self, library: str, directory: Path) -> None:
+        received, scraped = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        pipeline = {"receivers": ["otlp"], "exporters": ["prometheus"]}
+        config = {
+            "receivers": {"otlp": {"protocols": {"http": {"endpoint": received}}}},
+            "exporters": {"prometheus": {"endpoint": scraped}},
+            "service": {"pipelines": {"metrics": pipeline}, "telemetry": {"metrics": {"level": "none"}}},
+        }
+        file = directory / f"collector-{scraped.rpartition(':')[2]}.yaml"
+        file.write_text(yaml.safe_dump(config))
+        with file.with_suffix(".log").open("wb") as log:
+            command = [*programs.command("jaeger"), f"--config={file}"]
+            self.collector = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        super().__init__(
+            library,
+            OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=f"http://{received}/v1/metrics",
+            OTEL_METRIC_EXPORT_INTERVAL="1000",
+        )
+        self.scraped = scraped
+
+    def stop(self) -> None:
+        super().stop()
+        self.collector.terminate()
+        self.collector.wait(timeout=30)
