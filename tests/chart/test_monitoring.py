@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .helm import refusal, render
+from .helm import pod, refusal, render
 
 KINDS = {"serviceMonitor": ("ServiceMonitor", "endpoints"), "podMonitor": ("PodMonitor", "podMetricsEndpoints")}
 BOTH = pytest.mark.parametrize("monitor", KINDS)
@@ -25,6 +25,27 @@ def test_none_without_being_asked(monitor: str) -> None:
 @BOTH
 def test_the_management_port_is_scraped(monitor: str) -> None:
     assert endpoint(monitor) == {"port": "management", "path": "/metrics", "interval": "15s"}
+
+
+def test_a_collector_in_the_pod_is_scraped_in_the_application_s_place() -> None:
+    """As docs/contract.md says of what is pushed. The collector has the management port, so no probe asks it."""
+    probe = {"path": "/health", "httpGet": {"port": "http"}}
+    objects = render(
+        {
+            "ports": {"http": 8000, "management": 9000},
+            "probes": dict.fromkeys(("startup", "liveness", "readiness"), probe),
+            "metrics": {"profile": "otel"},
+            "podMonitor": {"enabled": True},
+            "extraContainers": [{"name": "collector", "image": "registry.example.com/collector:1"}],
+        }
+    )
+    app, collector = pod(objects.one("Deployment"))["containers"]
+    assert collector["name"] == "collector"
+    assert {"name": "management", "containerPort": 9000} in app["ports"]
+    assert {app[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")} == {"http"}
+    (scraped,) = objects.one("PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert scraped["port"] == "management"
+    assert scraped["metricRelabelings"]
 
 
 @BOTH
