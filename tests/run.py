@@ -145,7 +145,7 @@ def main(arguments: list[str]) -> None:
         step("Attempts of a stranger at the service", [*PYTEST, "tests/attack"])
         step("Tests of the cluster's tools, and of the tests' own", [*PYTEST, "tests/tools", "tests/harness"])
         wait_for(others)
-    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 40 minutes")
+    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 45 minutes")
     step_last = [sys.executable, "-m", "pytest", "--verbose", *LANES, "tests/e2e"]
     # In place of this process: what pytest prints last is what `make test` prints last.
     sys.stdout.flush()
