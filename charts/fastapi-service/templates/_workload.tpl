@@ -81,11 +81,12 @@ or an empty dict. docs/decisions/0008-replicas.md says why.
 {{- toYaml $containers -}}
 {{- end -}}
 
-{{/* Affinity of the pods: the given one, and a wish to be where no other pod of the same revision is. */}}
+{{/* Affinity of a component's pods: the given one, and a wish to be where no other pod of the same revision is. Takes (list $ "component"). */}}
 {{- define "fastapi-service.affinity" -}}
-{{- $affinity := deepCopy (.Values.affinity | default dict) -}}
-{{- if and .Values.softAntiAffinity (not (hasKey $affinity "podAntiAffinity")) -}}
-{{- $selector := dict "matchLabels" (include "fastapi-service.selectorLabels" (list . "app") | fromYaml) -}}
+{{- $values := (first .).Values -}}
+{{- $affinity := deepCopy ($values.affinity | default dict) -}}
+{{- if and $values.softAntiAffinity (not (hasKey $affinity "podAntiAffinity")) -}}
+{{- $selector := dict "matchLabels" (include "fastapi-service.selectorLabels" . | fromYaml) -}}
 {{- $terms := list -}}
 {{- range $key, $weight := dict "kubernetes.io/hostname" 100 "topology.kubernetes.io/zone" 50 -}}
 {{- $term := dict "topologyKey" $key "labelSelector" $selector "matchLabelKeys" (list "pod-template-hash") -}}
