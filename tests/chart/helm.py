@@ -28,6 +28,10 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 Object = dict[str, Any]
 
 
+# What `app.kubernetes.io/component` says of all but workers, cron jobs and jobs, which are called as their values say.
+COMPONENTS = ("app", "dashboard", "extra", "management", "migrations", "refused", "test")
+
+
 class Objects(list[Object]):
     """What the chart makes of its values."""
 
@@ -35,8 +39,10 @@ class Objects(list[Object]):
         return [each for each in self if each["kind"] == kind]
 
     def one(self, kind: str, name: str = "") -> Object:
-        """The only object of a kind, or the only one of this name too."""
+        """The only object of a kind that is of no worker, cron job or job; or the only one of this name."""
         found = [each for each in self.all(kind) if name in ("", each["metadata"]["name"])]
+        if not name:
+            found = [each for each in found if component(each) in COMPONENTS]
         assert len(found) == 1, f"{len(found)} objects are a {kind} {name}"
         return found[0]
 
@@ -47,9 +53,21 @@ class Objects(list[Object]):
         return copy.copy(container)
 
 
+def component(each: Object) -> str:
+    found: str = each["metadata"].get("labels", {}).get("app.kubernetes.io/component", "app")
+    return found
+
+
+def template_of(workload: Object) -> Object:
+    """The template of the pods of a Deployment, Job or CronJob."""
+    spec = workload["spec"]
+    found: Object = spec["jobTemplate"]["spec"]["template"] if workload["kind"] == "CronJob" else spec["template"]
+    return found
+
+
 def pod(workload: Object) -> Object:
-    """The pod specification of a Deployment or Job."""
-    spec: Object = workload["spec"]["template"]["spec"]
+    """The pod specification of a Deployment, Job or CronJob."""
+    spec: Object = template_of(workload)["spec"]
     return spec
 
 

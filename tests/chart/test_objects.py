@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from .helm import CHART, DIGEST, ENVIRONMENTS, SCENARIOS, Objects, pod, render
+from .helm import CHART, COMPONENTS, DIGEST, ENVIRONMENTS, SCENARIOS, Objects, component, pod, render
 
 ALL_FILES = pytest.mark.parametrize("file", [*SCENARIOS, *ENVIRONMENTS], ids=lambda file: file.stem)
 EVERYTHING = CHART / "ci" / "everything-values.yaml"
-COMPONENTS = ("app", "dashboard", "extra", "management", "migrations", "refused", "test")
+# Workers, cron jobs and jobs of the scenarios.
+WORKLOADS = ("announce", "clean-up", "mail", "prepare", "thumbnails", "worker")
 
 
 def test_every_kind_is_of_a_version_that_is_there_to_stay() -> None:
@@ -18,6 +19,7 @@ def test_every_kind_is_of_a_version_that_is_there_to_stay() -> None:
         "ClusterRole": "rbac.authorization.k8s.io/v1",
         "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
         "ConfigMap": "v1",
+        "CronJob": "batch/v1",
         "Deployment": "apps/v1",
         "GrafanaDashboard": "grafana.integreatly.org/v1beta1",  # there is no other
         "HorizontalPodAutoscaler": "autoscaling/v2",
@@ -28,10 +30,12 @@ def test_every_kind_is_of_a_version_that_is_there_to_stay() -> None:
         "NetworkPolicy": "networking.k8s.io/v1",
         "PersistentVolumeClaim": "v1",
         "Pod": "v1",
+        "PodMonitor": "monitoring.coreos.com/v1",
         "PodDisruptionBudget": "policy/v1",
         "PrometheusRule": "monitoring.coreos.com/v1",
         "Role": "rbac.authorization.k8s.io/v1",
         "RoleBinding": "rbac.authorization.k8s.io/v1",
+        "ScaledObject": "keda.sh/v1alpha1",
         "Service": "v1",
         "ServiceAccount": "v1",
         "ServiceMonitor": "monitoring.coreos.com/v1",
@@ -46,7 +50,7 @@ def test_every_object_says_what_it_belongs_to(file: Path) -> None:
         assert labels["app.kubernetes.io/instance"] == "demo"
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
         assert labels["helm.sh/chart"] == "fastapi-service-0.1.0"
-        assert labels["app.kubernetes.io/component"] in COMPONENTS
+        assert labels["app.kubernetes.io/component"] in (*COMPONENTS, *WORKLOADS)
         assert labels.keys() >= {"app.kubernetes.io/name", "app.kubernetes.io/version"}
 
 
@@ -55,7 +59,7 @@ def test_selectors_find_the_pods_and_never_the_migrations(file: Path) -> None:
     objects = render({"migrations": {"enabled": True}}, file)
     app = objects.one("Deployment")["spec"]["template"]["metadata"]["labels"].items()
     job = objects.one("Job")["spec"]["template"]["metadata"]["labels"].items()
-    selectors = [selector_of(each) for each in objects if selector_of(each)]
+    selectors = [selector_of(each) for each in objects if component(each) in COMPONENTS and selector_of(each)]
     assert len(selectors) >= 3
     for selector in selectors:
         assert selector.items() <= app

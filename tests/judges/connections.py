@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from tests.chart.helm import template_of
 from tests.judges.tools import Tools
 
 # Every way in or out that somebody has a use for, and one that nobody has.
@@ -64,9 +65,8 @@ def pods(manifests: Path, namespace: str) -> list[Peer]:
     """The pods that a release's objects make, and one of somebody else's in their namespace."""
     found = [Peer("a neighbour", namespace, {"app.kubernetes.io/name": "neighbour"})]
     for there in yaml.safe_load_all(manifests.read_text(encoding="utf-8")):
-        pod = there if there["kind"] == "Pod" else there.get("spec", {}).get("template")
-        if there["kind"] in ("Deployment", "Job", "Pod"):
-            labels = pod["metadata"]["labels"]
+        if there["kind"] in ("CronJob", "Deployment", "Job", "Pod"):
+            labels = (there if there["kind"] == "Pod" else template_of(there))["metadata"]["labels"]
             peer = Peer(labels["app.kubernetes.io/component"], namespace, labels)
             found += [peer] if peer.name not in [each.name for each in found] else []
     return found

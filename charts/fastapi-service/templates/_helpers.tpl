@@ -41,7 +41,7 @@ rules of one select nothing of another.
 {{- end -}}
 {{- end -}}
 
-{{/* ServiceAccount of the migrations: a given one, the app's where that exists already, else one of their own. */}}
+{{/* ServiceAccount of the migrations, and of jobs before them: a given one, the app's where that exists already, else one of their own. */}}
 {{- define "fastapi-service.migrationsAccount" -}}
 {{- if .Values.migrations.serviceAccount.name -}}
 {{- .Values.migrations.serviceAccount.name -}}
@@ -61,8 +61,14 @@ app.kubernetes.io/component: {{ last . | quote }}
 
 {{/* What runs: the tag, the start of a digest without tag, or the chart's appVersion. */}}
 {{- define "fastapi-service.version" -}}
-{{- $digest := .Values.image.digest | replace ":" "-" | trunc 19 -}}
-{{- coalesce .Values.image.tag $digest .Chart.AppVersion | trunc 63 | trimAll "-_." -}}
+{{- include "fastapi-service.versionOf" (list . .Values.image) -}}
+{{- end -}}
+
+{{/* The same of any image. Takes (list $ image). */}}
+{{- define "fastapi-service.versionOf" -}}
+{{- $image := last . -}}
+{{- $digest := $image.digest | default "" | replace ":" "-" | trunc 19 -}}
+{{- coalesce $image.tag $digest (first .).Chart.AppVersion | trunc 63 | trimAll "-_." -}}
 {{- end -}}
 
 {{/* Labels of an object. Takes (list $ "component"). */}}
@@ -84,10 +90,16 @@ app.kubernetes.io/component: {{ last . | quote }}
 {{- end -}}
 
 {{- define "fastapi-service.image" -}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- include "fastapi-service.imageOf" (list . .Values.image) -}}
+{{- end -}}
+
+{{/* Any image as Kubernetes writes it. Takes (list $ image). */}}
+{{- define "fastapi-service.imageOf" -}}
+{{- $image := last . -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ $image.repository }}:{{ $image.tag | default (first .).Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
 

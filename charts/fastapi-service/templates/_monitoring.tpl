@@ -1,11 +1,16 @@
 {{/* How a ServiceMonitor or PodMonitor scrapes. Takes (list $ port values), the values its own. */}}
 {{- define "fastapi-service.scrape" -}}
-{{- $names := include "fastapi-service.metricRelabelings" (first .) | fromYamlArray -}}
 {{- /* The label that `jobLabel` names is the whole release's. */ -}}
-{{- $job := dict "targetLabel" "job" "replacement" (include "fastapi-service.job" (first .)) -}}
-{{- $job = (first .).Chart.IsRoot | ternary list (list $job) -}}
+{{- $job := (first .).Chart.IsRoot | ternary "" (include "fastapi-service.job" (first .)) -}}
+{{- include "fastapi-service.scrapeAs" (append . $job) -}}
+{{- end -}}
+
+{{/* The same for a job that no label of the targets names. Takes (list $ port values job), the job empty for none. */}}
+{{- define "fastapi-service.scrapeAs" -}}
+{{- $names := include "fastapi-service.metricRelabelings" (first .) | fromYamlArray -}}
+{{- $job := last . | empty | ternary list (list (dict "targetLabel" "job" "replacement" (last .))) -}}
 {{- $port := index . 1 -}}
-{{- with last . -}}
+{{- with index . 2 -}}
 port: {{ $port }}
 path: {{ .path | quote }}
 interval: {{ .interval | quote }}

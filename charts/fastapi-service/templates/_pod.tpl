@@ -56,9 +56,16 @@ affinity:
 {{- end }}
 {{- end -}}
 
-{{/* Spread of a component's pods, each revision by itself. Takes (list $ "component"). */}}
+{{/*
+Spread of a component's pods, each revision by itself; a constraint with a selector of its own is the app's alone. Takes
+(list $ "component").
+*/}}
 {{- define "fastapi-service.podSpread" -}}
-{{- with (first .).Values.topologySpreadConstraints }}
+{{- $constraints := list -}}
+{{- range (first .).Values.topologySpreadConstraints -}}
+{{- if or (eq (last $) "app") (not (hasKey . "labelSelector")) }}{{ $constraints = append $constraints . }}{{ end -}}
+{{- end -}}
+{{- with $constraints }}
 topologySpreadConstraints:
   {{- $selector := dict "matchLabels" (include "fastapi-service.selectorLabels" $ | fromYaml) }}
   {{- $defaults := dict "labelSelector" $selector "matchLabelKeys" (list "pod-template-hash") }}
@@ -117,4 +124,15 @@ app's. Takes (list $ env).
 {{- with last . }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* Of a Job: which end of a pod is no attempt. */}}
+{{- define "fastapi-service.podFailurePolicy" -}}
+# A drained node is no failed attempt.
+podFailurePolicy:
+  rules:
+    - action: Ignore
+      onPodConditions:
+        - type: DisruptionTarget
+          status: "True"
 {{- end -}}

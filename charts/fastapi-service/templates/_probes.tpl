@@ -16,8 +16,15 @@
 {{/* Whom a probe asks and how, as Kubernetes writes it. Takes (list $ "readiness"). */}}
 {{- define "fastapi-service.probeHandler" -}}
 {{- $root := first . -}}
-{{- $probe := get $root.Values.probes (last .) -}}
 {{- $name := include "fastapi-service.managementPortName" $root -}}
+{{- include "fastapi-service.handlerOf" (list $root (get $root.Values.probes (last .)) $name) -}}
+{{- end -}}
+
+{{/* The same of any probe. Takes (list $ probe name), the name that of the container's port for probes and metrics. */}}
+{{- define "fastapi-service.handlerOf" -}}
+{{- $root := first . -}}
+{{- $probe := index . 1 -}}
+{{- $name := last . -}}
 {{- $handler := dict -}}
 {{- if kindIs "map" $probe.exec -}}
 {{- $handler = dict "exec" $probe.exec -}}

@@ -35,6 +35,7 @@
 {{ include "fastapi-service.monitoringMistakes" . }}
 {{ include "fastapi-service.ruleMistakes" . }}
 {{ include "fastapi-service.testMistakes" . }}
+{{ include "fastapi-service.workloadMistakes" . }}
 {{- end -}}
 
 {{- define "fastapi-service.nameMistakes" -}}
@@ -109,7 +110,7 @@ migrations.args is empty, so the Job would start the server and never end: write
 
 {{- define "fastapi-service.accountMistakes" -}}
 {{- with .Values.migrations }}
-{{- if .enabled }}
+{{- if include "fastapi-service.runsBefore" $ }}
 {{- if and .serviceAccount.annotations (or .serviceAccount.name (not $.Values.serviceAccount.create)) }}
 migrations.serviceAccount.annotations are for an account that the chart makes, and the migrations run as {{ include "fastapi-service.migrationsAccount" $ }}: annotate that one, or leave migrations.serviceAccount.name empty and set serviceAccount.create to true
 {{- end }}

@@ -81,10 +81,14 @@ or an empty dict. docs/decisions/0008-replicas.md says why.
 {{- toYaml $containers -}}
 {{- end -}}
 
-{{/* Affinity of a component's pods: the given one, and a wish to be where no other pod of the same revision is. Takes (list $ "component"). */}}
+{{/*
+Affinity of a component's pods: the given one, of which what is about other pods is the app's alone, and a wish to be where
+no other pod of the same revision is. Takes (list $ "component").
+*/}}
 {{- define "fastapi-service.affinity" -}}
 {{- $values := (first .).Values -}}
 {{- $affinity := deepCopy ($values.affinity | default dict) -}}
+{{- if ne (last .) "app" }}{{ $affinity = pick $affinity "nodeAffinity" }}{{ end -}}
 {{- if and $values.softAntiAffinity (not (hasKey $affinity "podAntiAffinity")) -}}
 {{- $selector := dict "matchLabels" (include "fastapi-service.selectorLabels" . | fromYaml) -}}
 {{- $terms := list -}}
