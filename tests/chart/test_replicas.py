@@ -15,7 +15,14 @@ import yaml
 
 from .helm import CHART, IMAGE, helm, render
 
-LOOKUP = 'lookup "apps/v1" "Deployment" .Release.Namespace (include "fastapi-service.fullname" .)'
+# Where the templates look for it, and what they are given instead: of the app, and of a worker.
+LOOKUPS = {
+    "_workload.tpl": (
+        'lookup "apps/v1" "Deployment" .Release.Namespace (include "fastapi-service.fullname" .)',
+        ".Values.global.live",
+    ),
+    "workers.yaml": ('lookup "apps/v1" "Deployment" $.Release.Namespace .object', "$.Values.global.worker"),
+}
 
 FIXED = {"autoscaling": {"enabled": False}, "replicas": 3}
 KEDA = {"autoscaling": {"enabled": False}, "keda": {"enabled": True, "prometheus": {"serverAddress": "http://p"}}}
@@ -39,10 +46,11 @@ STATUS = {
 def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("chart") / CHART.name
     shutil.copytree(CHART, copy)
-    helpers = copy / "templates" / "_workload.tpl"
-    text = helpers.read_text(encoding="utf-8")
-    assert text.count(LOOKUP) == 1
-    helpers.write_text(text.replace(LOOKUP, ".Values.global.live"), encoding="utf-8")
+    for name, (lookup, given) in LOOKUPS.items():
+        file = copy / "templates" / name
+        text = file.read_text(encoding="utf-8")
+        assert text.count(lookup) == 1
+        file.write_text(text.replace(lookup, given), encoding="utf-8")
     return copy
 
 
@@ -155,3 +163,35 @@ def test_the_deployment_remembers_the_number_that_was_asked_for() -> None:
     assert annotations({**FIXED, "deploymentAnnotations": {"a": "b"}}) == {"fastapi-service/replicas": "3", "a": "b"}
     assert annotations({}) is None
     assert annotations(KEDA) is None
+
+
+def worker_replicas(chart: Path, values: dict[str, Any], deployment: dict[str, Any]) -> int | None:
+    """What the Deployment of a worker asks for, beside an app that has none yet."""
+    given = {
+        "image": IMAGE,
+        "workers": {"mail": {"args": ["work"], **values}},
+        "global": {"live": {}, "worker": deployment},
+    }
+    done = helm("template", "demo", chart, "--is-upgrade", "--values=-", stdin=json.dumps(given))
+    assert done.returncode == 0, done.stderr
+    objects = [each for each in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if each]
+    (spec,) = (
+        each["spec"]
+        for each in objects
+        if each["kind"] == "Deployment" and each["metadata"]["labels"]["app.kubernetes.io/component"] == "mail"
+    )
+    found: int | None = spec.get("replicas")
+    return found
+
+
+def test_a_worker_s_number_belongs_to_whoever_set_it_last(chart: Path) -> None:
+    asked = functools.partial(worker_replicas, chart)
+    three = {"replicas": 3}
+    assert asked(three, {}) == 3, "a first install"
+    assert asked(three, live(7, RELEASE_WITHOUT, SCALED, declared="3")) is None, "scaled by hand"
+    assert asked(three, live(7, RELEASE_WITHOUT, SCALED, declared="2")) == 3, "and changed since"
+    keda = {"keda": {"maxReplicas": 9, "triggers": [{"type": "redis", "metadata": {}}]}}
+    assert asked(keda, live(0, RELEASE_WITHOUT, AUTOSCALER)) is None
+    assert asked(keda, live(3, RELEASE)) == 3, "turning it on takes no pod away"
+    assert asked(keda, live(0, RELEASE)) == 0
+    assert asked({"autoscaling": {"maxReplicas": 9}}, live(5, RELEASE_WITHOUT, AUTOSCALER)) is None
