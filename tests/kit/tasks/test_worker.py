@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+import structlog
+from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select, update
 
 from keel.data.database import Database, DatabaseUnavailableError
+from keel.observability import tracing
 from keel.tasks import worker as worker_module
 from keel.tasks.run import Handler, Run
 from keel.tasks.store import TaskStore
@@ -348,6 +351,25 @@ async def test_a_task_of_a_name_that_is_gone_is_left_and_told_of_once(bench: Ben
     assert bench.registry.get_sample_value("tasks_waiting", {"task": "other"}) == 1
     told = [line for line in log_lines() if "unknown name" in line["message"]]
     assert [line["labels.task"] for line in told] == ["of-before"]
+
+
+async def test_a_trace_goes_on_and_lines_say_whose_they_are(bench: Bench, log_lines: Logs) -> None:
+    request = trace.SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+    seen: list[tuple[str, tracing.TraceIds | None]] = []
+
+    async def handler(_new: NewMark, run: Run) -> None:
+        seen.append((run.id, tracing.current_ids()))
+        structlog.get_logger("test").info("at work")
+
+    with trace.use_span(trace.NonRecordingSpan(request)):
+        await bench.put(1)
+    async with bench.working(handler):
+        await bench.until_left(0)
+    ((run_id, ids),) = seen
+    assert ids is not None
+    assert ids.trace_id == f"{0xABC:032x}"
+    (line,) = (line for line in log_lines() if line["message"] == "at work")
+    assert (line["labels.task"], line["labels.task_id"], line["labels.attempt"]) == ("job", run_id, 1)
 
 
 async def test_names_are_unique_and_schedules_have_handlers(bench: Bench) -> None:
