@@ -18,14 +18,16 @@ from toolkit.progress import spell
 MOMENT = 0.2  # seconds
 SLOW = ROOT / "tests" / "slow.txt"
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
-# Side by side, of about the same length.
+# Side by side, of about the same length: the tests of the chart are about half of all.
+REFUSALS = [f"tests/chart/test_{name}.py" for name in ("deployment", "one_port", "refusals", "workers")]
 LANES = {
-    "tests of the kit, of the app and of the tools": [
+    "tests of the kit, of the app and of the tools, and of what the chart refuses": [
         *(*PYTEST, "tests/kit", "tests/app", "tests/tools", "tests/harness", "tests/dev", "tests/supply"),
-        "tests/workflows",
+        *("tests/workflows", *REFUSALS),
     ],
     "tests of the chart, its rules and dashboards, and of deploys": [
-        *(*PYTEST, "tests/chart", "tests/deploy", "tests/grafana", "tests/rules"),
+        *(*PYTEST, "tests/chart", *(f"--ignore={file}" for file in REFUSALS)),
+        *("tests/deploy", "tests/grafana", "tests/rules"),
     ],
 }
 LINT = ["make", "--no-print-directory", "lint"]
