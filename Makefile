@@ -39,7 +39,7 @@ images: $(VENV) ## Only build what is missing of the cluster's images and tools
 test: $(VENV) ## Lint, types, unit and chart tests, then end to end on a cluster of their own
 	@$(RUN) -m tests.run
 
-quick: $(VENV) tools ## Before each commit: linters, types, and every test that takes less than a moment (a minute and a quarter)
+quick: $(VENV) tools ## Before each commit: linters, types, and every test that takes less than a moment (a minute and a half)
 	@$(RUN) -m tests.rules.programs
 	@$(RUN) -m delivery tools actionlint
 	@$(RUN) -m tests.quick
