@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,17 +138,22 @@ def _run(
     # The pod's limit, not each worker's.
     shared = settings.model_copy(update={"max_connections": max(1, settings.max_connections // workers)})
 
-    def serve(number: int, public: socket.socket, management: socket.socket) -> int:
-        try:
-            app = load()
-        except TargetError as error:
-            if number == 0:  # the others would say the same
-                sys.stderr.write(f"{error}\n")
-            return MISCONFIGURED
-        logs.configure(shared)
-        return happy_eyeballs.run(_serve(app, shared, checks, optional_checks, public, management, is_worker=True))
+    with tempfile.TemporaryFile() as mistakes:
 
-    return supervise(settings, workers, serve)
+        def serve(_: int, public: socket.socket, management: socket.socket) -> int:
+            try:
+                app = load()
+            except TargetError as error:
+                os.write(mistakes.fileno(), f"{error}\n".encode())
+                return MISCONFIGURED
+            logs.configure(shared)
+            return happy_eyeballs.run(_serve(app, shared, checks, optional_checks, public, management, is_worker=True))
+
+        code = supervise(settings, workers, serve)
+        # The workers find the same mistake. The first that ends has the others ended, so none of them can say it alone.
+        mistakes.seek(0)
+        sys.stderr.write(mistakes.readline().decode())
+    return code
 
 
 async def _serve(
