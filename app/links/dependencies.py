@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 
+from app.links.checks import TargetChecks
 from app.links.clicks import ClickCounter
 from app.links.metrics import LinkMetrics
 from app.links.models import Link
@@ -22,6 +23,7 @@ class Links:
     """The parts that routes use, kept in `app.state.links`."""
 
     store: LinkStore
+    checks: TargetChecks
     clicks: ClickCounter
     keys: IdempotencyKeys
     urls: UrlPolicy
@@ -43,6 +45,7 @@ async def get_links(request: Request) -> Links:
 LinksDep = Annotated[Links, Depends(get_links)]
 Reader = Annotated[Principal, Security(authenticate, scopes=[READ])]
 Writer = Annotated[Principal, Security(authenticate, scopes=[WRITE])]
+Admin = Annotated[Principal, Security(authenticate, scopes=[ADMIN])]
 
 
 def check_owner(link: Link, principal: Principal) -> None:

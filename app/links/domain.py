@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from app.links import collection, item, redirects, targets
+from app.links import checks, collection, deleted_slugs, item, redirects, reports, targets
+from app.links.checks import TargetChecks
 from app.links.clicks import ClickCounter
 from app.links.deleted_slugs import DeletedSlugs
 from app.links.dependencies import READ, WRITE, Links
@@ -27,26 +28,38 @@ class LinksFeature(Feature):
 
     def __init__(self, parts: Parts, settings: LinkSettings) -> None:
         targets_by_slug = parts.cache("targets", ENCODING, targets.encode, targets.decode, targets.as_stale)
+        deleted = DeletedSlugs(parts.database, settings.deleted_slug_days)
+        metrics = LinkMetrics(parts.registry)
+        asking = TargetChecks(parts.database, parts.tasks, metrics, public_only=not settings.check_private_targets)
+        also = asking.put if settings.check_targets else None
         self.links = Links(
-            LinkStore(parts.database, targets_by_slug, DeletedSlugs(parts.database, settings.deleted_slug_days)),
+            LinkStore(parts.database, targets_by_slug, deleted, also),
+            asking,
             ClickCounter(parts.database, parts.registry, settings.click_flush_seconds),
             parts.keys,
             UrlPolicy(trusted_names(parts.settings)),
-            LinkMetrics(parts.registry),
+            metrics,
             parts.settings.public_url,
         )
+        self.tasks = {
+            deleted_slugs.CLEAN_UP: deleted.clean_up,
+            checks.CHECK: asking.check,
+            checks.CHECK_ALL: asking.check_page,
+        }
+        self.schedules = [deleted_slugs.NIGHTLY, *([checks.NIGHTLY] if settings.check_targets else [])]
 
     def install(self, app: FastAPI) -> None:
         app.state.links = self.links
         app.include_router(collection.router, prefix=API)
         app.include_router(item.router, prefix=API)
+        app.include_router(reports.router, prefix=API)
         # Keep after all other routes: a redirect matches every path of one segment.
         redirects.install(app, redirects.Redirects(self.links.store, self.links.clicks, self.links.metrics))
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Run the background work while inside; at the end write the clicks that remain."""
-        async with self.links.store.deleted.purging(), self.links.clicks.counting():
+        async with self.links.clicks.counting():
             yield
 
 

@@ -9,6 +9,11 @@ class LinkMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.created = Counter("links_created", "Links made.", registry=registry)
         self.changed = Counter("links_changed", "Links changed.", registry=registry)
+        self.checked = Counter(
+            "link_targets_checked", "Targets asked whether they are there, by outcome.", ["outcome"], registry=registry
+        )
+        for outcome in ("fine", "broken"):
+            self.checked.labels(outcome)
         self.deleted = Counter("links_deleted", "Links deleted.", registry=registry)
         self.followed = Counter("links_followed", "Redirects answered.", registry=registry)
         self.stale = Counter(

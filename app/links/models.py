@@ -52,3 +52,23 @@ DELETED = Table(
     Column("owner", String(MAX_SUBJECT_CHARACTERS), nullable=False),
     Column("deleted_at", Timestamp, nullable=False, index=True),
 )
+
+CHECKS = Table(
+    "target_checks",
+    METADATA,
+    Column("slug", ForeignKey(LINKS.c.slug, ondelete="CASCADE"), primary_key=True),
+    Column("checked_at", Timestamp, nullable=False),
+    Column("status", Integer),  # None: no answer
+    Column("error", String(200)),  # None: it is fine
+    Column("checks", Integer, nullable=False),
+)
+"""What the targets of links have answered last, and how often they were asked."""
+
+REPORTS = Table(
+    "target_reports",
+    METADATA,
+    Column("day", String(10), primary_key=True),
+    Column("checked", Integer, nullable=False),
+    Column("broken", Text, nullable=False),
+)
+"""What was found each night. `broken` is JSON."""

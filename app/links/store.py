@@ -32,10 +32,14 @@ class LinkStore:
     Every method may raise DatabaseUnavailableError. Whether a write was executed is unknown then.
     """
 
-    def __init__(self, database: Database, targets: Targets, deleted: DeletedSlugs) -> None:
+    def __init__(
+        self, database: Database, targets: Targets, deleted: DeletedSlugs, with_each: Also | None = None
+    ) -> None:
+        """`with_each` runs in the transaction that adds a link."""
         self.database = database
         self.deleted = deleted
         self._targets = targets
+        self._with_each = with_each
         row = select(*(bindparam(column.name, type_=column.type) for column in LINKS.c)).where(~OF_OTHERS.exists())
         add = insert(database.dialect, LINKS).from_select(list(LINKS.c), row)
         self._add = add.on_conflict_do_nothing().returning(LINKS.c.slug)
@@ -136,7 +140,7 @@ class LinkStore:
         for that transaction but does not see the reservation it makes. So the reservations are read again afterwards.
         """
         values = {**asdict(link), "since": self.deleted.since()}
-        if also is None and not chosen:
+        if also is None and self._with_each is None and not chosen:
             return await self._write(link.slug, self._add, values) is not None
         try:
             async with self.database.transaction() as connection:
@@ -146,6 +150,8 @@ class LinkStore:
                     return False
                 if chosen and await connection.scalar(OF_OTHERS, values) is not None:
                     return False
+                if self._with_each is not None:
+                    await self._with_each(connection, link)
                 await connection.commit()
         finally:  # it may have been committed even if this raised
             await self._targets.changed(link.slug)

@@ -9,7 +9,7 @@ without an event loop calls `connect_blocking`.
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -40,14 +40,24 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-async def connect(host: str, port: int | None) -> socket.socket:
+class ForbiddenAddressError(OSError):
+    """The name has addresses, and `allowed` refuses all of them."""
+
+
+async def connect(host: str, port: int | None, allowed: Callable[[str], bool] | None = None) -> socket.socket:
     """A non-blocking socket, connected to the first of the host's addresses that answers.
 
+    Only addresses that are `allowed` are tried. Ask here, not before: a name may get other addresses.
+
     Raises:
+        ForbiddenAddressError: no address is allowed.
         OSError: the name has no address, or every address has refused.
     """
     loop = asyncio.get_running_loop()
-    waiting = _alternating(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    waiting = _alternating([each for each in found if allowed is None or allowed(str(each[4][0]))])
+    if not waiting:
+        raise ForbiddenAddressError(f"none of the addresses of {host} is allowed")
     attempts: set[asyncio.Task[socket.socket]] = set()
     refusals: list[BaseException] = []
     try:

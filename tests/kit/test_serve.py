@@ -179,7 +179,12 @@ def test_without_a_library_a_websocket_is_a_request(serve: Callable[..., Foreign
         (["main:app"], {"APP_HOST": "203.0.113.1"}, 1, "APP_PORT: cannot listen on 203.0.113.1"),
         (["main:app", "--workers", "0"], {}, 2, "--workers: it takes one at least"),
         (["main:app", "--workers", "2"], {"APP_HOST": "203.0.113.1"}, 1, "APP_PORT: cannot listen on 203.0.113.1"),
-        (["main:nothing", "--workers", "2"], {}, 2, "The module main has no nothing."),
+        (
+            ["main:nothing", "--workers", "2"],
+            {"APP_PORT": "0", "APP_MANAGEMENT_PORT": "0"},
+            2,
+            "The module main has no nothing.",
+        ),
         (["main:app"], {"WEB_CONCURRENCY": "many"}, 2, "invalid int value: 'many'"),
     ],
 )

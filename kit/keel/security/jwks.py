@@ -3,19 +3,17 @@
 import asyncio
 import contextlib
 import http.client
-import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import structlog
 from joserfc.jwk import KeySet
 from opentelemetry import propagate
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from keel import happy_eyeballs, strict_json
+from keel import outgoing, strict_json
 from keel.security.keys import KeySource, KeysUnavailableError, parse_jwks
 from keel.settings.issuer_urls import metadata_urls, parse_url
 from keel.settings.masking import mask_url
@@ -23,7 +21,6 @@ from keel.settings.masking import mask_url
 log = structlog.get_logger("keel.security.jwks")
 
 MAX_BYTES = 65536
-DEFAULT_PORTS = {"http": 80, "https": 443}
 OUTCOMES = ("ok", "unreachable", "unusable")
 
 
@@ -133,14 +130,14 @@ class JwksUrl(KeySource):
         self._asked = address
         headers = {"Accept": "application/jwk-set+json, application/json", "User-Agent": self._user_agent}
         propagate.inject(headers)
-        url = urlsplit(address)
-        connected = await happy_eyeballs.connect(url.hostname or "", url.port or DEFAULT_PORTS[url.scheme])
-        connected.settimeout(self._timeout)
-        request = _Request(url, headers, connected)
-        try:
-            return await asyncio.to_thread(request.send)
-        finally:
-            request.abort()
+        answer = await outgoing.send("GET", address, headers, max_bytes=MAX_BYTES + 1, seconds=self._timeout)
+        if answer.status != 200:
+            hint = ", and redirects are not followed" if 300 <= answer.status < 400 else ""
+            error = NotFoundError if answer.status == 404 else http.client.HTTPException
+            raise error(f"the answer has status {answer.status}{hint}")
+        if len(answer.body) > MAX_BYTES:
+            raise ValueError(f"the answer exceeds {MAX_BYTES} bytes")
+        return answer.body.decode("utf-8")
 
 
 class DiscoveredJwks(JwksUrl):
@@ -188,51 +185,3 @@ class DiscoveredJwks(JwksUrl):
 
 class NotFoundError(http.client.HTTPException):
     """The response has status 404."""
-
-
-class _Request:
-    """A GET over a connected socket, run in a thread. http.client follows no redirects and no proxies."""
-
-    def __init__(self, url: SplitResult, headers: dict[str, str], connected: socket.socket) -> None:
-        self.url = url
-        self.headers = headers
-        self.socket = connected
-
-    def send(self) -> str:
-        """Send the request; returns the body of the response.
-
-        Raises:
-            OSError, HTTPException: there is no response, or its status is not 200.
-            ValueError: the body is too large, or is not UTF-8.
-        """
-        connection = self._connection()
-        try:
-            if isinstance(self.socket, ssl.SSLSocket):
-                self.socket.do_handshake()
-            connection.request("GET", self.url._replace(scheme="", netloc="").geturl() or "/", headers=self.headers)
-            response = connection.getresponse()
-            if response.status != 200:
-                hint = ", and redirects are not followed" if 300 <= response.status < 400 else ""
-                error = NotFoundError if response.status == 404 else http.client.HTTPException
-                raise error(f"the answer has status {response.status}{hint}")
-            body = response.read(MAX_BYTES + 1)
-        finally:
-            connection.close()
-        if len(body) > MAX_BYTES:
-            raise ValueError(f"the answer exceeds {MAX_BYTES} bytes")
-        return body.decode("utf-8")
-
-    def _connection(self) -> http.client.HTTPConnection:
-        host, port = self.url.hostname or "", self.url.port
-        connection = http.client.HTTPConnection(host, port)
-        if self.url.scheme == "https":
-            context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(host, port, context=context)
-            self.socket = context.wrap_socket(self.socket, server_hostname=host, do_handshake_on_connect=False)
-        connection.sock = self.socket
-        return connection
-
-    def abort(self) -> None:
-        """End a `send` that is still waiting: the time-out of a socket starts again with each byte."""
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # not SSLSocket's, which is not thread-safe

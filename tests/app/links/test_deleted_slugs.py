@@ -2,19 +2,21 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, event, func, select, update
+from sqlalchemy import delete, event, func, insert, select, update
 
 from app.links import store as store_module
-from app.links.deleted_slugs import DeletedSlugs
+from app.links.deleted_slugs import CLEAN_UP, DeletedSlugs
 from app.links.models import DELETED, LINKS
 from app.links.store import LinkStore, SlugTakenError
 from app.links.targets import Target
 from keel.data import migrate, purge
 from keel.data.database import Database
+from keel.tasks.tables import SCHEDULES
 from tests.app.instances import running
 from tests.app.subject import Settings
 
@@ -131,15 +133,17 @@ async def test_what_is_past_its_time_is_purged(
     assert await count(database) == 2
 
 
-async def test_the_service_purges_now_and_then(
-    settings: Settings, mint: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(purge, "EVERY_SECONDS", 0.01)
+async def test_the_service_purges_each_night(settings: Settings, mint: Callable[..., str]) -> None:
     await migrate.migrate(settings)
-    async with running(settings, mint()) as (service, _):
+    async with running(settings.model_copy(update={"tasks_at_once": 0}), mint()) as (service, _):
         store: LinkStore = service.public.state.links.store
         await store.delete(await store.create(URL, "alice", "page"))
         await age(store.database, "page", KEPT)
+        async with store.database.transaction() as connection:
+            yesterday = {"name": CLEAN_UP.name, "done_until": time.time() - 86_400}
+            await connection.execute(insert(SCHEDULES).values(yesterday))
+            await connection.commit()
+    async with running(settings, mint()) as (service, _):
         async with asyncio.timeout(30):
-            while await count(store.database):  # noqa: ASYNC110 - the database sets no event
+            while await count(service.public.state.links.store.database):  # noqa: ASYNC110 - the database sets no event
                 await asyncio.sleep(0.01)
