@@ -1,5 +1,7 @@
 """An open-loop load on one URL (k8s/load/open_loop.py): half of the requests on fresh connections, half on kept ones.
 
+Reads, or writes with a body that is the same each time.
+
 Bounded in count and time, and from a process of its own, so that nothing the tests do delays it:
 `python -m tests.e2e.load --help`.
 """
@@ -7,6 +9,7 @@ Bounded in count and time, and from a process of its own, so that nothing the te
 import argparse
 import asyncio
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -19,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import aiohttp
 
@@ -26,6 +30,7 @@ from k8s.load.open_loop import MAX_RATE, TIMEOUT, OpenLoop, session
 from tests.e2e.subject import SUBJECT
 
 MAX_SECONDS = 300.0
+WRITE = "LOAD_WRITE"  # variable: a Write as JSON
 SETTLE = 300  # requests before and after: three seconds of the load
 
 
@@ -37,6 +42,8 @@ class Result:
     failures: list[tuple[float, str]] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    made: list[str] = field(default_factory=list)
+    """The Location of each write that was acknowledged."""
 
     @property
     def failed(self) -> int:
@@ -61,12 +68,24 @@ class Result:
         return f"{self.failed} of {self.sent} failed between {min(times):.1f} s and {max(times):.1f} s: {counted}"
 
 
-class Sender:
-    """GETs a URL at a fixed rate until it is told to stop, or MAX_SECONDS are over."""
+@dataclass(frozen=True)
+class Write:
+    """What is sent by POST in place of GET."""
 
-    def __init__(self, url: str, authority: Path, rate: float, expected: int) -> None:
+    body: dict[str, Any]
+    token: str
+
+
+class Sender:
+    """Asks for a URL at a fixed rate until it is told to stop, or MAX_SECONDS are over."""
+
+    def __init__(self, url: str, authority: Path, rate: float, expected: int, write: Write | None = None) -> None:
         self.url = url
         self.expected = expected
+        self._method, self._more = "GET", dict[str, Any]()
+        if write:
+            headers = {"Authorization": f"Bearer {write.token}"}
+            self._method, self._more = "POST", {"json": write.body, "headers": headers}
         self.result = Result()
         self.loop = OpenLoop(rate, MAX_SECONDS)
         self._trust = ssl.create_default_context(cafile=authority)
@@ -76,13 +95,13 @@ class Sender:
             session(self.url, self._trust, fresh=True) as fresh,
             session(self.url, self._trust, fresh=False) as kept,
         ):
-            await self.loop.run(lambda number: self._get(fresh if number % 2 else kept))
+            await self.loop.run(lambda number: self._ask(fresh if number % 2 else kept))
         self.result.sent, self.result.seconds = self.loop.sent, self.loop.seconds
 
-    async def _get(self, session: aiohttp.ClientSession) -> None:
+    async def _ask(self, session: aiohttp.ClientSession) -> None:
         began = time.monotonic()
         try:
-            async with session.get(self.url, allow_redirects=False) as answer:
+            async with session.request(self._method, self.url, allow_redirects=False, **self._more) as answer:
                 await answer.read()
                 if answer.status != self.expected:
                     # The service gives every answer an id; what comes without was made up on the way.
@@ -90,6 +109,8 @@ class Sender:
                     self._failed(began, f"status {answer.status} of {who}")
                 else:
                     self.result.latencies.append(round(time.monotonic() - began, 4))
+                    if self._method == "POST":
+                        self.result.made.append(answer.headers["Location"])
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._failed(began, type(error).__name__)
 
@@ -103,7 +124,15 @@ class Load:
     `rate` is in requests a second; an answer with another status than `expected` has failed.
     """
 
-    def __init__(self, url: str, authority: Path, *, rate: float = 100.0, expected: int = SUBJECT.status) -> None:
+    def __init__(
+        self,
+        url: str,
+        authority: Path,
+        *,
+        rate: float = 100.0,
+        expected: int = SUBJECT.status,
+        write: Write | None = None,
+    ) -> None:
         if rate > MAX_RATE:
             raise ValueError(f"{rate} requests a second are more than {MAX_RATE}")
         self.rate = rate
@@ -111,9 +140,11 @@ class Load:
         self.result = Result()
         options = ["--authority", str(authority), "--rate", str(rate), "--expected", str(expected)]
         self._argv = [sys.executable, "-m", "tests.e2e.load", url, *options]
+        # No token is to be seen in the list of processes.
+        self._environment = os.environ | ({WRITE: json.dumps(asdict(write))} if write else {})
 
     def __enter__(self) -> "Load":
-        self._process = subprocess.Popen(self._argv, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(self._argv, stdout=subprocess.PIPE, text=True, env=self._environment)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         return self
@@ -176,11 +207,12 @@ async def _main(sender: Sender) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        prog="python -m tests.e2e.load", description="GET a URL of 127.0.0.1 at a fixed rate."
+        prog="python -m tests.e2e.load", description="Ask for a URL of 127.0.0.1 at a fixed rate."
     )
     parser.add_argument("url")
     parser.add_argument("--authority", type=Path, required=True, help="certificate of the authority to trust")
     parser.add_argument("--rate", type=float, default=100.0, help=f"requests a second, at most {MAX_RATE:.0f}")
     parser.add_argument("--expected", type=int, default=SUBJECT.status, help="the status of a good answer")
     args = parser.parse_args()
-    asyncio.run(_main(Sender(args.url, args.authority, min(args.rate, MAX_RATE), args.expected)))
+    write = Write(**json.loads(os.environ[WRITE])) if WRITE in os.environ else None
+    asyncio.run(_main(Sender(args.url, args.authority, min(args.rate, MAX_RATE), args.expected, write)))

@@ -2,8 +2,9 @@
 
 from kubernetes import client
 
+from k8s import up
 from k8s.service import NAMESPACE
-from toolkit.process import run
+from toolkit.process import output, run
 
 PODS = "app.kubernetes.io/instance=links,app.kubernetes.io/component=app"
 FEWEST = 3  # pods, by the chart's defaults
@@ -54,3 +55,16 @@ def kill(pod: client.V1Pod) -> None:
     identity = status.container_id.rpartition("/")[2]
     script = f"for each in $(grep -ls {identity} /proc/[0-9]*/cgroup); do kill -9 $(echo $each | cut -d/ -f3); done"
     run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log="e2e-kill")
+
+
+def drain_each_worker(stack: up.Stack, namespace: str, *deployments: str) -> None:
+    """Drain one node after the other, each until the pods are back; the second is the one that all pods fled to."""
+    for worker in [node for node in stack.cluster.nodes if node != stack.cluster.control_plane]:
+        drain = ["drain", worker, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s"]
+        run([*stack.cluster.kubectl, *drain], log="e2e-drain")
+        pods = ["--namespace", namespace, "get", "pods", f"--field-selector=spec.nodeName={worker}", "--output=name"]
+        assert not output([*stack.cluster.kubectl, *pods]), f"pods are still on {worker}"
+        for name in deployments:
+            status = ["--namespace", namespace, "rollout", "status", f"deployment/{name}", "--timeout=90s"]
+            run([*stack.cluster.kubectl, *status], log="e2e-drain")
+        output([*stack.cluster.kubectl, "uncordon", worker])

@@ -1,7 +1,6 @@
 """A second service, made from the template, on the cluster beside the first: images, namespace and release."""
 
 import json
-import secrets
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from k8s import up
 from k8s.certificates import ensure_server
 from keel import new
 from offline.image_build import Built, build_image
+from tests.e2e import database
 from tests.new import snapshots
 from toolkit.paths import ROOT
 from toolkit.process import output, run
@@ -71,16 +71,12 @@ class SecondService:
         """A namespace in which only what is restricted may run, with a database and a certificate."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self._apply({"kind": "Namespace", "metadata": {"name": NAME, "labels": labels}})
-        password = secrets.token_urlsafe(24)
-        self._drop_database()
-        self._sql(f"CREATE ROLE {NAME} LOGIN PASSWORD '{password}'")
-        self._sql(f"CREATE DATABASE {NAME} OWNER {NAME}")
         cache = self.stack.platform.secret("data", "valkey", "password")
         self._secret(
             f"{NAME}-secrets",
             "Opaque",
             {
-                "app_database_url": f"postgresql://{NAME}:{password}@postgresql.data.svc:5432/{NAME}",
+                "app_database_url": database.make(self.stack, NAME),
                 "app_valkey_url": f"valkey://:{cache}@valkey.data.svc:6379/2",
                 "jwks.json": self._token("--jwks"),
             },
@@ -127,21 +123,13 @@ class SecondService:
         """Everything of it on the cluster."""
         delete = [*self.stack.cluster.kubectl, "delete", "--ignore-not-found", "--wait"]
         output([*delete, "namespace", NAME])
-        self._drop_database()
+        database.drop(self.stack, NAME)
 
     def _token(self, *options: str) -> str:
         """What its own command line says, as where it was installed."""
         issuer = {"APP_JWT_ISSUER": f"https://issuer.{NAME}.localhost"}
         argv = [sys.executable, "-m", NAME, "token", "--key", str(self.token_key), *options]
         return output(argv, cwd=self.source, env=issuer).strip()
-
-    def _drop_database(self) -> None:
-        self._sql(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
-        self._sql(f"DROP ROLE IF EXISTS {NAME}")
-
-    def _sql(self, statement: str) -> None:
-        psql = ["exec", "--stdin", "statefulset/postgresql", "--", "psql", "--username=links", "--set=ON_ERROR_STOP=1"]
-        output([*self.stack.cluster.kubectl, "--namespace=data", *psql], stdin=statement)
 
     def _secret(self, name: str, kind: str, values: dict[str, str]) -> None:
         self._apply(

@@ -19,6 +19,7 @@ from delivery.image import reachable
 from k8s import up
 from k8s.service import GATEWAY_HOST
 from offline.image_build import Built, build_image
+from tests.e2e import database
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load, assert_lost_nothing, note
 from tests.e2e.pods import kill
@@ -87,22 +88,13 @@ def at_once(shapes: list[Shape], do: Callable[[Shape], None]) -> None:
 
 
 @contextmanager
-def database(stack: up.Stack, namespace: str) -> Iterator[None]:
+def with_database(stack: up.Stack, namespace: str) -> Iterator[None]:
     """A database of its own, named to a namespace by a Secret."""
-    psql = ["exec", "--stdin", "statefulset/postgresql", "--", "psql", "--username=links", "--set=ON_ERROR_STOP=1"]
-
-    def sql(*statements: str) -> None:
-        for statement in statements:
-            output([*stack.cluster.kubectl, "--namespace=data", *psql], stdin=statement)
-
-    drop = (f"DROP DATABASE IF EXISTS {namespace} WITH (FORCE)", f"DROP ROLE IF EXISTS {namespace}")
-    password = f"of-{namespace}"
-    sql(*drop, f"CREATE ROLE {namespace} LOGIN PASSWORD '{password}'", f"CREATE DATABASE {namespace} OWNER {namespace}")
-    url = f"postgresql+psycopg://{namespace}:{password}@postgresql.data.svc:5432/{namespace}"
+    url = database.make(stack, namespace).replace("postgresql:", "postgresql+psycopg:")
     secret = {"metadata": {"name": "database", "namespace": namespace}, "stringData": {"url": url}}
     apply(stack, {"apiVersion": "v1", "kind": "Secret", **secret})
     yield
-    sql(*drop)
+    database.drop(stack, namespace)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +114,7 @@ def shapes(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     for shape in made:
         apply(stack, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": shape.name, "labels": labels}})
-    with database(stack, "shell"):
+    with with_database(stack, "shell"):
         at_once(made, lambda shape: shape.upgrade("1"))
         yield made
         run([*stack.cluster.kubectl, "delete", "namespace", *FAILING, "--wait"], log=LOG)

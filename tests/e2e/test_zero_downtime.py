@@ -13,9 +13,9 @@ from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.delivery.variants import NEXT, PRESENT
 from tests.e2e.load import Load, assert_lost_nothing, note, under
-from tests.e2e.pods import FEWEST, PODS, deployment_is_settled
+from tests.e2e.pods import FEWEST, PODS, deployment_is_settled, drain_each_worker
 from tests.e2e.release import ready_pods
-from toolkit.process import output, run
+from toolkit.process import run
 
 pytestmark = [pytest.mark.timeout(420), pytest.mark.usefixtures("quiet")]
 
@@ -87,19 +87,7 @@ def test_drain_of_one_worker_and_then_the_other(
 ) -> None:
     with under(load()) as running:
         started = time.monotonic()
-        drain_each_worker(stack)
+        drain_each_worker(stack, NAMESPACE, "links")
         took = time.monotonic() - started
     report("drain of one worker, then of the other", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)
-
-
-def drain_each_worker(stack: up.Stack) -> None:
-    """One after the other; the second is the one that all pods fled to."""
-    for worker in [node for node in stack.cluster.nodes if node != stack.cluster.control_plane]:
-        drain = ["drain", worker, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s"]
-        run([*stack.cluster.kubectl, *drain], log="e2e-drain")
-        pods = ["--namespace", NAMESPACE, "get", "pods", f"--field-selector=spec.nodeName={worker}", "--output=name"]
-        assert not output([*stack.cluster.kubectl, *pods]), f"pods are still on {worker}"
-        status = ["--namespace", NAMESPACE, "rollout", "status", "deployment/links", "--timeout=90s"]
-        run([*stack.cluster.kubectl, *status], log="e2e-drain")
-        output([*stack.cluster.kubectl, "uncordon", worker])

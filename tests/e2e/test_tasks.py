@@ -1,0 +1,167 @@
+"""Of 10,000 tasks none is lost and none is done twice, whatever happens to the API, the workers and the database.
+
+An API that puts a task with each write, two workers, and a cron job: one values file of 40 lines. A task here is the
+check of a link's target; what it writes counts how often it was done.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from kubernetes import client
+
+from k8s import up
+from k8s.service import NAMESPACE as LINKS
+from k8s.service import RELEASE as LINKS_RELEASE
+from tests.e2e import database
+from tests.e2e.cluster import wait_for
+from tests.e2e.load import Load, Write, assert_lost_nothing, note, under
+from tests.e2e.pods import drain_each_worker, kill
+from tests.e2e.release import Release, answers
+from toolkit.paths import ROOT
+from toolkit.process import output, run
+
+pytestmark = pytest.mark.timeout(900)
+
+NAME = "tasks"
+WORKER = f"{NAME}-worker"
+VALUES = ROOT / "tests" / "e2e" / "tasks-values.yaml"
+TASKS = 10_000
+# The service refuses to ask this address, so a task needs nobody but the database.
+TARGET = "http://127.0.0.2/"
+# What a killed pod, or a database that is away, may cost a write: nobody has acknowledged it.
+UNAVAILABLE = ("status 502", "status 503")
+
+
+class Tasks(Release):
+    """The release under test."""
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.host}:{self.stack.cluster.ports['https']}"
+
+    @property
+    def kubectl(self) -> list[str]:
+        return [*self.stack.cluster.kubectl, "--namespace", self.namespace]
+
+    def options(self, *more: str) -> list[str]:
+        return ["--values", str(VALUES), "--set", f"config.APP_PUBLIC_URL={self.url}", *more]
+
+    def rolled_out(self) -> None:
+        for name in (NAME, WORKER):
+            run([*self.kubectl, "rollout", "status", f"deployment/{name}", "--timeout=90s"], log="e2e-tasks")
+
+    def pod(self, component: str) -> client.V1Pod:
+        """One that is ready."""
+        pods = client.CoreV1Api().list_namespaced_pod(
+            self.namespace, label_selector=f"app.kubernetes.io/component={component}"
+        )
+        return next(p for p in pods.items if p.status.container_statuses and p.status.container_statuses[0].ready)
+
+    def one(self, statement: str) -> list[str]:
+        """The only row of an answer."""
+        return database.sql(self.stack, statement, NAME).strip().split("|")
+
+
+@pytest.fixture(scope="module")
+def release(stack: up.Stack) -> Iterator[Tasks]:
+    found = Tasks(stack, NAME, stack.image)
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME, "labels": labels}}
+    stack.cluster.apply(json.dumps(namespace), "e2e-tasks")
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": f"{NAME}-secrets", "namespace": NAME},
+        "stringData": {
+            "app_database_url": database.make(stack, NAME),
+            # The issuer of the first service is good for this one.
+            "jwks.json": stack.platform.secret(LINKS, f"{LINKS_RELEASE}-secrets", "jwks.json"),
+        },
+    }
+    stack.cluster.apply(json.dumps(secret), "e2e-tasks")
+    found.install(*found.options())
+    wait_for("the route", lambda: answers(f"{found.url}/", stack), seconds=30)
+    yield found
+    output([*stack.cluster.kubectl, "delete", "namespace", NAME, "--wait"])
+    database.drop(stack, NAME)
+
+
+@pytest.fixture
+def writes(release: Tasks, token: str) -> Callable[[], Load]:
+    """Makes a load of writes, each of which puts a task."""
+
+    def make() -> Load:
+        authority = release.stack.service.authority.certificate
+        write = Write({"url": TARGET}, token)
+        return Load(f"{release.url}/api/v1/links", authority, rate=100, expected=201, write=write)
+
+    return make
+
+
+def test_no_task_is_lost_or_done_twice(release: Tasks, writes: Callable[[], Load], report: Callable[..., None]) -> None:
+    with under(writes()) as planned:
+        release.upgrade(*release.options("--set", "podAnnotations.again=yes", "--set", "workers.worker.replicas=3"))
+        release.helm("rollback", "--wait", "--timeout=120s")
+        drain_each_worker(release.stack, NAME, NAME, WORKER)
+        run([*release.kubectl, "scale", f"deployment/{WORKER}", "--replicas=1"], log="e2e-tasks")
+        wait_for("one worker", lambda: running(release) == 1, seconds=60)
+        run([*release.kubectl, "scale", f"deployment/{WORKER}", "--replicas=2"], log="e2e-tasks")
+        release.rolled_out()
+    report("tasks: upgrade, rollback, drains, scale-in of workers", planned.result, note=note(planned))
+    assert_lost_nothing(planned)
+
+    with under(writes()) as harmed:
+        kill(release.pod("worker"))
+        harmed.sent_at_least(harmed.sent + 300)
+        kill(release.pod("app"))
+        release.rolled_out()
+        restart_database(release.stack)
+        release.rolled_out()
+        harmed.sent_at_least(max(0, TASKS - len(planned.result.made)) + 2_000, seconds=120)
+    others = [reason for _, reason in harmed.result.failures if not reason.startswith(UNAVAILABLE)]
+    assert others == [], harmed.result.reasons()
+
+    made = {location.rpartition("/")[2] for load in (planned, harmed) for location in load.result.made}
+    assert len(made) >= TASKS
+    wait_for("the end of all tasks", lambda: release.one("SELECT count(*) FROM tasks") == ["0"], seconds=120)
+    counted = release.one(
+        "SELECT count(*), count(*) FILTER (WHERE checks = 1) FROM links LEFT JOIN target_checks USING (slug)"
+    )
+    slugs = set(database.sql(release.stack, "SELECT slug FROM links", NAME).split())
+    assert made <= slugs, f"{len(made - slugs)} of {len(made)} writes were acknowledged and lost"
+    assert counted == [str(len(slugs))] * 2, "a task was lost, or done twice"
+    said = (
+        f"{len(slugs):,} tasks, 0 lost, 0 done twice; {harmed.result.failed} of {harmed.result.sent:,} writes refused"
+    )
+    report("tasks: SIGKILL of a worker and of a pod of the API, restart of the database", note=said)
+
+
+def test_a_cron_job_runs_once_each_time(release: Tasks) -> None:
+    batch = client.BatchV1Api()
+
+    def jobs() -> dict[datetime, int]:
+        """How often each time's Job has succeeded."""
+        found = batch.list_namespaced_job(NAME).items
+        stamp = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+        times = {job.metadata.annotations[stamp]: job for job in found if stamp in (job.metadata.annotations or {})}
+        assert len(times) == len([job for job in found if stamp in (job.metadata.annotations or {})])
+        return {datetime.fromisoformat(at): job.status.succeeded or 0 for at, job in times.items()}
+
+    found = wait_for("two times of the cron job", lambda: at if len(at := jobs()) >= 2 else None, seconds=150)
+    times = sorted(found)
+    assert times == [times[0] + timedelta(minutes=n) for n in range(len(times))]
+    wait_for("the success of each", lambda: set(jobs().values()) == {1}, seconds=90)
+
+
+def running(release: Tasks) -> int:
+    """Pods of the worker, also those that drain."""
+    pods = client.CoreV1Api().list_namespaced_pod(NAME, label_selector="app.kubernetes.io/component=worker")
+    return len(pods.items)
+
+
+def restart_database(stack: up.Stack) -> None:
+    kubectl = [*stack.cluster.kubectl, "--namespace=data"]
+    run([*kubectl, "rollout", "restart", "statefulset/postgresql"], log="e2e-tasks")
+    run([*kubectl, "rollout", "status", "statefulset/postgresql", "--timeout=120s"], log="e2e-tasks")
