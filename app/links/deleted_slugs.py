@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import structlog
 from sqlalchemy import bindparam, select
 
 from app.links.models import DELETED, Link
@@ -10,13 +9,7 @@ from keel.data import purge
 from keel.data.async_engine import AsyncConnection
 from keel.data.database import Database
 from keel.data.upsert import insert
-from keel.tasks.run import Run
-from keel.tasks.task import Empty, Schedule, Task
 
-log = structlog.get_logger("app.links")
-
-CLEAN_UP = Task(name="delete-expired-reservations", payload=Empty)
-NIGHTLY = Schedule(task=CLEAN_UP, cron="0 2 * * *")
 NEVER = datetime.max.replace(tzinfo=UTC)
 # Finds `slug` if it is reserved for somebody other than `owner`. `since` comes from DeletedSlugs.since().
 OF_OTHERS = select(DELETED.c.slug).where(
@@ -44,10 +37,6 @@ class DeletedSlugs:
     def since(self) -> datetime:
         """The time after which a link must have been deleted for its slug to be reserved still."""
         return datetime.now(UTC) - self._kept if self._kept else NEVER
-
-    async def clean_up(self, _: Empty, __: Run) -> None:
-        """Do the task CLEAN_UP. It may be done twice."""
-        log.info("expired reservations of slugs deleted", slugs=await self.purge())
 
     async def purge(self) -> int:
         """Delete the reservations that have expired; returns how many."""

@@ -7,6 +7,7 @@ from fastapi import Depends, Request, Security
 
 from app.links.checks import TargetChecks
 from app.links.clicks import ClickCounter
+from app.links.csv_import import Imports
 from app.links.metrics import LinkMetrics
 from app.links.models import Link
 from app.links.store import LinkStore
@@ -24,6 +25,7 @@ class Links:
 
     store: LinkStore
     checks: TargetChecks
+    imports: Imports
     clicks: ClickCounter
     keys: IdempotencyKeys
     urls: UrlPolicy

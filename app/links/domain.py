@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from app.links import checks, collection, deleted_slugs, item, redirects, reports, targets
+from app.links import checks, cleanup, collection, csv_import, imports, item, redirects, reports, targets
 from app.links.checks import TargetChecks
 from app.links.clicks import ClickCounter
+from app.links.csv_import import Imports
 from app.links.deleted_slugs import DeletedSlugs
 from app.links.dependencies import READ, WRITE, Links
 from app.links.metrics import LinkMetrics
@@ -32,9 +33,12 @@ class LinksFeature(Feature):
         metrics = LinkMetrics(parts.registry)
         asking = TargetChecks(parts.database, parts.tasks, metrics, public_only=not settings.check_private_targets)
         also = asking.put if settings.check_targets else None
+        store = LinkStore(parts.database, targets_by_slug, deleted, also)
+        importing = Imports(parts.database, parts.tasks, store, metrics)
         self.links = Links(
-            LinkStore(parts.database, targets_by_slug, deleted, also),
+            store,
             asking,
+            importing,
             ClickCounter(parts.database, parts.registry, settings.click_flush_seconds),
             parts.keys,
             UrlPolicy(trusted_names(parts.settings)),
@@ -42,17 +46,19 @@ class LinksFeature(Feature):
             parts.settings.public_url,
         )
         self.tasks = {
-            deleted_slugs.CLEAN_UP: deleted.clean_up,
+            cleanup.CLEAN_UP: cleanup.CleanUp(deleted, importing).run,
+            csv_import.IMPORT: importing.make,
             checks.CHECK: asking.check,
             checks.CHECK_ALL: asking.check_page,
         }
-        self.schedules = [deleted_slugs.NIGHTLY, *([checks.NIGHTLY] if settings.check_targets else [])]
+        self.schedules = [cleanup.NIGHTLY, *([checks.NIGHTLY] if settings.check_targets else [])]
 
     def install(self, app: FastAPI) -> None:
         app.state.links = self.links
         app.include_router(collection.router, prefix=API)
         app.include_router(item.router, prefix=API)
         app.include_router(reports.router, prefix=API)
+        app.include_router(imports.router, prefix=API)
         # Keep after all other routes: a redirect matches every path of one segment.
         redirects.install(app, redirects.Redirects(self.links.store, self.links.clicks, self.links.metrics))
 

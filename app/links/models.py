@@ -72,3 +72,21 @@ REPORTS = Table(
     Column("broken", Text, nullable=False),
 )
 """What was found each night. `broken` is JSON."""
+
+IMPORTS = Table(
+    "imports",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("owner", String(MAX_SUBJECT_CHARACTERS), nullable=False),
+    Column("created_at", Timestamp, nullable=False, index=True),
+    Column("lines", Integer, nullable=False),
+    Column("made", Integer, nullable=False),
+)
+REFUSALS = Table(
+    "import_refusals",
+    METADATA,
+    Column("of", ForeignKey(IMPORTS.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("line", Integer, primary_key=True),
+    Column("detail", String(200), nullable=False),
+)
+"""Lines of imports that made no link."""

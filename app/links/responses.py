@@ -35,9 +35,9 @@ def one(link: Link, links: Links) -> Response:
     return Response(body(link, links), media_type=JSON, headers=headers)
 
 
-def of(model: BaseModel, headers: dict[str, str] | None = None) -> Response:
+def of(model: BaseModel, headers: dict[str, str] | None = None, status: int = 200) -> Response:
     """The response with any model as JSON."""
-    return Response(model.model_dump_json(), media_type=JSON, headers=headers)
+    return Response(model.model_dump_json(), status, headers, JSON)
 
 
 def creation(link: Link, links: Links) -> str:

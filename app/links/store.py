@@ -133,29 +133,47 @@ class LinkStore:
             return None
         return Target(row.url, row.expires_at.timestamp() if row.expires_at else None)
 
+    async def add(self, connection: AsyncConnection, link: Link, *, chosen: bool) -> bool:
+        """Add `link` in the transaction of `connection`; returns whether its slug was free.
+
+        Call `forget` when the transaction has ended. `chosen` says that a user has chosen the slug.
+        """
+        values = self._values(link)
+        if await connection.scalar(self._add, values) is None:
+            return False
+        if chosen and await connection.scalar(OF_OTHERS, values) is not None:
+            await connection.execute(delete(LINKS).where(LINKS.c.slug == link.slug))
+            return False
+        if self._with_each is not None:
+            await self._with_each(connection, link)
+        return True
+
+    async def forget(self, slugs: Sequence[str]) -> None:
+        """Forget what the caches have of these slugs."""
+        for slug in slugs:
+            await self._targets.changed(slug)
+
     async def _insert(self, link: Link, also: Also | None, *, chosen: bool) -> bool:
         """Insert `link`; returns whether its slug was free.
 
         The slug that a user has `chosen` may be that of a link which is being deleted at this moment. The INSERT waits
         for that transaction but does not see the reservation it makes. So the reservations are read again afterwards.
         """
-        values = {**asdict(link), "since": self.deleted.since()}
         if also is None and self._with_each is None and not chosen:
-            return await self._write(link.slug, self._add, values) is not None
+            return await self._write(link.slug, self._add, self._values(link)) is not None
         try:
             async with self.database.transaction() as connection:
                 if also is not None:
                     await also(connection, link)
-                if await connection.scalar(self._add, values) is None:
+                if not await self.add(connection, link, chosen=chosen):
                     return False
-                if chosen and await connection.scalar(OF_OTHERS, values) is not None:
-                    return False
-                if self._with_each is not None:
-                    await self._with_each(connection, link)
                 await connection.commit()
         finally:  # it may have been committed even if this raised
             await self._targets.changed(link.slug)
         return True
+
+    def _values(self, link: Link) -> dict[str, Any]:
+        return {**asdict(link), "since": self.deleted.since()}
 
     async def _write(self, slug: str, statement: Executable, values: Values = None) -> Row[Any] | None:
         """Execute a statement that changes the link, and forget its cached target; returns the row, if there is one."""

@@ -1,4 +1,4 @@
-"""The queue of tasks, and what the targets of links have answered."""
+"""The queue of tasks, what the targets of links have answered, and imports."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -50,8 +50,26 @@ def upgrade() -> None:
         sa.Column("broken", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("day", name="pk_target_reports"),
     )
+    op.create_table(
+        "imports",
+        sa.Column("id", sa.String(32), nullable=False),
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("lines", sa.Integer(), nullable=False),
+        sa.Column("made", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_imports"),
+    )
+    op.create_index("ix_imports_created_at", "imports", ["created_at"])
+    op.create_table(
+        "import_refusals",
+        sa.Column("of", sa.String(32), nullable=False),
+        sa.Column("line", sa.Integer(), nullable=False),
+        sa.Column("detail", sa.String(200), nullable=False),
+        sa.ForeignKeyConstraint(["of"], ["imports.id"], name="fk_import_refusals_of_imports", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("of", "line", name="pk_import_refusals"),
+    )
 
 
 def downgrade() -> None:
-    for table in ("target_reports", "target_checks", "task_schedules", "tasks"):
+    for table in ("import_refusals", "imports", "target_reports", "target_checks", "task_schedules", "tasks"):
         op.drop_table(table)

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import delete, event, func, insert, select, update
 
 from app.links import store as store_module
-from app.links.deleted_slugs import CLEAN_UP, DeletedSlugs
+from app.links.cleanup import CLEAN_UP
+from app.links.deleted_slugs import DeletedSlugs
 from app.links.models import DELETED, LINKS
 from app.links.store import LinkStore, SlugTakenError
 from app.links.targets import Target
