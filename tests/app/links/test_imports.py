@@ -124,7 +124,6 @@ async def test_many_lines_are_several_tasks(
 @pytest.mark.parametrize(
     ("text", "pointer", "detail"),
     [
-        ("", "#/1", "Begin with a line of the names"),
         ("slug\nmine\n", "#/1", "Begin with a line of the names"),
         ("url,colour\nhttps://example.com/,red\n", "#/1", "Begin with a line of the names"),
         ("url,url\nhttps://example.com/,x\n", "#/1", "Begin with a line of the names"),
