@@ -21,6 +21,7 @@ from keel.http import cors, docs, handlers, identity, openapi
 from keel.http.body_limit import BodyLimitMiddleware
 from keel.http.faults import Faults
 from keel.http.json_body import JsonBodyMiddleware
+from keel.http.limits import LimitedRoutes
 from keel.http.protocol import ConnectionLimits
 from keel.http.request_recording import RequestRecordMiddleware
 from keel.http.security_headers import SecurityHeadersMiddleware
@@ -145,6 +146,7 @@ class Service:
 
         Raises:
             ConfigurationError: APP_JWKS_FILE holds no usable keys.
+            ValueError: a route has limits that make no sense; the message names it.
         """
         product = self.product
         registry = create_registry(product.version)
@@ -163,6 +165,7 @@ class Service:
         features = [domain.start(parts, (own or {}).get(domain.name) or domain.settings()) for domain in self.domains]
         worker = _worker(parts, features)
         bodies = AwaitedBodies(settings.max_concurrent_requests)
+        limited = LimitedRoutes()
         faults = Faults(registry) if settings.faults_enabled else None
         checks: dict[str, Check] = {"database": database.check} if database else {}
         optional: dict[str, Check] = {"valkey": shared.check} if shared else {}
@@ -205,7 +208,7 @@ class Service:
             redoc_url=None,
             redirect_slashes=False,
             dependencies=[Depends(faults.dependency)] if faults else None,
-            middleware=_middleware(settings, requests, limiter, authenticator, bodies),
+            middleware=_middleware(settings, requests, limiter, authenticator, bodies, limited),
         )
         app.state.authenticator = authenticator
         if docs.enabled(settings):
@@ -215,10 +218,12 @@ class Service:
             feature.install(app)
         if faults:
             faults.install(app)
+        limited.collect(app)
         for method, route in route_template.declared(app):
             requests.expect(method, route)
         handlers.install(app)
-        openapi.install(app, settings.public_url, [openapi.Section([identity.TAG]), *map(_section, self.domains)])
+        sections = [openapi.Section([identity.TAG]), *map(_section, self.domains)]
+        openapi.install(app, settings.public_url, sections, limited.declared)
         management = create_management(health, registry, faults)
         return Apps(product, app, management, health, ConnectionLimits(settings, registry), bodies, registry)
 
@@ -229,6 +234,7 @@ def _middleware(
     limiter: RateLimiter,
     authenticator: Authenticator,
     bodies: AwaitedBodies,
+    limited: LimitedRoutes,
 ) -> list[Middleware]:
     """The middleware of the public application, outermost first.
 
@@ -260,6 +266,7 @@ def _middleware(
             seconds=settings.request_timeout_seconds,
             max_concurrent=settings.max_concurrent_requests,
             awaited=bodies,
+            routes=limited,
         ),
         Middleware(AuthenticationMiddleware, authenticator=authenticator, exhausted=limiter.exhausted),
         Middleware(RateLimitMiddleware, limiter=limiter),

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from starlette.requests import Request
+from starlette.responses import FileResponse
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -98,6 +99,10 @@ async def test_fastapi_marks_a_request_that_it_traces() -> None:
 
     assert await status(app, "/") == 200
     assert seen == [True], f"FastAPI {version('fastapi')}: see TELEMETRY in kit/keel/compat/fastapi.py"
+
+
+def test_starlette() -> None:
+    there("starlette", FileResponse, ["_parse_range_header"])
 
 
 async def test_sqlalchemy_and_asyncpg(postgresql_settings: Settings) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI
 
 from keel.errors.problems import MEDIA_TYPE, ProblemDetails, documented, title
+from keel.http.limits import Limits
 
 DESCRIPTION = """\
 Errors are problem details (RFC 9457, `application/problem+json`). Every response has the request's id in
@@ -25,6 +27,7 @@ DETAILS = {
     413: "The body exceeds 65536 bytes.",
     414: "The request target exceeds 8192 bytes.",
     415: "Send the body as JSON, with the header Content-Type: application/json.",
+    416: "The file has 1024 bytes: the range is not in it.",
     421: "This service does not answer to that host name.",
     422: "The request is not valid: see errors.",
     429: "Too many requests. Try again in 7 seconds.",
@@ -33,6 +36,7 @@ DETAILS = {
     501: "No transfer coding but chunked is supported.",
     503: "The database cannot be reached. Try again soon.",
     505: "Use HTTP/1.1 or HTTP/1.0.",
+    507: "There is no room to store the body. Try again later.",
 }
 # Errors of any request, and those of a request with a body.
 COMMON = (400, 408, 413, 414, 421, 429, 431, 500, 501, 503, 505)
@@ -83,8 +87,16 @@ def condition(name: str, description: str) -> dict[str, Any]:
     return {"parameters": [{"name": name, "in": "header", "description": description, "schema": schema}]}
 
 
-def install(app: FastAPI, public_url: str, sections: Sequence[Section] = ()) -> None:
-    """Have the document of `app` completed when it is first requested."""
+def install(
+    app: FastAPI,
+    public_url: str,
+    sections: Sequence[Section] = (),
+    limits: Mapping[tuple[str, str], Limits] = MappingProxyType({}),
+) -> None:
+    """Have the document of `app` completed when it is first requested.
+
+    `limits` has those of routes with their own, by method and path template.
+    """
     app.description = DESCRIPTION
     app.servers = [{"url": public_url}]
     app.openapi_tags = [dict(tag) for section in sections for tag in section.tags]
@@ -93,7 +105,11 @@ def install(app: FastAPI, public_url: str, sections: Sequence[Section] = ()) -> 
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            complete(generate(), details)
+            made = generate()
+            complete(made, details)
+            for (method, path), own in limits.items():
+                if operation := made["paths"].get(path, {}).get(method.lower()):
+                    _describe_limits(operation, own)
         return generate()
 
     app.openapi = document  # type: ignore[method-assign]
@@ -134,9 +150,18 @@ def _details(operation: dict[str, Any], details: Mapping[str, Mapping[int, str]]
     return found
 
 
-def _response(status: int) -> dict[str, Any]:
+def _describe_limits(operation: dict[str, Any], limits: Limits) -> None:
+    """Say in the responses of an operation which limits of its own it has."""
+    if limits.max_body_bytes:
+        operation["responses"]["413"] = _response(413, {413: f"The body exceeds {limits.max_body_bytes} bytes."})
+    if limits.seconds:
+        detail = f"The body did not arrive within {limits.seconds:g} seconds."
+        operation["responses"]["408"] = _response(408, {408: detail})
+
+
+def _response(status: int, details: Mapping[int, str] = MappingProxyType(DETAILS)) -> dict[str, Any]:
     headers = {"headers": RETRY_AFTER} if status in (429, 503) else {}
-    return {"description": title(status), "content": _content(status, DETAILS), **headers}
+    return {"description": title(status), "content": _content(status, details), **headers}
 
 
 def _content(status: int, details: Mapping[int, str]) -> dict[str, Any]:

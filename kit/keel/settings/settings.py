@@ -74,13 +74,13 @@ class Settings(OwnSettings):
     keep_alive_seconds: int = Field(default=100, ge=1, le=3600)
     """How long an idle connection stays open. Must be longer than the ingress keeps it (Traefik: 90)."""
     max_body_bytes: int = Field(default=65536, ge=1024)
-    """Largest request body."""
+    """Largest request body. A route may have limits of its own: docs/limits.md."""
     max_head_bytes: int = Field(default=16384, ge=1024)
     """Largest request line and headers together."""
     head_timeout_seconds: Seconds = 10
     """Longest time for a client to send the request line and headers."""
     request_timeout_seconds: Seconds = 30
-    """Longest time of a request, from its headers to its response."""
+    """Longest time of a request, from its headers to its response. A route may have its own: docs/limits.md."""
     max_concurrent_requests: int = Field(default=1000, ge=1)
     """Most requests that are answered at the same time; more get a 503. Requests whose bodies have not arrived do not
     count."""

@@ -1,17 +1,22 @@
 import asyncio
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keel.errors.problems import ErrorMiddleware, Problem
+from keel.http import time_limit
+from keel.http.limits import LimitedRoutes, limits
 from keel.http.time_limit import AwaitedBodies, TimeLimitMiddleware
 from tests.kit.subject import SERVICE, Settings
 
 pytestmark = pytest.mark.anyio
+
+Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 SCOPE: Scope = {"type": "http", "method": "GET", "headers": []}
 
@@ -297,6 +302,69 @@ async def test_an_answer_that_has_begun_is_broken_off() -> None:
     with pytest.raises(Problem):
         await ErrorMiddleware(TimeLimitMiddleware(app, 0.02, 10, AwaitedBodies(10)))(SCOPE, empty, send)
     assert len(sent) == 1
+
+
+async def test_in_the_drain_a_long_body_that_goes_on_arriving_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    """It is one of a route with limits of its own."""
+    monkeypatch.setattr(time_limit, "DRAIN_SECONDS", 0.5)
+    parts: asyncio.Queue[bytes] = asyncio.Queue()
+    received = 0
+
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        nonlocal received
+        while True:
+            received += len((await receive())["body"])
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": await parts.get(), "more_body": True}
+
+    declared = limits(seconds=60)
+    site = FastAPI()
+    site.add_api_route("/long", declared(lambda: None))
+    routes = LimitedRoutes()
+    routes.collect(site)
+    awaited = AwaitedBodies(10)
+    limit = TimeLimitMiddleware(app, 60, 10, awaited, routes)
+    request = asyncio.create_task(limit({**SCOPE, "path": "/long"}, receive, forever))  # type: ignore[arg-type]
+    await until(lambda: len(awaited))
+    awaited.drain()
+    for _ in range(15):
+        parts.put_nowait(b"x")
+        await asyncio.sleep(0.1)
+    assert received == 15
+    assert not request.done()
+    with pytest.raises(Problem) as raised:  # when no more arrives
+        await request
+    assert (raised.value.status_code, len(awaited)) == (503, 0)
+
+
+async def test_what_is_done_after_the_response_has_no_limit_and_does_not_count(until: Until) -> None:
+    go_on = asyncio.Event()
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"some", "more_body": len(sent) == 1})
+        if len(sent) == 2:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await go_on.wait()
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    limit = TimeLimitMiddleware(app, 0.1, 1, AwaitedBodies(10))
+    working = [asyncio.create_task(limit(SCOPE, empty, send))]
+    await until(lambda: len(sent) == 3)
+    working.append(asyncio.create_task(limit(SCOPE, empty, send)))
+    await until(lambda: len(sent) == 5)
+    assert limit._running == {}
+    await asyncio.sleep(0.2)
+    assert not any(task.done() for task in working)
+    go_on.set()
+    await asyncio.gather(*working)
 
 
 async def test_as_part_of_the_service(settings: Settings) -> None:
