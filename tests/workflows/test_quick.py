@@ -6,7 +6,7 @@ from pathlib import Path
 from tests import quick
 from toolkit.paths import ROOT
 
-NO_TESTS = {"tests/probe", "tests/rehearsal", "tests/support"}
+NO_TESTS = {"tests/files", "tests/probe", "tests/rehearsal", "tests/support"}
 REPORT = """<testsuites><testsuite>
   <testcase classname="tests.workflows.test_quick" name="test_one[a::b]" time="0.5" />
   <testcase classname="tests.workflows.test_quick.TestMore" name="test_two" time="0.2" />

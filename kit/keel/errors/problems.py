@@ -1,5 +1,6 @@
 """Problem details (RFC 9457, application/problem+json): the body of every error response."""
 
+import errno
 import json
 from collections.abc import Awaitable, Mapping
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from keel.compat.starlette import EXCEPTION_HANDLERS, wrap_app_handling_exceptions
 
 MEDIA_TYPE = "application/problem+json"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # on the disk, in a quota, in one file
 # Names by RFC 9110, which Python has since 3.13.
 RENAMED = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
@@ -93,6 +95,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def invalid(*errors: FieldError) -> Problem:
     """The 422 for a request that is not valid, with the reasons."""
     return Problem(422, "The request is not valid: see errors.", errors=list(errors))
+
+
+def no_room(error: BaseException | None) -> Problem | None:
+    """The 507 for a body that could not be stored because the disk is full; None if `error` says something else."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return Problem(507, "There is no room to store the body. Try again later.", {"Connection": "close"})
+    return None
 
 
 def unexpected() -> Problem:

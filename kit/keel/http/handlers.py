@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.routing import Match
 from starlette.types import Scope
 
-from keel.errors.problems import FieldError, Problem, ProblemResponse, log_fault
+from keel.errors.problems import FieldError, Problem, ProblemResponse, log_fault, no_room
 from keel.http.json_body import is_json, not_json
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -31,6 +31,9 @@ async def _http_error(request: Request, error: HTTPException) -> ProblemResponse
     elif error.status_code == 405:
         detail = "This method is not allowed here. See the Allow header."
         problem = Problem(405, detail, {"Allow": ", ".join(_allowed_methods(request.scope))})
+    elif full := no_room(error.__cause__):  # FastAPI takes all that fails while it reads a form for the client's fault
+        problem = full
+        problem.__cause__ = error.__cause__
     else:
         problem = Problem(error.status_code, str(error.detail), error.headers)
         problem.__cause__ = error.__cause__

@@ -12,6 +12,8 @@ from keel import strict_json
 from keel.errors.problems import Problem
 
 WITHOUT_BODY = ("GET", "HEAD")
+STREAMED = "keel.body_is_streamed"
+"""Key in the scope of a request whose route takes the body as it arrives, whatever is in it."""
 
 
 def is_json(content_type: str) -> bool:
@@ -29,7 +31,8 @@ def not_json() -> Problem:
 class JsonBodyMiddleware:
     """Raises a Problem when the route reads a body that is not strict JSON.
 
-    It buffers the whole body, so it must be inside BodyLimitMiddleware.
+    It buffers the whole body, so it must be inside BodyLimitMiddleware. Only a route that sets STREAMED, as
+    keel.http.uploads does, gets JSON unbuffered.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,17 +43,17 @@ class JsonBodyMiddleware:
         if scope["type"] == "http" and scope["method"] not in WITHOUT_BODY:
             for name, value in scope["headers"]:
                 if name == b"content-type" and is_json(value.decode("latin-1")):
-                    return self.app(scope, _checked(receive), send)
+                    return self.app(scope, _checked(scope, receive), send)
         return self.app(scope, receive, send)
 
 
-def _checked(receive: Receive) -> Receive:
+def _checked(scope: Scope, receive: Receive) -> Receive:
     body = bytearray()
     whole = False
 
     async def checked() -> Message:
         nonlocal whole
-        while not whole:
+        while not whole and STREAMED not in scope:
             message = await receive()
             if message["type"] != "http.request":
                 return message

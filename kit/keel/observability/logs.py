@@ -25,6 +25,8 @@ from keel.settings import Settings
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # Loggers that are too chatty at INFO; keel.server logs the same events once.
 NOISY_LOGGERS = ("uvicorn.error", "asyncio", "alembic.runtime.plugins")
+# Warns of every form that a client got wrong, which gets a 400 and has its line in the access log.
+CLIENT_FAULTS = "python_multipart"
 # Loggers whose debug lines contain the values that are written to the database: never below INFO.
 UNREDACTED = tuple(name for dialect in DIALECTS for name in dialect.unredacted_loggers)
 # While the trace collector is unavailable, these log once per batch of spans; show one line a minute.
@@ -109,6 +111,7 @@ def set_level(name: str) -> None:
     logging.getLogger().setLevel(level)
     for noisy in NOISY_LOGGERS:
         logging.getLogger(noisy).setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
+    logging.getLogger(CLIENT_FAULTS).setLevel(max(level, logging.ERROR))
     for unredacted in UNREDACTED:
         logging.getLogger(unredacted).setLevel(max(level, logging.INFO))
 

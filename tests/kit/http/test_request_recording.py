@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
+import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -17,7 +18,7 @@ from keel.http.request_recording import RequestRecordMiddleware
 from keel.observability import logs
 from keel.observability.metrics import RequestMetrics
 from keel.observability.request_record import DISCONNECT_CHECK_AFTER_SECONDS
-from keel.server import listen
+from keel.server import Server, listen
 
 pytestmark = pytest.mark.anyio
 
@@ -227,3 +228,26 @@ async def test_requests_in_flight(site: Site, until: Until) -> None:
     site.answer.set()
     await asking
     await until(lambda: in_flight() == 0)
+
+
+class FileServer(Protocol):
+    server: Server
+
+
+async def test_work_that_fails_after_the_response_is_logged(
+    files_client: httpx.AsyncClient, log_lines: Logs, until: Until
+) -> None:
+    assert (await files_client.post("/failures")).status_code == 202
+    await until(lambda: "work after the response failed" in [line["message"] for line in log_lines()])
+    (line,) = (line for line in log_lines() if line["message"] == "work after the response failed")
+    assert (line["log.level"], line["labels.route"]) == ("error", "/api/v1/failures")
+    assert "this work always fails" in line["error.stack_trace"]
+
+
+async def test_work_that_is_cut_off_after_the_response_is_logged(
+    files: FileServer, files_client: httpx.AsyncClient, log_lines: Logs, until: Until
+) -> None:
+    assert (await files_client.post("/work")).status_code == 202
+    await until(lambda: "work begins" in [line["message"] for line in log_lines()])
+    assert files.server.cut_off() == 1
+    await until(lambda: "work after the response was cut off" in [line["message"] for line in log_lines()])
