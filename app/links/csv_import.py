@@ -82,7 +82,7 @@ def parse(text: str, urls: UrlPolicy) -> list[Line]:
     errors: list[FieldError] = []
     for number, values in _rows(text):
         try:
-            body = NewLink(**{name: value for name, value in values.items() if value})
+            body = NewLink.model_validate({name: value for name, value in values.items() if value})
             found.append(Line(number=number, **accept(body, urls)))
         except ValidationError as error:
             errors += [
