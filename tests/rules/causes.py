@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tests.rules.unit import Firing, Series
 
 POD = "links-7d4b9c-x2x5k"
+WORKER = "links-worker-5f6d7c-b4b8z"
 
 
 def service(metric: str, pod: str = POD, **labels: str) -> str:
@@ -29,6 +30,32 @@ def container(metric: str, pod: str = POD, **labels: str) -> str:
 def autoscaler(metric: str, **labels: str) -> str:
     names = {"job": "kube-state-metrics", "namespace": "links", "horizontalpodautoscaler": "links"}
     return _series(f"kube_horizontalpodautoscaler_{metric}", **names, **labels)
+
+
+def tasks(metric: str, task: str = "mail", pod: str = WORKER, **labels: str) -> str:
+    """A series of the queue, as a worker has it."""
+    names = {"namespace": "links", "job": "links-worker", "pod": pod, "instance": f"{pod}:9000"}
+    return _series(metric, **names, task=task, **labels)
+
+
+def attempts(outcome: str = "done", pod: str = WORKER) -> str:
+    return tasks("task_attempts_total", pod=pod, outcome=outcome)
+
+
+def cron_job(metric: str, **labels: str) -> str:
+    names = {"job": "kube-state-metrics", "namespace": "links", "cronjob": "links-clean-up"}
+    return _series(f"kube_cronjob_{metric}", **names, **labels)
+
+
+def job(metric: str, name: str = "links-clean-up-29756700", **labels: str) -> str:
+    return _series(f"kube_job_{metric}", job="kube-state-metrics", namespace="links", job_name=name, **labels)
+
+
+def of_worker(series: str, worker: str = "worker") -> str:
+    """The series of a worker's pods in the place of the API's."""
+    for name in ("job", "deployment", "horizontalpodautoscaler"):
+        series = series.replace(f'{name}="links"', f'{name}="links-{worker}"')
+    return series.replace('container="app"', f'container="{worker}"').replace('pod="links-', f'pod="links-{worker}-')
 
 
 def migrations(metric: str, **labels: str) -> str:
@@ -65,6 +92,11 @@ OTHERS = {
     "container_cpu_cfs_periods_total": {"namespace", "pod", "container"},
     "container_cpu_cfs_throttled_periods_total": {"namespace", "pod", "container"},
     "container_memory_working_set_bytes": {"namespace", "pod", "container"},
+    "kube_cronjob_next_schedule_time": {"namespace", "cronjob"},
+    "kube_cronjob_spec_suspend": {"namespace", "cronjob"},
+    "kube_cronjob_status_active": {"namespace", "cronjob"},
+    "kube_cronjob_status_last_schedule_time": {"namespace", "cronjob"},
+    "kube_cronjob_status_last_successful_time": {"namespace", "cronjob"},
     "kube_deployment_spec_replicas": {"namespace", "deployment"},
     "kube_deployment_status_condition": {"namespace", "deployment", "condition", "status", "reason"},
     "kube_deployment_status_replicas_ready": {"namespace", "deployment"},
@@ -74,6 +106,8 @@ OTHERS = {
     "kube_horizontalpodautoscaler_status_condition": {"namespace", "horizontalpodautoscaler", "condition", "status"},
     "kube_horizontalpodautoscaler_status_desired_replicas": {"namespace", "horizontalpodautoscaler"},
     "kube_job_failed": {"namespace", "job_name", "condition"},
+    "kube_job_spec_active_deadline_seconds": {"namespace", "job_name"},
+    "kube_job_status_active": {"namespace", "job_name"},
     "kube_job_status_start_time": {"namespace", "job_name"},
     "kube_pod_container_resource_limits": {"namespace", "pod", "container", "resource"},
     "kube_pod_container_status_restarts_total": {"namespace", "pod", "container"},
@@ -91,6 +125,8 @@ USED = "container_memory_working_set_bytes"
 THROTTLED, PERIODS = "container_cpu_cfs_throttled_periods_total", "container_cpu_cfs_periods_total"
 DEPLOYMENT = {"namespace": "links", "deployment": "links"}
 
+OLDEST, RUNNING = "tasks_oldest_seconds", "tasks_running"
+LAST, SUCCESS, NEXT = "status_last_schedule_time", "status_last_successful_time", "next_schedule_time"
 
 COUNT = "http_request_duration_seconds_count"
 
@@ -143,6 +179,52 @@ CAUSES: dict[str, Cause] = {
             "no pod is wanted": {deployment(WANTED): "0x90"},
         },
     ),
+    "ServiceWorkerDown": Cause(
+        series={of_worker(deployment(WANTED)): "3x40", of_worker(deployment(READY)): "3 3 0x38"},
+        before="5m30s",
+        at="6m",
+        firing=Firing({"$value": "3"}, {**DEPLOYMENT, "deployment": "links-worker"}, worker="worker"),
+        quiet={
+            "one pod is ready": {of_worker(deployment(WANTED)): "3x40", of_worker(deployment(READY)): "1x40"},
+            "none is wanted": {of_worker(deployment(WANTED)): "0x40", of_worker(deployment(READY)): "0x40"},
+            "it is the API": {deployment(WANTED): "3x40", deployment(READY): "0x40"},
+            "it is another release's": {
+                of_worker(deployment(WANTED), "2-worker"): "3x40",
+                of_worker(deployment(READY), "2-worker"): "0x40",
+            },
+        },
+    ),
+    "ServiceTaskQueueStalled": Cause(
+        series={
+            tasks(OLDEST): "0x4 0+30x60",
+            attempts(): "7x80",
+            attempts("retried"): "0+1x80",
+            # Another name, of which none is due.
+            tasks(OLDEST, "report"): "0x80",
+        },
+        before="13m30s",
+        at="14m30s",
+        firing=Firing({"$value | humanizeDuration": "12m 0s"}, {"namespace": "links"}),
+        quiet={
+            "tasks wait long, and are done": {tasks(OLDEST): "3600x80", attempts(): "0+1x80"},
+            "by another pod": {
+                tasks(OLDEST): "3600x80",
+                attempts(): "7x80",
+                attempts(pod="links-worker-5f6d7c-zzzzz"): "0+1x80",
+            },
+            "nothing is due": {tasks(OLDEST): "0x80", attempts(): "7x80"},
+            "nothing has been due for long": {tasks(OLDEST): "60x80", attempts(): "7x80"},
+            "a task is done now and then": {
+                tasks(OLDEST): "3600x80",
+                attempts(): "0x19 1x19 2x19 3x19",
+            },
+            "only tasks of another version wait": {tasks(OLDEST, "other"): "3600x80", attempts(): "7x80"},
+            "it is another release's": {
+                tasks(OLDEST).replace("links-worker", "links-2-worker"): "3600x80",
+                attempts().replace("links-worker", "links-2-worker"): "7x80",
+            },
+        },
+    ),
     "ServiceCertificateExpired": Cause(
         # The clock of promtool begins at 0.
         series={traefik("links.example.com"): "600x60"},
@@ -178,6 +260,21 @@ CAUSES: dict[str, Cause] = {
                 for number in range(8)
             },
             "it belongs to another release": {service("up").replace('job="links"', 'job="links-2"'): "0x30"},
+        },
+    ),
+    "ServiceWorkerTargetsMissing": Cause(
+        series={of_worker(deployment(READY)): "2x40", of_worker(service("up")): "1 1 0x38"},
+        before="5m30s",
+        at="6m",
+        firing=Firing({"$value": "2"}, {**DEPLOYMENT, "deployment": "links-worker"}, worker="worker"),
+        quiet={
+            "one answers": {
+                of_worker(deployment(READY)): "2x40",
+                of_worker(service("up")): "0x40",
+                of_worker(service("up", pod="links-7d4b9c-zzzzz")): "1x40",
+            },
+            "none is ready": {of_worker(deployment(READY)): "0x40"},
+            "its metrics are not read": {of_worker(deployment(READY), "queue"): "2x40"},
         },
     ),
     "ServiceRequestsUnjudged": Cause(
@@ -394,6 +491,164 @@ CAUSES: dict[str, Cause] = {
                 service("up"): "1x90",
                 service("http_request_duration_seconds_count", status="200"): "0x7 1x7 2x7 3x7 4x7 5x7 6x7 7x7 8x7 9x7",
             },
+        },
+    ),
+    "ServiceTasksLate": Cause(
+        # Both pods see the same queue, one of them a moment later.
+        series={
+            tasks(OLDEST): "0+30x60",
+            tasks(OLDEST, pod="links-worker-5f6d7c-zzzzz"): "0 0+30x59",
+            attempts(): "0+9x60",
+        },
+        before="10m",
+        at="10m30s",
+        firing=Firing(
+            {"$value | humanizeDuration": "10m 30s", "$labels.task": "mail"}, {"namespace": "links", "task": "mail"}
+        ),
+        quiet={
+            "just as late as allowed": {tasks(OLDEST): "300x60"},
+            "it is caught up with": {tasks(OLDEST): "0+60x8 0x50"},
+            "it is of another version": {tasks(OLDEST, "other"): "3600x60"},
+        },
+    ),
+    "ServiceTasksFailed": Cause(
+        series={
+            tasks("tasks_failed"): "0 2x20",
+            tasks("tasks_failed", "report"): "0x20",
+            tasks("tasks_failed", pod="links-worker-5f6d7c-zzzzz"): "0 2x20",
+        },
+        before="1m",
+        at="1m30s",
+        firing=Firing({"$value": "2", "$labels.task": "mail"}, {"namespace": "links", "task": "mail"}),
+        quiet={
+            "attempts fail, and are made again": {tasks("tasks_failed"): "0x40", attempts("retried"): "0+1x40"},
+            "they are tried again at once": {tasks("tasks_failed"): "0 2 2 0x40"},
+        },
+    ),
+    "ServiceTasksUnknown": Cause(
+        series={
+            tasks(OLDEST, "other"): "0+30x60",
+            tasks(OLDEST, "other", pod="links-worker-5f6d7c-zzzzz"): "0+30x60",
+        },
+        before="10m",
+        at="10m30s",
+        firing=Firing({"$value | humanizeDuration": "10m 30s"}, {"namespace": "links"}),
+        quiet={
+            "one pod knows them": {
+                tasks(OLDEST, "other"): "0+30x60",
+                tasks(OLDEST, "other", pod="links-worker-5f6d7c-zzzzz"): "0x60",
+            },
+            "a rollout brings what knows them": {
+                tasks(OLDEST, "other"): "0+30x16 stale",
+                tasks(OLDEST, "other", pod="links-worker-5f6d7c-zzzzz"): "_x15 0x40",
+            },
+        },
+    ),
+    "ServiceWorkerIdle": Cause(
+        series={
+            tasks(OLDEST): "600x60",
+            tasks(RUNNING): "0x60",
+            attempts(): "0+1x10 10x50",
+            tasks(OLDEST, pod="links-worker-5f6d7c-zzzzz"): "600x60",
+            tasks(RUNNING, pod="links-worker-5f6d7c-zzzzz"): "1x60",
+            attempts(pod="links-worker-5f6d7c-zzzzz"): "0+1x60",
+        },
+        before="14m",
+        at="15m30s",
+        firing=Firing(
+            {"$value | humanizeDuration": "10m 0s", "$labels.pod": WORKER}, {"namespace": "links", "pod": WORKER}
+        ),
+        quiet={
+            "it runs one for long": {tasks(OLDEST): "600x60", tasks(RUNNING): "1x60", attempts(): "10x60"},
+            "its attempts fail": {
+                tasks(OLDEST): "600x60",
+                tasks(RUNNING): "0x60",
+                attempts("retried"): "0+1x60",
+                attempts(): "10x60",
+            },
+            "there is nothing to do": {tasks(OLDEST): "0x60", tasks(RUNNING): "0x60", attempts(): "10x60"},
+            "it does not know those that wait": {
+                tasks(OLDEST, "other"): "600x60",
+                tasks(OLDEST): "0x60",
+                tasks(RUNNING): "0x60",
+                attempts(): "10x60",
+            },
+        },
+    ),
+    "ServiceCronJobMissed": Cause(
+        # It was to run after a minute, and the clock of promtool begins at 0.
+        series={cron_job(NEXT): "60x60", cron_job("status_active"): "0x60", cron_job("spec_suspend"): "0x60"},
+        before="17m",
+        at="17m30s",
+        firing=Firing(
+            {"$value | humanizeDuration": "16m 30s", "$labels.cronjob": "links-clean-up"},
+            {"namespace": "links", "cronjob": "links-clean-up"},
+        ),
+        quiet={
+            "it runs each ten minutes": {
+                cron_job(NEXT): "600x20 1200x20 1800x20 2400x20 3000x20",
+                cron_job(LAST): "0x20 600x20 1200x20 1800x20 2400x20",
+                cron_job(SUCCESS): "30x20 630x20 1230x20 1830x20 2430x20",
+            },
+            "it has been done": {cron_job(NEXT): "86400x80", cron_job(LAST): "60x80", cron_job(SUCCESS): "0 0 0 95x77"},
+            "it still runs": {cron_job(NEXT): "86400x80", cron_job(LAST): "60x80", cron_job("status_active"): "1x80"},
+            "it is paused": {
+                cron_job(LAST): "60x80",
+                cron_job("status_active"): "0x80",
+                cron_job("spec_suspend"): "1x80",
+            },
+            "it is another release's": {cron_job(NEXT).replace("links-clean-up", "links-2-clean-up"): "60x80"},
+        },
+    ),
+    "ServiceJobFailed": Cause(
+        series={
+            job("status_start_time"): "60x60",
+            job("failed", condition="true"): "_x20 1x40",
+            # The one of the day before was done.
+            cron_job(SUCCESS): "30x60",
+        },
+        before="10m30s",
+        at="11m30s",
+        firing=Firing(
+            {"$value | humanizeDuration": "10m 30s", "$labels.job_name": "links-clean-up-29756700"},
+            {"namespace": "links", "job_name": "links-clean-up-29756700"},
+        ),
+        quiet={
+            "a later one was done": {
+                job("status_start_time"): "60x60",
+                job("failed", condition="true"): "1x60",
+                cron_job(SUCCESS): "90x60",
+            },
+            "an attempt failed, and it goes on": {job("status_start_time"): "60x60", job("status_failed"): "1x60"},
+            "it is the migrations'": {
+                migrations("status_start_time"): "60x60",
+                migrations("failed", condition="true"): "1x60",
+            },
+            "it is another release's": {
+                job("status_start_time", "links-clean-up-2-29756700"): "60x60",
+                job("failed", "links-clean-up-2-29756700", condition="true"): "1x60",
+            },
+        },
+    ),
+    "ServiceJobNearDeadline": Cause(
+        series={
+            job("status_start_time"): "0x140",
+            job("spec_active_deadline_seconds"): "3600x140",
+            job("status_active"): "1x140",
+        },
+        before="49m",
+        at="49m30s",
+        firing=Firing(
+            {"$value | humanizePercentage": "82.5%", "$labels.job_name": "links-clean-up-29756700"},
+            {"namespace": "links", "job_name": "links-clean-up-29756700"},
+        ),
+        quiet={
+            "it has ended": {
+                job("status_start_time"): "0x140",
+                job("spec_active_deadline_seconds"): "60x140",
+                job("status_active"): "0x140",
+            },
+            "there is none": {job("status_start_time"): "0x140", job("status_active"): "1x140"},
         },
     ),
 }

@@ -15,6 +15,15 @@ HOSTS = {
     "nameOverride": "links",
     "ingress": {"enabled": True, "className": "traefik", "hosts": [{"host": "links.example.com"}]},
 }
+# All that alerts are about.
+BACKGROUND: Rule = {
+    "workers": {
+        "worker": {"args": ["work"], "metrics": True, "autoscaling": {"maxReplicas": 5}},
+        "queue": {"args": ["celery"], "keda": {"maxReplicas": 5, "triggers": [{"type": "cron", "metadata": {}}]}},
+    },
+    "cronJobs": {"clean-up": {"args": ["clean-up"], "schedule": "0 3 * * *"}},
+    "jobs": {"warm-up": {"args": ["warm-up"]}},
+}
 # As a test on a cluster would have them, to see within minutes what takes hours.
 SHRUNK = {
     "interval": "5s",
@@ -31,7 +40,7 @@ EVERY_ALERT = {"alerts": {alert.name: {"enabled": True} for alert in alerts(CHAR
 def groups(rules: Rule | None = None, **values: Any) -> list[Rule]:
     """The groups of the PrometheusRule with these values of `prometheusRule`, and these others."""
     objects: Objects = render(
-        {**HOSTS, **values, "prometheusRule": {"enabled": True, **(rules or {})}},
+        {**HOSTS, **BACKGROUND, **values, "prometheusRule": {"enabled": True, **(rules or {})}},
         release="links",
         options=("--namespace=links",),
     )

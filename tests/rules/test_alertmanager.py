@@ -23,7 +23,8 @@ from toolkit.paths import PLATFORM
 
 FOLDER = PLATFORM / "monitoring"
 CONFIG = FOLDER / "alertmanager-config.yaml"
-ALERTS = {rule["alert"]: rule for rule in alerts_of(groups(EVERY_ALERT))}
+# Of those that are also about workers, the app's, which comes first.
+ALERTS = {rule["alert"]: rule for rule in reversed(alerts_of(groups(EVERY_ALERT)))}
 RECEIVERS = {"critical": "page,ticket", "warning": "ticket", "info": "note"}
 
 Labels = dict[str, str]
@@ -148,6 +149,8 @@ PAGE, TICKET = ("ServiceAvailabilityBurn", "critical"), ("ServiceAvailabilityBur
         (("ServiceRolloutStuck", ""), ("ServiceReplicasShort", ""), True),
         (("ServiceDatabaseUnavailable", ""), ("ServiceDatabasePoolExhausted", ""), True),
         (("ServiceCertificateExpired", ""), ("ServiceCertificateExpiring", ""), True),
+        (("ServiceTaskQueueStalled", ""), ("ServiceTasksLate", ""), True),
+        (("ServiceTaskQueueStalled", ""), ("ServiceWorkerIdle", ""), False),
     ],
 )
 def test_what_silences_what(
@@ -159,6 +162,28 @@ def test_what_silences_what(
     assert httpx.post(f"{alertmanager}/api/v2/alerts", json=[{"labels": labels} for labels in sent]).status_code == 200
     assert inhibited(alertmanager, ours) is silenced
     assert inhibited(alertmanager, others) is False, "another release's is not silenced"
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("ServiceWorkerDown", "ServiceReplicasShort"),
+        ("ServiceWorkerTargetsMissing", "ServiceTargetDown"),
+        ("ServiceCrashLoop", "ServiceReplicasShort"),
+        ("ServiceRolloutStuck", "ServiceTargetDown"),
+    ],
+)
+def test_what_is_wrong_with_a_worker_silences_nothing_of_other_pods(
+    source: str, target: str, alertmanager: str, request: pytest.FixtureRequest
+) -> None:
+    release = re.sub(r"\W", "-", request.node.name)
+    its = alert(source, "", release) | {"worker": "mail"}
+    own, others = alert(target, "", release) | {"worker": "mail"}, alert(target, "", release) | {"worker": "report"}
+    api = alert(target, "", release)
+    assert "worker" not in api
+    sent = [{"labels": labels} for labels in (its, own, others, api)]
+    assert httpx.post(f"{alertmanager}/api/v2/alerts", json=sent).status_code == 200
+    assert [inhibited(alertmanager, labels) for labels in (own, others, api)] == [True, False, False]
 
 
 def test_a_pod_that_crashes_silences_only_that_itself_does_not_answer(alertmanager: str) -> None:

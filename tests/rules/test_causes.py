@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules.causes import CAUSES, COUNT, RESTARTS, WAITING, container, service, unjudged
-from tests.rules.rendered import EVERY_ALERT, Rule, alerts_of, groups, only
+from tests.rules.causes import CAUSES, COUNT, RESTARTS, WAITING, container, cron_job, of_worker, service, unjudged
+from tests.rules.rendered import BACKGROUND, EVERY_ALERT, Rule, alerts_of, groups, only
 from tests.rules.unit import Firing, Series, check
 
 QUIET = [(alert, why) for alert, cause in CAUSES.items() for why in cause.quiet]
@@ -27,6 +27,58 @@ def test_it_is_silent_when(alert: str, why: str, tmp_path: Path) -> None:
     series: Series = CAUSES[alert].quiet[why]
     times = [f"{minutes}m" for minutes in range(90 if alert == "ServiceCertificateExpiring" else 40)]
     check(tmp_path, rules(alert), series, alerts=[(at, alert, []) for at in times])
+
+
+# Of the app's pods, and in the same words of each worker's.
+OF_WORKERS = {rule["alert"] for rule in alerts_of(groups(EVERY_ALERT)) if "worker" in rule["labels"]}
+BOTH = sorted(each for each in OF_WORKERS if not each.startswith("ServiceWorker"))
+
+
+@pytest.mark.parametrize("alert", BOTH)
+def test_it_is_told_of_a_worker_too(alert: str, tmp_path: Path) -> None:
+    cause = CAUSES[alert]
+    series = {of_worker(each): values for each, values in cause.series.items()}
+    shown = {text: value.replace("links-", "links-worker-") for text, value in cause.firing.shown.items()}
+    labels = {name: value.replace("links", "links-worker") for name, value in cause.firing.labels.items()}
+    own = {**labels, **({"namespace": "links"} if labels else {})}
+    alerts = [(cause.before, alert, []), (cause.at, alert, [Firing(shown, own, worker="worker")])]
+    check(tmp_path, rules(alert), series, alerts=alerts)
+
+
+def test_tasks_of_the_api_s_pods_are_tasks_too(tmp_path: Path) -> None:
+    """As where there are no workers."""
+    name = "ServiceTasksLate"
+    cause = CAUSES[name]
+    series = {each.replace("links-worker", "links"): values for each, values in cause.series.items()}
+    for values in (BACKGROUND, {"workers": None}):
+        found = only(groups(EVERY_ALERT, **values), name)
+        check(tmp_path, found, series, alerts=[(cause.before, name, []), (cause.at, name, [cause.firing])])
+
+
+def test_a_job_of_the_release_that_failed_is_told(tmp_path: Path) -> None:
+    """Of a release without cron jobs, too."""
+    name = "ServiceJobFailed"
+    cause = CAUSES[name]
+    own = "links-warm-up"
+    series = {each.replace("links-clean-up-29756700", own): values for each, values in cause.series.items()}
+    labels = {"namespace": "links", "job_name": own}
+    firing = Firing({**cause.firing.shown, "$labels.job_name": own}, labels)
+    for values in (BACKGROUND, {"cronJobs": None}):
+        found = only(groups(EVERY_ALERT, **values), name)
+        check(tmp_path, found, series, alerts=[(cause.before, name, []), (cause.at, name, [firing])])
+
+
+@pytest.mark.parametrize("success", [None, "30x80"], ids=["never before", "the time before"])
+def test_a_cron_job_whose_failed_jobs_are_not_kept_is_told(success: str | None, tmp_path: Path) -> None:
+    name = "ServiceCronJobMissed"
+    series = {
+        cron_job("next_schedule_time"): "86400x80",
+        cron_job("status_last_schedule_time"): "60x80",
+        cron_job("status_active"): "0 0 1x10 0x68",
+        **({cron_job("status_last_successful_time"): success} if success else {}),
+    }
+    alerts = [("17m", name, []), ("17m30s", name, [CAUSES[name].firing])]
+    check(tmp_path, rules(name), series, alerts=alerts)
 
 
 def test_cert_managers_own_metric_is_read_too(tmp_path: Path) -> None:

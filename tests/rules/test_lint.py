@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from tests.app.subject import SERVICE, Settings
 from tests.chart import umbrella
 from tests.chart.helm import CHART, ENVIRONMENTS, render
+from tests.probe.main import SERVICE as PROBE
 from tests.rules.causes import CAUSES, OTHERS
 from tests.rules.programs import run
 from tests.rules.rendered import EVERY_ALERT, SHRUNK, Rule, alerts_of, groups, rules_of, write
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 ALL = groups(EVERY_ALERT)
 ALERTS = pytest.mark.parametrize("rule", alerts_of(ALL), ids=lambda r: r["alert"] + r["labels"].get("window", ""))
 RULES = pytest.mark.parametrize("rule", rules_of(ALL), ids=lambda r: r.get("alert", r.get("record")))
-DASHBOARDS = {"fastapi-overview", "fastapi-dependencies", "fastapi-runtime"}
+DASHBOARDS = {"fastapi-overview", "fastapi-dependencies", "fastapi-runtime", "fastapi-tasks"}
 TARGET = {"namespace", "job", "pod", "instance"}
 SELECTOR = re.compile(r"\b([a-z_]+[a-z0-9_:]*)\{([^}]*)\}")
 MATCHER = re.compile(r'([a-z_]+)(?:=~|!~|!=|=)"')
@@ -63,7 +64,8 @@ def test_an_alert_says_what_how_bad_and_where_to_look(rule: Rule) -> None:
     assert labels["severity"] in {"critical", "warning", "info"}
     assert (labels["namespace"], labels["job"]) == ("links", "links")
     assert set(annotations) == {"summary", "description", "runbook_url", "dashboard_url"}
-    assert annotations["summary"].startswith("links: ")
+    whose = f"links-{labels['worker']}" if "worker" in labels else "links"
+    assert annotations["summary"].startswith(f"{whose}: ")
     assert "$value" in annotations["description"], "a number tells how bad it is"
     assert (ROOT / annotations["runbook_url"]).is_file()
     assert Path(annotations["runbook_url"]).stem == rule["alert"]
@@ -95,14 +97,17 @@ def test_each_alert_is_tested() -> None:
 @pytest.fixture(scope="module")
 def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Each metric of the service with its labels, from its own /metrics, with all that is optional."""
+    database_url = SecretStr(f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('database')}/links.db")
     settings = Settings(
-        database_url=SecretStr(f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('database')}/links.db"),
+        database_url=database_url,
         valkey_url=SecretStr("valkey://localhost:1"),
         jwks_url="https://issuer.example.com/jwks",
         jwt_issuer="https://issuer.example.com",
         jwt_audience="links",
     )
     service = SERVICE.build(settings)
+    # With tasks, which the service has none of.
+    tasks = PROBE.build(PROBE.settings().model_copy(update={"database_url": database_url}))
 
     async def ask(application: Any, path: str) -> str:
         transport = httpx.ASGITransport(application)
@@ -110,7 +115,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
             return (await client.get(path)).text
 
     asyncio.run(ask(service.public, "/nothing-here/at-all"))
-    text = asyncio.run(ask(service.management, "/metrics"))
+    text = "".join(asyncio.run(ask(each.management, "/metrics")) for each in (service, tasks))
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -137,7 +142,8 @@ def test_a_rule_reads_nothing_of_another_release(rule: Rule) -> None:
     for metric, matchers in SELECTOR.findall(rule["expr"]):
         if metric != "traefik_tls_certs_not_after":  # a host's, whoever serves it
             assert 'namespace="links"' in matchers
-            assert re.search('(job|deployment|horizontalpodautoscaler|job_name|name|pod)(=|=~)"links', matchers)
+            names = "job|deployment|horizontalpodautoscaler|job_name|cronjob|name|pod"
+            assert re.search(f'({names})(=|=~)"links', matchers)
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\"[^\"]*\"", "@", rule["expr"])
     assert not re.search(r"\b(kube|container|http|up|job:)\w*(?!@)\b(?![@\w:])", bare)
 

@@ -22,6 +22,7 @@ class Firing:
     shown: Mapping[str, str]
     labels: Mapping[str, str] = field(default_factory=dict)
     window: str = ""  # of a burn alert
+    worker: str = ""  # of an alert about a worker's pods
 
 
 def expected(rules: Sequence[rendered.Rule], alert: str, firing: Firing) -> dict[str, Any]:
@@ -29,7 +30,8 @@ def expected(rules: Sequence[rendered.Rule], alert: str, firing: Firing) -> dict
     (rule,) = (
         each
         for each in rendered.alerts_of(list(rules))
-        if each["alert"] == alert and each["labels"].get("window", "") == firing.window
+        if each["alert"] == alert
+        and (each["labels"].get("window", ""), each["labels"].get("worker", "")) == (firing.window, firing.worker)
     )
 
     def fill(text: str) -> str:

@@ -35,10 +35,11 @@ class TaskMetrics:
             "tasks_oldest_seconds", "For how long the oldest due task has waited.", ["task"], registry=registry
         )
         self._names = sorted(names)
-        for name in (*self._names, OTHER):
-            for outcome in OUTCOMES if name != OTHER else ():
+        for name in self._names:
+            self.running.labels(name)
+            for outcome in OUTCOMES:
                 self.outcomes.labels(name, outcome)
-            self._show(name, Count(0, 0, 0))
+        self.stored({})
 
     def stored(self, counts: Mapping[str, Count]) -> None:
         """Take over what the database has."""
