@@ -8,7 +8,7 @@ from pathlib import Path
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from grafana import dependencies, runtime_rollout, service_overview
+from grafana import background_work, dependencies, runtime_rollout, service_overview
 from toolkit.paths import CHART, ROOT
 
 Build = Callable[[], Dashboard]
@@ -20,6 +20,7 @@ BUILT_IN: dict[str, Build] = {
     "service-overview.json": service_overview.build,
     "dependencies.json": dependencies.build,
     "runtime-rollout.json": runtime_rollout.build,
+    "background-work.json": background_work.build,
 }
 
 

@@ -15,6 +15,7 @@ from grafana.promql import REPLICASETS, REQUESTS, SERVICE
 
 TAG = "fastapi-service"
 OVERVIEW, DEPENDENCIES, RUNTIME = "fastapi-overview", "fastapi-dependencies", "fastapi-runtime"
+TASKS = "fastapi-tasks"
 COLUMNS = 24
 # The chart puts `prometheusRule.runbookUrl` in its place.
 RUNBOOKS = "docs/runbooks"
@@ -33,9 +34,16 @@ class Section:
 
 
 def frame(
-    uid: str, title: str, description: str, sections: Sequence[Section], *, requests: bool = False
+    uid: str,
+    title: str,
+    description: str,
+    sections: Sequence[Section],
+    *,
+    requests: bool = False,
+    workers: bool = False,
 ) -> build.Dashboard:
-    """A dashboard. One with `requests` has routes to choose from, the logs' data source, and a search in them."""
+    """A dashboard. One with `requests` has routes to choose from, the logs' data source, and a search in them; one with
+    `workers` has those to choose from."""
     built = (
         build.Dashboard(title)
         .uid(uid)
@@ -47,7 +55,8 @@ def frame(
         .refresh("30s")
         .readonly()
     )
-    for variable in [*_of_the_service(), *(_of_requests() if requests else []), *_of_links()]:
+    chosen = [*(_of_requests() if requests else []), *([_of_workers()] if workers else [])]
+    for variable in [*_of_the_service(), *chosen, *_of_links()]:
         built = built.with_variable(variable)
     for mark in _marks():
         built = built.annotation(mark)
@@ -108,14 +117,29 @@ def _of_the_service() -> list[build.DatasourceVariable | build.QueryVariable]:
     ]  # fmt: skip
 
 
+def _of_workers() -> build.QueryVariable:
+    found = _query(
+        "worker",
+        "worker",
+        "Whose tasks and pods to show.",
+        'label_values(kube_deployment_spec_replicas{namespace="$namespace", deployment=~"$deployment-.+"}, deployment)',
+    )
+    return _all_of(found.regex("/^$deployment-(.+)$/"), ".+")
+
+
+def _all_of(variable: build.QueryVariable, pattern: str) -> build.QueryVariable:
+    """One of which several can be chosen; all of them, by a regular expression, unless somebody chooses."""
+    everything = model.VariableOption(selected=True, text="All", value="$__all")
+    return variable.multi(True).include_all(True).all_value(pattern).current(everything)
+
+
 def _of_requests() -> list[build.DatasourceVariable | build.QueryVariable | build.TextBoxVariable]:
     routes = _query(
         "route", "route", "Of which to show requests.", f"label_values({REQUESTS}_count{{{SERVICE}}}, route)"
     )
-    everything = model.VariableOption(selected=True, text="All", value="$__all")
     search = build.TextBoxVariable("request_id").label("request or trace id").description("Part of a log line.")
     return [
-        routes.multi(True).include_all(True).all_value(".*").current(everything),
+        _all_of(routes, ".*"),
         _data_source("logs", "logs", queries.VICTORIALOGS),
         _data_source("loki", "logs in Loki", "loki"),
         search.default_value(""),

@@ -33,6 +33,8 @@ NOT_MEASURED = "not measured by this image"
 NOT_JUDGED = "cannot be judged"
 NO_RULES = "needs the chart's prometheusRule"
 NO_KUBERNETES = "needs kube-state-metrics"
+# Of a service that has none.
+NO_TASKS, NO_WORKERS, NO_JOBS = "no pod runs tasks", "no worker", "no cron job and no job"
 
 Panel = stat_panel.Panel | timeseries_panel.Panel | table.Panel | heatmap.Panel | logs_panel.Panel
 Steps = Sequence[tuple[float, str]]

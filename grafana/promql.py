@@ -15,6 +15,13 @@ CONTAINERS = f'{PODS}, container="app"'
 # Whose lines are logs of it: its pods', and those of the Job that migrates its database.
 LOGGED_PODS = f"$deployment-({HASH}|migrations)-{HASH}"
 
+# What runs without a request is called after the service. So may be another release: hence the choice of $worker.
+QUEUE = 'namespace="$namespace", job=~"$job(-($worker))?"'
+WORKERS = 'namespace="$namespace", deployment=~"$deployment-($worker)"'
+WORKERS_PODS = f'namespace="$namespace", pod=~"$deployment-($worker)-{HASH}-{HASH}", container!=""'
+CRON_JOBS = 'namespace="$namespace", cronjob=~"$deployment-.+"'
+JOBS = 'namespace="$namespace", job_name=~"$deployment-.+"'
+
 REQUESTS = "http_request_duration_seconds"
 COUNT = f"{REQUESTS}_count"
 # Of requests whose end is known, and of those of which it is not.

@@ -19,6 +19,7 @@ DEFAULTS = {
     "__interval": "15s",
     "__range": "1h",
     "route": ".*",
+    "worker": ".+",
     "request_id": "",
 }
 VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)(?::\w+)?\}")
@@ -87,7 +88,7 @@ def choices(dashboard: Json, variables: Mapping[str, str]) -> dict[str, tuple[st
             match = LABEL_VALUES.fullmatch(variable["query"]["query"])
             if match is None:
                 raise ValueError(f"variable {variable['name']}: {variable['query']['query']} is no label_values(…)")
-            cut = variable.get("regex", "").strip("/")
+            cut = fill_in(variable.get("regex", "").strip("/"), variables)
             found[variable["name"]] = (fill_in(match["selector"], variables), match["label"], cut)
     return found
 

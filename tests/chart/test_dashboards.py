@@ -9,7 +9,7 @@ import pytest
 from .helm import CHART, ENVIRONMENTS, ROOT, Objects, refusal, render
 
 OURS = sorted((CHART / "dashboards").glob("*.json"))
-NAMES = ["service-overview", "dependencies", "runtime-rollout"]
+NAMES = ["service-overview", "dependencies", "runtime-rollout", "background-work"]
 DASHBOARD = {"title": "Links", "uid": "links", "panels": [{"title": "{{method}} <a>", "w": 24}]}
 OWN = {"own": json.dumps(DASHBOARD), "slow-parts": json.dumps(DASHBOARD, indent=2) + "\n"}
 
@@ -56,7 +56,7 @@ def test_all_that_come_with_the_chart_can_be_chosen() -> None:
     [
         (
             {"builtIn": ["business"]},
-            'dashboards.builtIn has "business", which does not come with the chart: choose of dependencies, '
+            'dashboards.builtIn has "business", which does not come with the chart: choose of background-work, dependencies, '
             "runtime-rollout, service-overview, and give your own as dashboards.extra",
         ),
         (
@@ -94,6 +94,7 @@ def test_uids_of_ones_own() -> None:
         "service-overview.json": "shop-overview",
         "dependencies.json": "shop-dependencies",
         "runtime-rollout.json": "shop-runtime",
+        "background-work.json": "shop-tasks",
         "own.json": "shop-links",
         "slow-parts.json": "shop-links",
     }

@@ -1,5 +1,6 @@
 """One Prometheus for all: of our service, first idle and then busy; of a foreign image; and of one that is down."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,14 +8,19 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from app.main import SERVICE
 from grafana import queries
 from grafana.dashboards import files
 from grafana.queries import Json, Query
+from keel.data.database import Database
 from keel.security import dev_token
+from keel.tasks.store import TaskStore
 from tests.grafana.prometheus import Prometheus, wrong
 from tests.grafana.served import Served
+from tests.probe.domain import MARK, NewMark
+from tests.probe.main import SERVICE as PROBE
 from tests.rules.rendered import groups
 from tests.support.processes import App, until
 from tests.support.servers import free_port
@@ -22,6 +28,7 @@ from toolkit.paths import BUILD
 
 REPORT = BUILD / "report" / "observability.json"
 DASHBOARDS = queries.load(files())
+WORKER = "links-worker-5f6d7c8b9d-b4b8z"
 POD = "links-7c9d8f6b5d-x2k4q"
 # Of a Prometheus that scrapes every second.
 SECONDS = {"__rate_interval": "4s", "__interval": "1s", "__range": "1m"}
@@ -66,13 +73,42 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 
 @pytest.fixture(scope="session")
-def prometheus(service: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """A process that runs tasks, of a service that has some; in a database of its own."""
+    folder = tmp_path_factory.mktemp("worker")
+    app = App(PROBE, folder, "work", APP_DATABASE_URL=database_of(folder), APP_TASKS_POLL_SECONDS="0.05")
+    yield app
+    app.process.kill()
+    app.end()
+
+
+def database_of(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder / 'probe.db'}"
+
+
+def put_task(worker: App) -> None:
+    """One that the worker does at once."""
+
+    async def put() -> None:
+        url = SecretStr(database_of(worker.directory))
+        database = Database(PROBE.settings().model_copy(update={"database_url": url}))
+        async with database.transaction() as connection:
+            await TaskStore(database).put(connection, MARK, NewMark(number=1))
+            await connection.commit()
+        await database.close()
+
+    asyncio.run(put())
+
+
+@pytest.fixture(scope="session")
+def prometheus(service: App, worker: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     def target(name: str, pod: str) -> dict[str, str]:
         return {"namespace": name, "job": name, "service": f"{name}-management", "pod": pod, "endpoint": "management"}
 
     with Served(KUBERNETES) as cluster, Served(FOREIGN) as foreign:
         jobs = [
             (service.management, target("links", POD)),
+            (worker.management, {"namespace": "links", "job": "links-worker", "pod": WORKER, "endpoint": "management"}),
             (foreign, target("other", "other-6d5f4c8b79-q9w2z")),
             (f"127.0.0.1:{free_port()}", target("gone", "gone-6d5f4c8b79-q9w2z")),
             (cluster, {"cluster": "test"}),
@@ -85,21 +121,27 @@ def prometheus(service: App, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="session")
 def idle(prometheus: Prometheus) -> list[Answer]:
     """What all queries have of a service that nobody has asked anything yet."""
-    until(lambda: len(prometheus.series("count_over_time(up[1m]) >= 8")) == 4)
+    until(lambda: len(prometheus.series("count_over_time(up[1m]) >= 8")) == 5)
     until(lambda: len(prometheus.series("job:slo_error_budget_remaining:ratio")) == 2)
     return [Answer(query, prometheus.series(query.expression)) for query in of(LINKS)]
 
 
 @pytest.fixture(scope="session")
-def busy(idle: list[Answer], service: App, prometheus: Prometheus) -> Iterator[list[Answer]]:
+def busy(idle: list[Answer], service: App, worker: App, prometheus: Prometheus) -> Iterator[list[Answer]]:
     """And of one that is in use, and fails now and then. They go into the report."""
     assert idle
     # All that `use` does. An error counts from its first on, anything else from its second scrape on.
     rates = 'rate(http_request_duration_seconds_count{job="links", status=~"307|404|500"}[4s])'
-    seen = f"count(sum by (status) ({rates}) > 0) == 3"
+    done = 'rate(task_attempts_total{outcome="done"}[4s])'
+    seen = f"count(sum by (status) ({rates}) > 0) == 3 and on () sum({done}) > 0"
     headers = {"Authorization": f"Bearer {token(service)}"}
     with httpx.Client(base_url=f"http://{service.public}", headers=headers) as user:
-        until(lambda: use(user, service) and bool(prometheus.series(seen)))
+
+        def used() -> bool:
+            put_task(worker)
+            return use(user, service) and bool(prometheus.series(seen))
+
+        until(used)
     # All of one moment: the windows are shorter than it takes to ask everything on a busy machine.
     now = str(prometheus.values("vector(time())")[0])
     answers = [Answer(query, prometheus.series(query.expression, time=now)) for query in of(LINKS)]

@@ -4,6 +4,9 @@ ALERTS = {"ALERTS", "ALERTS_FOR_STATE", "up"}  # Prometheus itself
 
 # https://github.com/kubernetes/kube-state-metrics/tree/main/docs/metrics/workload
 KUBE_STATE_METRICS = {
+    *("kube_cronjob_next_schedule_time", "kube_cronjob_spec_suspend", "kube_cronjob_status_active"),
+    *("kube_cronjob_status_last_schedule_time", "kube_cronjob_status_last_successful_time"),
+    *("kube_job_failed", "kube_job_status_active", "kube_job_status_completion_time", "kube_job_status_start_time"),
     *("kube_deployment_spec_replicas", "kube_deployment_status_replicas_ready"),
     "kube_deployment_status_replicas_updated",
     *("kube_horizontalpodautoscaler_spec_max_replicas", "kube_horizontalpodautoscaler_status_desired_replicas"),

@@ -6,7 +6,7 @@ import pytest
 
 from grafana import queries
 from grafana.panels import NOT_SCRAPED
-from tests.grafana.conftest import DASHBOARDS, GONE, LINKS, OTHER, POD, Answer, of
+from tests.grafana.conftest import DASHBOARDS, GONE, LINKS, OTHER, POD, WORKER, Answer, of
 from tests.grafana.prometheus import Prometheus, wrong
 from tests.support.processes import until
 
@@ -94,6 +94,23 @@ def test_only_pods_of_the_service_are_counted(idle: list[Answer]) -> None:
     assert restarts.values == [0]
 
 
+def test_what_happens_without_a_request_is_seen(idle: list[Answer], busy: list[Answer]) -> None:
+    for panel in ("Tasks waiting", "Oldest due task", "Failed tasks", "Unknown tasks"):
+        assert one(idle, panel).values == [0], panel
+    assert {each["metric"]["task"] for each in one(idle, "Waiting by name").series} == {"mark", "other"}
+    assert one(idle, "Workers ready").values == [0.5]
+    assert one(idle, "Running, and room", "B").values == [4]
+    assert one(idle, "Failed Jobs").values == [1]
+    took = {each["metric"]["job_name"]: float(each["value"][1]) for each in one(idle, "Jobs", "B").series}
+    assert took["links-clean-up-28333333"] == 90
+    assert took["links-report"] > 1e7
+    assert [each["metric"] for each in one(idle, "Memory of workers").series] == [{"pod": WORKER}]
+    outcomes = {each["metric"]["outcome"]: float(each["value"][1]) for each in one(busy, "Attempts by outcome").series}
+    assert outcomes["done"] > 0
+    assert outcomes["failed"] == 0
+    assert 0 < one(busy, "Duration: 99 %").values[0] < 5
+
+
 @pytest.mark.usefixtures("idle")
 def test_a_foreign_image_is_shown_as_far_as_it_is_measured(prometheus: Prometheus) -> None:
     """Zero where nothing was counted; and where zero would be a guess, the panel says why it is empty."""
@@ -125,7 +142,8 @@ def test_variables_find_the_service(prometheus: Prometheus) -> None:
             values = [each["metric"][label] for each in prometheus.series(f"group by ({label}) ({known})")]
             found.setdefault(name, set()).update(re.sub(cut, r"\1", value) if cut else value for value in values)
     assert found["namespace"] == {"links", "other", "gone"}  # and not the cluster's own
-    assert found["job"] == found["deployment"] == {"links"}
+    assert found["job"] - {"links-worker"} == found["deployment"] - {"links-worker"} == {"links"}
+    assert found["worker"] == {"worker"}
     assert "/{slug}" in found["route"]
 
 

@@ -83,7 +83,7 @@ def test_they_are_what_the_code_says() -> None:
 
 def test_there_are_these() -> None:
     assert {each["uid"] for each in DASHBOARDS} == {
-        *("fastapi-overview", "fastapi-dependencies", "fastapi-runtime", "links")
+        *("fastapi-overview", "fastapi-dependencies", "fastapi-runtime", "fastapi-tasks", "links")
     }
     for path in dashboards.files():
         assert path.stat().st_size < 500_000  # a ConfigMap holds 1 MiB, and annotations of who applies it again as much
@@ -205,10 +205,10 @@ def test_a_query_asks_for_this_service_alone(query: Query, prometheus: Prometheu
     for metric, labels in selectors(tree):
         assert labels["namespace"] == "links", metric
         if metric in OF_KUBERNETES:
-            names = ("deployment", "horizontalpodautoscaler", "replicaset", "pod")
+            names = ("deployment", "horizontalpodautoscaler", "replicaset", "pod", "cronjob", "job_name")
             assert sum("links" in labels.get(name, "") for name in names) == 1, metric
         else:
-            assert labels["job"] == "links", metric
+            assert labels["job"] in ("links", "links(-(.+))?"), metric
 
 
 @pytest.mark.usefixtures("idle")
@@ -238,10 +238,10 @@ def test_every_division_is_by_something(prometheus: Prometheus) -> None:
                 assert counted or (below["type"] == "binaryExpr" and below["op"] == ">"), query.where
 
 
-def test_every_metric_exists(busy: object, prometheus: Prometheus, service: App) -> None:
+def test_every_metric_exists(busy: object, prometheus: Prometheus, service: App, worker: App) -> None:
     assert busy
-    service.get("/metrics")
-    own = {line.split("{")[0].split(" ")[0] for line in service.body.decode().splitlines() if not line.startswith("#")}
+    lines = [line for each in (service, worker) for line in each.text("/metrics").splitlines()]
+    own = {line.split("{")[0].split(" ")[0] for line in lines if not line.startswith("#")}
     recorded = {rule["record"] for rule in rules_of(groups()) if "record" in rule}
     others = known.ALERTS | OF_KUBERNETES | known.OPTIONAL | known.RELABELLED
     used = {metric for query in asked() for metric, _ in selectors(prometheus.tree(query.expression))}

@@ -15,8 +15,10 @@ OTHER = "other"
 class TaskMetrics:
     """What this process has done, and how many tasks the database has."""
 
-    def __init__(self, registry: CollectorRegistry, names: Iterable[str]) -> None:
+    def __init__(self, registry: CollectorRegistry, names: Iterable[str], at_once: int) -> None:
         self.running = Gauge("tasks_running", "Tasks that this process is running.", ["task"], registry=registry)
+        limit = Gauge("tasks_running_limit", "Tasks that this process may run at a time.", registry=registry)
+        limit.set(at_once)
         self.duration = Histogram(
             "task_duration_seconds", "Duration of attempts.", ["task"], buckets=SECONDS, registry=registry
         )

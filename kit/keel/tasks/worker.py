@@ -55,7 +55,7 @@ class Worker:
         if strange := {each.task.name for each in schedules} - set(self._handlers):
             raise ValueError(f"The task {min(strange)} has a schedule and no handler.")
         self._schedules = Schedules(store, schedules)
-        self._metrics = TaskMetrics(registry, self._handlers)
+        self._metrics = TaskMetrics(registry, self._handlers, at_once)
         self._at_once = at_once
         self._poll_seconds = poll_seconds
         self._lease_seconds = lease_seconds

@@ -109,7 +109,7 @@ def test_grafana_first_where_it_runs(write: Callable[..., str], capsys: pytest.C
     found = addresses(capsys.readouterr().out)
     assert found[0] == "http://127.0.0.1:3000/d/fastapi-overview?var-namespace=links&var-job=links&refresh=10s"
     assert [urlsplit(each).netloc.partition(":")[2] for each in found] == [
-        *["3000"] * 4,
+        *["3000"] * 5,
         *["1", "1", "2", "9428", "16686"],
     ]
     page, _, fields = found[-2].partition("#/?")
