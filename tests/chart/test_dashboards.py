@@ -56,8 +56,8 @@ def test_all_that_come_with_the_chart_can_be_chosen() -> None:
     [
         (
             {"builtIn": ["business"]},
-            'dashboards.builtIn has "business", which does not come with the chart: choose of background-work, dependencies, '
-            "runtime-rollout, service-overview, and give your own as dashboards.extra",
+            'dashboards.builtIn has "business", which does not come with the chart: choose of background-work, '
+            "dependencies, runtime-rollout, service-overview, and give your own as dashboards.extra",
         ),
         (
             {"extra": {"dependencies": OWN["own"]}},

@@ -66,7 +66,8 @@ def test_an_alert_has_the_severity_time_and_limit_of_its_values() -> None:
 def test_two_releases_share_no_series_and_no_names() -> None:
     """Deployment, pods, autoscaler, Job and certificate are called after the release."""
     one, other = (
-        yaml.safe_dump(rules(release=release, namespace=release, **CERTIFIED)) for release in ("alpha", "bravo")
+        yaml.safe_dump(rules(release=release, namespace=release, **CERTIFIED, **BACKGROUND))
+        for release in ("alpha", "bravo")
     )
     assert one.replace("alpha", "bravo") == other
     assert "bravo" not in one
@@ -76,6 +77,72 @@ CERTIFIED: dict[str, Any] = {
     "ingress": {"enabled": True, "hosts": [{"host": "links.example.com"}, {"host": "*.example.org"}]},
     "migrations": {"enabled": True},
 }
+
+
+BACKGROUND: dict[str, Any] = {
+    "workers": {"mail": {"args": ["work"], "metrics": True, "autoscaling": {"maxReplicas": 3}}},
+    "cronJobs": {"clean-up": {"args": ["clean-up"], "schedule": "@daily"}},
+    "jobs": {"warm-up": {"args": ["warm-up"]}},
+}
+OF_TASKS = {f"Service{name}" for name in ("TaskQueueStalled", "TasksLate", "TasksFailed", "TasksUnknown", "WorkerIdle")}
+OF_JOBS = {"ServiceJobFailed", "ServiceJobNearDeadline"}
+
+
+def test_alerts_are_about_what_a_release_has() -> None:
+    assert names() >= OF_TASKS, "the kit's processes may all run tasks"
+    foreign = {"metrics": {"profile": "otel"}}
+    assert names() - names(**foreign) == OF_TASKS
+    workers = names(**foreign, workers=BACKGROUND["workers"]) - names(**foreign)
+    assert workers == {"ServiceWorkerDown", "ServiceWorkerTargetsMissing", *OF_TASKS}
+    unmeasured = names(**foreign, workers={"mail": {"args": ["work"]}}) - names(**foreign)
+    assert unmeasured == {"ServiceWorkerDown"}
+    assert names(jobs=BACKGROUND["jobs"]) - names() == OF_JOBS
+    assert names(cronJobs=BACKGROUND["cronJobs"]) - names() == {"ServiceCronJobMissed", *OF_JOBS}
+
+
+def of_workers(**values: Any) -> set[tuple[str, str]]:
+    """The alerts about pods of a worker, with its name."""
+    return {(each["alert"], each["labels"]["worker"]) for each in rules(**values) if "worker" in each.get("labels", {})}
+
+
+def test_what_is_told_of_the_apps_pods_is_told_of_each_worker_s() -> None:
+    assert not of_workers()
+    bare = {"args": ["work"]}
+    of_kubernetes = {name for name, _ in of_workers(workers={"mail": bare})}
+    assert of_kubernetes == {
+        f"Service{name}"
+        for name in ("WorkerDown", "CrashLoop", "ReplicasShort", "RolloutStuck", "MemoryNearLimit", "CPUThrottled")
+    }
+    measured = {name for name, _ in of_workers(workers={"mail": {**bare, "metrics": True}})} - of_kubernetes
+    assert measured == {
+        f"Service{name}" for name in ("WorkerTargetsMissing", "TargetDown", "DatabaseUnavailable", "EventLoopBlocked")
+    }
+    scaled = {
+        "mail": bare,
+        "report": {**bare, "keda": {"maxReplicas": 2, "triggers": [{"type": "cron", "metadata": {}}]}},
+    }
+    found = of_workers(workers=scaled)
+    assert found - {(name, worker) for name in of_kubernetes for worker in scaled} == {
+        ("ServiceAutoscalerAtLimit", "report")
+    }
+
+
+@pytest.mark.parametrize("kind", ["autoscaling", "keda"])
+def test_a_worker_s_autoscaler_that_is_looked_for_is_the_one_there_is(kind: str) -> None:
+    given = {"maxReplicas": 2, **({"triggers": [{"type": "cron", "metadata": {}}]} if kind == "keda" else {})}
+    values = {"workers": {"mail": {"args": ["work"], kind: given}}}
+    objects = render(values)
+    if kind == "keda":
+        spec = objects.one("ScaledObject", "demo-fastapi-service-mail")["spec"]
+        name = spec["advanced"]["horizontalPodAutoscalerConfig"]["name"]
+    else:
+        name = objects.one("HorizontalPodAutoscaler", "demo-fastapi-service-mail")["metadata"]["name"]
+    expressions = [
+        each["expr"]
+        for each in rules(**values)
+        if each.get("alert") == "ServiceAutoscalerAtLimit" and "worker" in each["labels"]
+    ]
+    assert [f'horizontalpodautoscaler="{name}"' in each for each in expressions] == [True]
 
 
 def test_certificates_are_watched_where_there_are_hosts() -> None:

@@ -35,6 +35,7 @@ END_HOLDERS = (
     "WHERE query LIKE '%pg_sleep(60)' AND pid <> pg_backend_pid()"
 )
 VALUES = Path(__file__).with_name("alerts-values.yaml")
+BACKGROUND = Path(__file__).with_name("background")
 
 
 def prompt_values() -> str:
@@ -355,3 +356,21 @@ def failing_migration(world: World) -> Iterator[None]:
     finally:
         world.upgrade()
         wait_for("all pods", lambda: len(world.pods()) >= 3, seconds=60)
+
+
+def background_options() -> list[str]:
+    """The release with workers and cron jobs, none of which do well."""
+    script = f"--set-file=extraObjects[0].data.worker\\.py={BACKGROUND / 'worker.py'}"
+    return [f"--values={BACKGROUND / 'values.yaml'}", script]
+
+
+@contextmanager
+def failing_background(world: World) -> Iterator[None]:
+    """Nothing that is to happen without a request happens. One worker does not get ready, so Helm waits in vain."""
+    with suppress(CommandFailed):
+        world.upgrade(*background_options(), "--timeout=40s")
+    try:
+        yield
+    finally:
+        world.upgrade()
+        world.settle()

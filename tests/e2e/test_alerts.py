@@ -197,6 +197,23 @@ TROUBLES = [
         {"ServiceRequestsUnjudged": {}},
     ),
     Trouble(
+        "workers that fail, hang, take nothing, say nothing or are not ready; cron jobs that fail or do not end",
+        causes.failing_background,
+        {
+            "ServiceWorkerDown": {"worker": "down"},
+            "ServiceWorkerTargetsMissing": {"worker": "silent"},
+            "ServiceTasksFailed": {},
+            "ServiceTasksLate": {},
+            "ServiceTasksUnknown": {},
+            "ServiceTaskQueueStalled": {},
+            "ServiceWorkerIdle": {},
+            "ServiceJobFailed": {},
+            "ServiceJobNearDeadline": {},
+            "ServiceCronJobMissed": {},
+        },
+        consequences={"ServiceTargetDown", "ServiceReplicasShort", "ServiceRolloutStuck"},
+    ),
+    Trouble(
         "a release that crashes at its start",
         causes.broken_rollout,
         {"ServiceCrashLoop": {}, "ServiceRolloutStuck": {}},
