@@ -130,7 +130,7 @@ def test_what_is_told_of_the_apps_pods_is_told_of_each_worker_s() -> None:
 @pytest.mark.parametrize("kind", ["autoscaling", "keda"])
 def test_a_worker_s_autoscaler_that_is_looked_for_is_the_one_there_is(kind: str) -> None:
     given = {"maxReplicas": 2, **({"triggers": [{"type": "cron", "metadata": {}}]} if kind == "keda" else {})}
-    values = {"workers": {"mail": {"args": ["work"], kind: given}}}
+    values: dict[str, Any] = {"workers": {"mail": {"args": ["work"], kind: given}}}
     objects = render(values)
     if kind == "keda":
         spec = objects.one("ScaledObject", "demo-fastapi-service-mail")["spec"]
