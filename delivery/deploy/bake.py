@@ -6,7 +6,7 @@ window to fill, and no old pod's answers to mistake for theirs.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,9 @@ from toolkit.process import Failure
 # In the label `status`: answers within the threshold, of those that are no errors; a pod that answers Prometheus; and
 # one that counts requests, be there any or none.
 FAST, UP, COUNTING = "fast", "up", "counting"
+TASK = "task"  # and attempts at tasks, of which these outcomes are bad
+FAILED = {"retried", "failed", "lost"}
+ENDED = FAILED | {"done"}  # what was put back for the next pod is no attempt
 JUDGED = re.compile("[1-5]..")  # status codes, or classes of them: 5xx
 RUNBOOK = "docs/runbooks/ServiceRequestsUnjudged.md"
 
@@ -54,6 +57,8 @@ class Limits:
     burn_rate: float
     minimum_bad: int
     minimum_requests: int
+    failed_tasks: float = 0.5
+    """Share of the attempts at a kind of task that may fail; 1 judges none."""
 
     def crossed(self, seen: Counts) -> str:
         """The limit that is crossed, as a sentence; empty where none is."""
@@ -73,6 +78,15 @@ class Limits:
                     f"spent {bad / of / budget:.1f} times as fast as it may be, and {self.burn_rate:g} is the limit"
                 )
         return ""
+
+    def crossed_by(self, task: str, seen: Counts) -> str:
+        """The same for attempts at one kind of task: one kind may be broken while all others are well."""
+        if seen.errors < self.minimum_bad or seen.errors <= self.failed_tasks * seen.requests:
+            return ""
+        return (
+            f"{seen.errors} of {seen.requests} attempts of the new version at the task {task} failed, and "
+            f"{self.failed_tasks * 100:g} % is the limit"
+        )
 
 
 @dataclass
@@ -95,8 +109,9 @@ class Tally:
         return sum((now - self.first[name] for name, now in self.last.items()), Counts())
 
 
-def query(namespace: str, release: str, pods: list[str], threshold: str) -> str:
-    """PromQL for each pod's answers by status, for its fast ones, and for what else is known of it."""
+def query(namespace: str, release: str, pods: list[str], threshold: str, workers: Sequence[str] = ()) -> str:
+    """PromQL for each pod's answers by status, for its fast ones, and for what else is known of it; and for how the
+    attempts at tasks have ended in these pods and in those of workers, which are no job of the service's."""
     names = "|".join(sorted(pods))
     service = f'namespace="{namespace}",job="{release}",pod=~"{names}"'
     # As a bucket of Prometheus 3 is written, and as one of 2.
@@ -107,10 +122,13 @@ def query(namespace: str, release: str, pods: list[str], threshold: str) -> str:
         COUNTING: f"count by (pod) (http_requests_in_flight{{{service}}} or http_probes_total{{{service}}})",
         UP: f"max by (pod) (up{{{service}}} == 1)",
     }
+    everybody = "|".join(sorted([*pods, *workers]))
+    attempts = f'task_attempts_total{{namespace="{namespace}",pod=~"{everybody}"}}'
     return " or ".join(
         [
             f"sum by (pod, status) (http_request_duration_seconds_count{{{service}}})",
             *(f'label_replace({what}, "status", "{name}", "", "")' for name, what in also.items()),
+            f'label_replace(sum by (pod, task, outcome) ({attempts}), "status", "{TASK}", "", "")',
         ]
     )
 
@@ -124,17 +142,25 @@ class Sample:
     """The pods that answer it."""
     counting: set[str]
     """The pods that count their requests, even if there was none."""
+    tasks: dict[str, dict[str, Counts]]
+    """By kind of task, each pod's attempts: those that failed are its errors."""
 
 
 def sample(result: list[dict[str, Any]]) -> Sample:
     """From that query's result."""
-    found = Sample({}, set(), set())
+    found = Sample({}, set(), set(), {})
     timed = set()
     for each in result:
         name, status = each["metric"]["pod"], each["metric"].get("status", "")
         count = round(float(each["value"][1]))
         if status == UP:
             found.up.add(name)
+            continue
+        if status == TASK:
+            outcome = each["metric"].get("outcome", "")
+            if outcome in ENDED:
+                of = found.tasks.setdefault(each["metric"].get("task", ""), {})
+                of[name] = of.get(name, Counts()) + Counts(count, count if outcome in FAILED else 0)
             continue
         found.counting.add(name)
         if status == COUNTING:
@@ -164,6 +190,8 @@ class Bake:
     older: set[str]
     """The pods there were before the deploy began."""
     tally: Tally = field(default_factory=Tally)
+    tasks: dict[str, Tally] = field(default_factory=dict)
+    """By kind of task."""
     answered: bool = False
     """Whether Prometheus has answered at all."""
     scraped: bool = False
@@ -185,11 +213,19 @@ class Bake:
         if self.prometheus is None or not self.due:
             return
         self._asked = time.monotonic()
-        pods = [each.name for each in state.pods if each.template == state.template]
-        if not pods or not state.observed:
+        pods, *workers = (
+            [pod.name for pod in each.pods if pod.template == each.template and each.observed] for each in state.all
+        )
+        if not pods:
             return
         try:
-            text = query(self.prometheus.access.namespace, self.release, pods, self.limits.objectives.threshold)
+            text = query(
+                self.prometheus.access.namespace,
+                self.release,
+                pods,
+                self.limits.objectives.threshold,
+                [name for names in workers for name in names],
+            )
             result = self.prometheus.query(text)
         except Failure:
             return  # away for a moment, it is no reason to go back; without any answer nothing is proven
@@ -200,17 +236,24 @@ class Bake:
         self.tally.add(found.counts, self.older)
         if crossed := self.limits.crossed(self.tally.total):
             raise Failure(f"The new version is taken back: {crossed}.")
+        for task, counts in found.tasks.items():
+            tally = self.tasks.setdefault(task, Tally())
+            tally.add(counts, self.older)
+            if crossed := self.limits.crossed_by(task, tally.total):
+                raise Failure(f"The new version is taken back: {crossed}.")
 
     def pods(self, state: State) -> None:
-        """Raise Failure when a pod of the new version was restarted, or is not ready any more at two looks."""
-        for each in state.new:
+        """Raise Failure when a pod of the new version was restarted, or is not ready any more at two looks; one of a
+        worker's, too."""
+        new = [pod for each in state.all for pod in each.new]
+        for each in new:
             if each.restarts > self._restarts.setdefault(each.name, each.restarts):
                 raise Failure(f"The new version is taken back: its pod {each.name} was restarted under load.")
-        lost = {each.name for each in state.new if not each.ready} & self._was_ready
+        lost = {each.name for each in new if not each.ready} & self._was_ready
         if again := sorted(lost & self._unready):
             raise Failure(f"The new version is taken back: its pod {again[0]} was ready and is not any more.")
         self._unready = lost
-        self._was_ready |= {each.name for each in state.new if each.ready}
+        self._was_ready |= {each.name for each in new if each.ready}
 
     def run(self, seconds: float, state: Callable[[], State], say: Callable[[str], None]) -> None:
         """Watch for that long."""

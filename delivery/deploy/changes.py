@@ -32,6 +32,10 @@ class Changes:
     """Objects that are not as the present revision has them; those that become so again are under `changed`, too."""
     runs: list[str] = field(default_factory=list)
     """Jobs that run before the rest is applied."""
+    runs_last: list[str] = field(default_factory=list)
+    """Jobs that run when it serves."""
+    cron_jobs: dict[str, list[str]] = field(default_factory=dict)
+    """The images that each is to run, by its name."""
 
     def __bool__(self) -> bool:
         return bool(self.made or self.changed or self.removed)
@@ -44,6 +48,7 @@ class Changes:
     def lines(self) -> list[str]:
         """For people."""
         lines = [f"runs first: {each}" for each in self.runs]
+        lines += [f"runs last: {each}" for each in self.runs_last]
         lines += [f"+ {each}" for each in self.made]
         lines += [f"- {each}" for each in self.removed]
         for name, diff in self.changed.items():
@@ -60,6 +65,16 @@ def identity(each: Object) -> tuple[str, str, str]:
 
 def name(each: Object) -> str:
     return f"{each['kind']} {each['metadata']['name']}"
+
+
+def images(found: Iterable[Object]) -> dict[str, list[str]]:
+    """The images of each CronJob among these objects, by its name."""
+    pods = {
+        each["metadata"]["name"]: each["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        for each in found
+        if each["kind"] == "CronJob"
+    }
+    return {name: [container["image"] for container in spec["containers"]] for name, spec in pods.items()}
 
 
 def objects(manifest: str) -> list[Object]:
@@ -104,11 +119,13 @@ def spelled(file: str) -> str:
 
 def find(access: Access, release: LiveRelease, rendered: Rendered) -> Changes:
     """Raises CommandFailed with what the API server says against the objects."""
-    runs = [name(each) for hook in rendered.hooks for each in objects(hook) if each["kind"] == "Job"]
+    runs, runs_last = jobs(rendered.hooks)
     wanted = objects(rendered.manifest)
+    cron_jobs = images(each for each in wanted if "namespace" not in each["metadata"])
     before = objects(release.manifest())
     if not before:
-        return Changes(made=[name(each) for each in wanted], runs=runs)
+        made = [name(each) for each in wanted]
+        return Changes(made=made, runs=runs, runs_last=runs_last, cron_jobs=cron_jobs)
     known = {identity(each) for each in before}
     with ThreadPoolExecutor() as pool:
         drifting = pool.submit(diff, access, release.name, before)
@@ -121,7 +138,18 @@ def find(access: Access, release: LiveRelease, rendered: Rendered) -> Changes:
         removed=removed(before, wanted),
         drifted=drifted,
         runs=runs,
+        runs_last=runs_last,
+        cron_jobs=cron_jobs,
     )
+
+
+def jobs(hooks: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The Jobs among a release's hooks: those that run before its objects are applied, and those that run after."""
+    first: list[str] = []
+    last: list[str] = []
+    for each in (found for hook in hooks for found in objects(hook) if found["kind"] == "Job"):
+        (last if "post-" in each["metadata"]["annotations"]["helm.sh/hook"] else first).append(name(each))
+    return first, last
 
 
 def diff(access: Access, release: str, wanted: list[Object]) -> dict[str, list[str]]:

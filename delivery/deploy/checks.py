@@ -37,8 +37,11 @@ def chart(environment: Environment, files: list[Path]) -> None:
     raise Failure(f"The values of {environment.name} ({names}) are refused by the chart:\n{lines}")
 
 
-def rights(access: Access, environment: Environment, *, changing: bool) -> None:
-    """Raises Failure naming what this account may not do. The objects themselves are tried by the diff."""
+def rights(access: Access, environment: Environment, *, changing: bool, cron_jobs: bool = False) -> None:
+    """Raises Failure naming what this account may not do. The objects themselves are tried by the diff.
+
+    `cron_jobs` says whether the release has some, which are looked at.
+    """
     namespace = environment.namespace
     wanted = [
         ("list", "", "secrets", namespace),  # Helm's own store
@@ -60,6 +63,7 @@ def rights(access: Access, environment: Environment, *, changing: bool) -> None:
             ("create", "coordination.k8s.io", "leases", namespace),
             ("update", "coordination.k8s.io", "leases", namespace),
         ]
+        wanted += [("list", "batch", "cronjobs", namespace)] if cron_jobs else []
     if missing := access.refused(wanted):
         raise Failure(
             f"The cluster's account may not {', '.join(missing)}: give it these rights, as "

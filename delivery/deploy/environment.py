@@ -38,6 +38,8 @@ class Bake(Section):
     minimum_bad: int | None = Field(default=None, ge=1)
     minimum_requests: int = Field(default=100, ge=1)
     """Fewer prove nothing, and the summary says so."""
+    failed_tasks: float = Field(default=0.5, gt=0, le=1)
+    """Share of the attempts at a kind of task that may fail; 1 judges none."""
 
 
 class Smoke(Section):

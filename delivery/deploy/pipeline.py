@@ -1,6 +1,7 @@
 """The steps of a deploy, one after the other, and the one way back from every one of them."""
 
 import json
+import re
 import shlex
 import tempfile
 import time
@@ -34,6 +35,8 @@ from toolkit.progress import Progress
 from toolkit.progress import Step as Shown
 from toolkit.reference import Image
 
+# Before the release's objects are applied, or after: of an upgrade, and of a first install (Helm's pkg/action).
+HOOK_FAILED = re.compile("(pre|post)-upgrade hooks failed|failed (pre|post)-install")
 INTERRUPTED = {2: Exit.INTERRUPTED, 15: Exit.TERMINATED}
 
 
@@ -51,6 +54,7 @@ class Pipeline:
         self.rollout = Rollout(self.access, environment.release, environment.timeout)
         self.smoke = Smoke(environment)
         self.lock = DeployLease(self.access, environment.release)
+        self._told: dict[str, str] = {}
         summary.who = self.lock.who
         summary.links = self._links()
 
@@ -92,7 +96,8 @@ class Pipeline:
             checks.chart(environment, files)
             merged = values.load(environment.values, _overrides(environment, image))
             step.detail = self.access.server()
-            checks.rights(self.access, environment, changing=changing)
+            cron_jobs = bool(values.enabled(merged, "cronJobs"))
+            checks.rights(self.access, environment, changing=changing, cron_jobs=cron_jobs)
             checks.secrets(self.access, environment, merged)
             if bake and environment.prometheus:
                 Prometheus(self.access, environment.prometheus).require()
@@ -134,14 +139,16 @@ class Pipeline:
         history = self._mended()
         back = records.before(self._records(history), history, _next(history))
         older = self._present(history)
-        for line in self._find(files).lines():
+        found = self._find(files)
+        for line in found.lines():
             self.progress.say(f"  [dim]{escape(line)}[/]")
-        bake = self._bake(merged, {each.name for each in older.pods})
+        bake = self._bake(merged, {pod.name for each in older.all for pod in each.pods})
         try:
-            self._upgrade(image, files)
+            self._upgrade(image, files, merged, older, bake)
             with self._step("wait until only the new version serves", 40) as step:
                 now = self.rollout.wait(lambda state: self._watch(state, bake, step))
-                step.detail = f"{now.wanted} pods"
+                step.detail = _pods(now)
+            self._cron_jobs(found.cron_jobs)
             self.summary.served_after = round(time.monotonic() - self.started, 1)
             self._test(bake)
             self._visit(merged)
@@ -167,39 +174,90 @@ class Pipeline:
         made = records.Record(history[-1]["revision"], history[-1]["updated"], str(image), proven)
         self.lock.write(records.KEY, records.write([*self._records(history), made]))
 
-    def _upgrade(self, image: Image, files: list[Path]) -> None:
-        """Migrate, and apply what is new. A Job that has failed stays, to be looked at."""
-        known = {each.uid for each in self.rollout.pods("migrations")}
+    def _upgrade(self, image: Image, files: list[Path], merged: values.Values, older: State, bake: Bake) -> None:
+        """Migrate, and apply what is new; run the jobs. One that has failed stays, to be looked at."""
+        jobs = values.jobs(merged)
+        runs = ["migrations", *jobs]
+        waits = "after" in jobs.values()
+        known = {each.uid for each in self.rollout.pods(*runs)}
+        generations = {each.deployment: each.generation for each in older.all}
+
+        def new() -> list[Pod]:
+            return [each for each in self.rollout.pods(*runs) if each.uid not in known and each.phase != "Succeeded"]
+
+        def fail(pods: list[Pod], why: str = "") -> Failure:
+            name = pods[0].component
+            what = "The migrations fail" if name == "migrations" else f"The job {name} fails"
+            spared = "" if jobs.get(name) == "after" else ", and no pod was replaced"
+            words = self.rollout.last_words([each for each in pods if each.component == name])
+            return Failure(f"{what}{why or spared}.\n{words}".rstrip())
+
+        def rolling(*, late: bool = False) -> None:
+            """Helm waits for the pods: what was applied is judged meanwhile."""
+            state = self.rollout.find()
+            applied = [each for each in state.all if each.generation != generations.get(each.deployment, 0)]
+            if state in applied:
+                self._watch(state, bake, step)
+            self.rollout.judge(applied, late=late)
 
         def look() -> None:
             self.lock.check()
-            for each in self.rollout.pods("migrations"):
-                if each.hopeless and each.uid not in known:
-                    words = self.rollout.last_words([each])
-                    raise Failure(f"The migrations fail: the pod {each.name} {each.hopeless}.\n{words}".rstrip())
+            for each in new():
+                if each.hopeless:
+                    raise fail([each], f": the pod {each.name} {each.hopeless}")
+            if waits:
+                rolling()
 
         description = f"{records.OURS}{image.short} by {self.lock.who}"
-        with self._step("migrate and upgrade", 30):
+        named = "migrate, upgrade and run the jobs" if jobs else "migrate and upgrade"
+        with self._step(named, 30) as step:
             try:
-                self.release.upgrade(CHART, files, keep=self.environment.history, description=description, look=look)
+                self.release.upgrade(
+                    CHART, files, keep=self.environment.history, description=description, waits=waits, look=look
+                )
             except CommandFailed as error:
-                words = self.rollout.last_words([p for p in self.rollout.pods("migrations") if p.uid not in known])
-                if "hooks failed" not in error.said or not words:
-                    raise
-                raise Failure(f"The migrations fail, and no pod was replaced.\n{words}") from None
+                pods = new()
+                if HOOK_FAILED.search(error.said) and pods:
+                    raise fail(pods) from None
+                if waits:
+                    rolling(late=True)
+                raise
             except Stopped:
                 raise  # the lock was lost: the Job may be somebody else's
             except BaseException:
                 # Else they would go on while the release goes back.
                 with suppress(CommandFailed):
-                    self._delete("jobs", "migrations")
+                    self._delete("jobs", *runs)
                 raise
 
     def _watch(self, state: State, bake: Bake, step: Shown) -> None:
         """Once the new version has a pod it answers users, and is judged."""
         self.lock.check()
-        step.detail = state.spelled()
+        self._tell(state, step)
         bake.look(state)
+
+    def _tell(self, state: State, step: Shown) -> None:
+        """How far it is; each worker has lines of its own."""
+        step.detail = state.spelled()
+        for each in state.workers:
+            line = each.spelled()
+            if self._told.get(each.deployment) != line:
+                self._told[each.deployment] = line
+                self.progress.say(f"  {escape(line)}")
+
+    def _cron_jobs(self, wanted: dict[str, list[str]]) -> None:
+        """Raise Failure where a cron job would not run what was deployed: a webhook may have changed it."""
+        if not wanted:
+            return
+        with self._step("look at the cron jobs") as step:
+            live = changes.images(self.access.get("cronjobs"))
+            for name, images in wanted.items():
+                if live.get(name) != images:
+                    raise Failure(
+                        f"The cron job {name} should run {', '.join(images)}, but in the cluster it is to run "
+                        f"{', '.join(live.get(name, [])) or 'nothing: it is not there'}."
+                    )
+            step.detail = ", ".join(wanted)
 
     def _test(self, bake: Bake) -> None:
         """A test that fails is told apart from one that could not run: the latter says nothing against the release."""
@@ -250,6 +308,7 @@ class Pipeline:
             wanted.burn_rate or objectives.burn_rate,
             wanted.minimum_bad or objectives.minimum,
             wanted.minimum_requests,
+            wanted.failed_tasks,
         )
         asked = Prometheus(self.access, prometheus) if prometheus else None
         return Bake(asked, self.environment.release, limits, wanted.every, older)
@@ -306,11 +365,8 @@ class Pipeline:
         with self._step(f"roll back to revision {revision}", 40) as step:
             self.release.rollback(revision, keep=self.environment.history)
 
-            def watch(state: State) -> None:
-                step.detail = state.spelled()
-
-            now = self.rollout.wait(watch)
-            step.detail = f"{now.wanted} pods"
+            now = self.rollout.wait(lambda state: self._tell(state, step))
+            step.detail = _pods(now)
         history = self.release.history()
         before = self._records(history)
         self._visit()
@@ -362,12 +418,7 @@ class Pipeline:
         """What serves before the deploy."""
         if not history:
             return State()
-        try:
-            state = self.rollout.look()
-        except CommandFailed:
-            raise
-        except Failure:
-            state = State()
+        state = self.rollout.find()
         self.summary.before = Version(history[-1]["revision"], state.image, self.smoke.version())
         self.summary.after = Version(**asdict(self.summary.before))
         return state
@@ -379,9 +430,9 @@ class Pipeline:
     def _records(self, history: list[Revision]) -> list[records.Record]:
         return records.read(self.lock.note(records.KEY), history)
 
-    def _delete(self, kinds: str, component: str, *, wait: bool = True) -> None:
+    def _delete(self, kinds: str, *components: str, wait: bool = True) -> None:
         options = ["--ignore-not-found", "--timeout=30s", *([] if wait else ["--wait=false"])]
-        output([*self.access.kubectl, "delete", kinds, self.rollout.selector(component), *options])
+        output([*self.access.kubectl, "delete", kinds, self.rollout.selector(*components), *options])
 
     def _namespace_there(self) -> bool:
         try:
@@ -434,6 +485,12 @@ class Pipeline:
 def _overrides(environment: Environment, image: Image) -> values.Values:
     own = {"image": {"repository": image.repository, "digest": image.digest}}
     return values.merge(environment.set, own)
+
+
+def _pods(state: State) -> str:
+    return ", ".join(
+        f"{each.wanted} pods{'' if each is state else f' of the worker {each.component}'}" for each in state.all
+    )
 
 
 def _never_ran(pods: list[Pod]) -> str:

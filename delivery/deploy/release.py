@@ -31,15 +31,23 @@ class LiveRelease(HelmRelease):
         return Rendered(found["manifest"], hooks)
 
     def upgrade(
-        self, chart: Path, values: Sequence[Path], *, keep: int, description: str, look: Callable[[], None] = nothing
+        self,
+        chart: Path,
+        values: Sequence[Path],
+        *,
+        keep: int,
+        description: str,
+        waits: bool = False,
+        look: Callable[[], None] = nothing,
     ) -> str:
-        """Run the hooks and apply the objects, without waiting for the rollout. Returns what Helm said.
+        """Run the hooks and apply the objects. Helm does not wait for the rollout, unless `waits`: for hooks that are
+        to run after it. Returns what Helm said.
 
         A field that somebody has changed by hand is the release's again (docs/decisions/0008-replicas.md).
         """
         argv = [*self.helm, "upgrade", "--install", self.name, str(chart), *_files(values), "--force-conflicts"]
         argv += [f"--history-max={keep}", f"--description={description}", f"--timeout={self.timeout}s"]
-        return run_watched([*argv, "--wait=hookOnly"], log=self.log, look=look)
+        return run_watched([*argv, f"--wait={'watcher' if waits else 'hookOnly'}"], log=self.log, look=look)
 
     def rollback(self, revision: int, *, keep: int, look: Callable[[], None] = nothing) -> None:
         """Apply an earlier revision's objects, without waiting for the rollout."""

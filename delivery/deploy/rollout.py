@@ -21,6 +21,9 @@ HOPELESS = {
 }
 REVISION = "deployment.kubernetes.io/revision"
 HASH = "pod-template-hash"
+NAME, COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/component"
+APP = "app"
+EXTRA = "extra"  # the component of extraObjects, which are nobody's workers
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,18 @@ class Pod:
     hopeless: str = ""
     """Why it will never be ready, if that is known."""
     phase: str = ""
+    component: str = ""
+    unscheduled: str = ""
+    """Why no node takes it, while none does: a new node may come."""
 
 
 @dataclass(frozen=True)
 class State:
-    """The Deployment and its pods at one moment."""
+    """A Deployment and its pods at one moment; the API's also has those of the release's workers."""
 
     deployment: str = ""
+    component: str = APP
+    generation: int = 0
     image: str = ""
     template: str = ""
     """The hash of the pods that are wanted."""
@@ -52,6 +60,12 @@ class State:
     stuck: str = ""
     """Why the Deployment itself does not go on, if it says so."""
     pods: list[Pod] = field(default_factory=list)
+    workers: list["State"] = field(default_factory=list)
+
+    @property
+    def all(self) -> list["State"]:
+        """The API's and its workers', each by itself."""
+        return [self, *self.workers]
 
     @property
     def new(self) -> list[Pod]:
@@ -63,12 +77,39 @@ class State:
         return [each for each in self.pods if each.template != self.template and not each.leaving]
 
     @property
+    def complete(self) -> bool:
+        """Whether this Deployment has the wanted version alone, with as many pods as wanted. A worker may want none."""
+        enough = self.wanted > 0 or self.component != APP
+        return self.observed and enough and self.wanted == self.updated == self.available and not self.old
+
+    @property
     def whole(self) -> bool:
-        """Whether only the wanted version serves, with as many pods as wanted."""
-        return self.observed and 0 < self.wanted == self.updated == self.available and not self.old
+        """Whether this one and all workers are complete."""
+        return all(each.complete for each in self.all)
+
+    @property
+    def trouble(self) -> str:
+        """Why it will never be complete, if that is known."""
+        if not self.observed:
+            return ""  # what was said of an older generation is not about this one
+        hopeless = [f"the pod {each.name} {each.hopeless}" for each in self.new if each.hopeless]
+        return hopeless[-1] if hopeless else self._with_reason(self.stuck)
+
+    def late(self, seconds: float) -> str:
+        """What to say of it when it is not complete after that time."""
+        return self._with_reason(f"after {seconds:.0f} s there are {self.counts}")
+
+    def _with_reason(self, said: str) -> str:
+        waiting = next((each for each in self.new if each.unscheduled), None)
+        return f"{said}; no node takes the pod {waiting.name} ({waiting.unscheduled})" if said and waiting else said
+
+    @property
+    def counts(self) -> str:
+        return f"{sum(each.ready for each in self.new)} of {self.wanted} new pods ready, {len(self.old)} old ones left"
 
     def spelled(self) -> str:
-        return f"{sum(each.ready for each in self.new)} of {self.wanted} new pods ready, {len(self.old)} old ones left"
+        """How far it is, by the worker's name if it is one's."""
+        return self.counts if self.component == APP else f"worker {self.component}: {self.counts}"
 
 
 def pod(found: Object) -> Pod:
@@ -83,7 +124,14 @@ def pod(found: Object) -> Pod:
         restarts=sum(each["restartCount"] for each in containers),
         hopeless=next((why for each in containers if (why := _hopeless(each))), ""),
         phase=status.get("phase", ""),
+        component=found["metadata"]["labels"].get(COMPONENT, ""),
+        unscheduled=next((why for each in status.get("conditions", []) if (why := _unscheduled(each))), ""),
     )
+
+
+def _unscheduled(condition: Object) -> str:
+    refused = condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable"
+    return str(condition.get("message", condition.get("reason"))) if refused else ""
 
 
 def _hopeless(container: Object) -> str:
@@ -95,12 +143,31 @@ def _hopeless(container: Object) -> str:
 
 
 def state(items: list[Object]) -> State:
-    """Of a Deployment, its ReplicaSets and its pods. Raises Failure unless there is exactly one Deployment."""
+    """Of the Deployments of a release, their ReplicaSets and pods. Raises Failure unless exactly one is the API's.
+
+    Workers are the Deployments of the same chart: an umbrella's release may have others.
+    """
     deployments = [each for each in items if each["kind"] == "Deployment"]
-    if len(deployments) != 1:
-        raise Failure(f"The release has {len(deployments)} Deployments with the component `app`, and one is watched.")
-    (deployment,) = deployments
+    found = [each for each in deployments if _label(each, COMPONENT) == APP]
+    if len(found) != 1:
+        raise Failure(f"The release has {len(found)} Deployments with the component `app`, and one is watched.")
+    (app,) = found
+    workers = [
+        each
+        for each in deployments
+        if _label(each, NAME) == _label(app, NAME) and _label(each, COMPONENT) not in ("", APP, EXTRA)
+    ]
+    ours = sorted(workers, key=lambda each: _label(each, COMPONENT))
+    return _one(app, items, [_one(each, items, []) for each in ours])
+
+
+def _label(found: Object, name: str) -> str:
+    return str(found["metadata"].get("labels", {}).get(name, ""))
+
+
+def _one(deployment: Object, items: list[Object], workers: list[State]) -> State:
     status = deployment.get("status", {})
+    component = _label(deployment, COMPONENT)
     present = deployment["metadata"].get("annotations", {}).get(REVISION)
     template = next(
         (
@@ -113,16 +180,20 @@ def state(items: list[Object]) -> State:
         "",
     )
     containers = deployment["spec"]["template"]["spec"]["containers"]
+    mine = [each for each in items if each["kind"] == "Pod" and _label(each, COMPONENT) == component]
     return State(
         deployment=deployment["metadata"]["name"],
-        image=next((each["image"] for each in containers if each["name"] == "app"), containers[0]["image"]),
+        component=component,
+        generation=deployment["metadata"]["generation"],
+        image=next((each["image"] for each in containers if each["name"] == component), containers[0]["image"]),
         template=template,
         wanted=deployment["spec"].get("replicas", 1),
         updated=status.get("updatedReplicas", 0),
         available=status.get("availableReplicas", 0),
         observed=status.get("observedGeneration", 0) >= deployment["metadata"]["generation"] and bool(template),
         stuck=next((why for each in status.get("conditions", []) if (why := _stuck(each))), ""),
-        pods=[pod(each) for each in items if each["kind"] == "Pod"],
+        pods=[pod(each) for each in mine if _label(each, NAME) == _label(deployment, NAME)],
+        workers=workers,
     )
 
 
@@ -140,35 +211,47 @@ class Rollout:
     release: str
     timeout: float
 
-    def selector(self, component: str) -> str:
-        return f"--selector=app.kubernetes.io/instance={self.release},app.kubernetes.io/component={component}"
+    def selector(self, *components: str) -> str:
+        """Of these components' objects; without any, of the release's."""
+        ours = f"--selector=app.kubernetes.io/instance={self.release}"
+        return f"{ours},{COMPONENT} in ({','.join(components)})" if components else ours
 
     def look(self) -> State:
-        """Raises Failure where there is no Deployment."""
-        return state(self.access.get("deployments,replicasets,pods", self.selector("app")))
+        """One question, however many workers there are. Raises Failure where there is no Deployment."""
+        return state(self.access.get("deployments,replicasets,pods", self.selector()))
 
-    def pods(self, component: str) -> list[Pod]:
-        """The pods of another component: of `migrations`, or of `test`."""
-        return [pod(each) for each in self.access.get("pods", self.selector(component))]
+    def find(self) -> State:
+        """The same, with nothing in it where there is no Deployment."""
+        try:
+            return self.look()
+        except CommandFailed:
+            raise
+        except Failure:
+            return State()
+
+    def pods(self, *components: str) -> list[Pod]:
+        """The pods of other components: of `migrations`, of `test`, or of jobs by their names."""
+        return [pod(each) for each in self.access.get("pods", self.selector(*components))]
 
     def wait(self, meanwhile: Callable[[State], None]) -> State:
-        """Until only the wanted version serves. Raises Failure as soon as it will not, with the pods' last words."""
+        """Until only the wanted version serves and works. Raises Failure as soon as it will not, with the pods' last
+        words."""
         deadline = time.monotonic() + self.timeout
         while True:
             now = self.look()
             if now.whole:
                 return now
             meanwhile(now)
-            # What a Deployment says of an older generation is not about this one.
-            trouble = now.stuck if now.observed else ""
-            for each in now.new if now.observed else []:
-                if each.hopeless:
-                    trouble = f"the pod {each.name} {each.hopeless}"
-            if not trouble and time.monotonic() > deadline:
-                trouble = f"after {self.timeout:.0f} s there are {now.spelled()}"
-            if trouble:
-                raise Failure(f"The rollout fails: {trouble}.\n{self.last_words(now.new)}".rstrip())
+            self.judge(now.all, late=time.monotonic() > deadline)
             time.sleep(POLL_SECONDS)
+
+    def judge(self, states: list[State], *, late: bool = False) -> None:
+        """Raise Failure where one of these will not be complete; `late` gives them no more time."""
+        for each in states:
+            trouble = each.trouble or (each.late(self.timeout) if late and not each.complete else "")
+            if trouble:
+                of = "" if each.component == APP else f" of the worker {each.component}"
+                raise Failure(f"The rollout{of} fails: {trouble}.\n{self.last_words(each.new)}".rstrip())
 
     def last_words(self, pods: list[Pod]) -> str:
         """The last lines of each pod that is not ready, and of what crashed in it."""

@@ -75,6 +75,16 @@ def smoke_requests(values: Values) -> list[Values]:
     return [each for each in tests["requests"] if "host" not in each] if tests["enabled"] else []
 
 
+def enabled(values: Values, what: str) -> dict[str, Values]:
+    """The `workers`, `cronJobs` or `jobs` that are on, by their names."""
+    return {name: each for name, each in (values[what] or {}).items() if each and each.get("enabled", True)}
+
+
+def jobs(values: Values) -> dict[str, str]:
+    """When each job of the release runs, by its name: `before` its objects are applied, or `after` they serve."""
+    return {name: each.get("when", "after") for name, each in enabled(values, "jobs").items()}
+
+
 def secrets(values: Values) -> list[str]:
     """The Secrets that must be there before the release is."""
     found = [values["secrets"]["existingSecret"]] if not values["externalSecret"]["enabled"] else []

@@ -117,6 +117,51 @@ def test_the_query_names_the_pods_and_the_bucket(threshold: str, le: str) -> Non
     assert le in text
 
 
+def attempts(pod: str, task: str, **outcomes: int) -> list[Json]:
+    return [
+        {"metric": {"pod": pod, "status": "task", "task": task, "outcome": outcome}, "value": [1.0, str(count)]}
+        for outcome, count in outcomes.items()
+    ]
+
+
+class TestTasks:
+    def test_what_prometheus_says_of_them(self) -> None:
+        found = sample(
+            [*attempts("w", "mail", done=4, retried=2, failed=1, lost=1, put_back=9), *attempts("a", "report", done=1)]
+        )
+        assert found.tasks == {"mail": {"w": Counts(8, 4)}, "report": {"a": Counts(1)}}
+        assert (found.counts, found.counting) == ({}, set())
+
+    def test_another_s_metric_of_that_name_is_none(self) -> None:
+        assert sample([{"metric": {"pod": "a", "status": "task"}, "value": [1.0, "40"]}]).tasks == {}
+
+    def test_the_query_names_the_workers_for_them_alone(self) -> None:
+        text = query("links", "web", ["b", "a"], "0.5", ["mailer"])
+        assert 'task_attempts_total{namespace="links",pod=~"a|b|mailer"}' in text
+        assert text.count("mailer") == 1
+
+    @pytest.mark.parametrize(
+        ("seen", "crossed"),
+        [
+            (counts(9, errors=9), False),
+            (counts(10, errors=10), True),
+            (counts(20, errors=10), False),
+            (counts(21, errors=11), True),
+        ],
+    )
+    def test_limit(self, seen: Counts, crossed: bool) -> None:
+        assert bool(LIMITS.crossed_by("mail", seen)) is crossed
+
+    def test_one_kind_may_be_broken_while_others_are_well(self) -> None:
+        broken = attempts("w", "mail", retried=12, done=3)
+        with pytest.raises(Failure, match="12 of 15 attempts of the new version at the task mail failed, and 50 % is"):
+            baked(*attempts("w", "report", done=1000), *broken)
+
+    def test_none_are_judged_where_all_may_fail(self) -> None:
+        lenient = Limits(OBJECTIVES, burn_rate=14.4, minimum_bad=10, minimum_requests=100, failed_tasks=1)
+        assert lenient.crossed_by("mail", counts(50, errors=50)) == ""
+
+
 def pod(name: str, *, ready: bool = True, restarts: int = 0, template: str = "new", leaving: bool = False) -> Pod:
     return Pod(name, name, template, ready, leaving, restarts)
 
@@ -131,6 +176,15 @@ def test_a_restart_ends_it() -> None:
     subject.pods(State(template="new", pods=[pod("a", restarts=1), pod("b")]))
     with pytest.raises(Failure, match="its pod a was restarted under load"):
         subject.pods(State(template="new", pods=[pod("a", restarts=2), pod("b")]))
+
+
+def test_so_does_a_worker_s() -> None:
+    subject = bake()
+    api = [pod("a")]
+    subject.pods(State(template="new", pods=api, workers=[State(template="mail", pods=[pod("m", template="mail")])]))
+    crashed = State(template="mail", pods=[pod("m", template="mail", restarts=1)])
+    with pytest.raises(Failure, match="its pod m was restarted under load"):
+        subject.pods(State(template="new", pods=api, workers=[crashed]))
 
 
 def test_a_pod_that_is_not_ready_any_more_ends_it() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from delivery.deploy.changes import Changes, as_applied, parse, removed, spelled
+from delivery.deploy.changes import Changes, as_applied, images, jobs, parse, removed, spelled
 
 LIVE = """
 apiVersion: v1
@@ -88,11 +88,13 @@ def test_for_people() -> None:
         removed=["Job d"],
         drifted=["Service c"],
         runs=["Job migrations"],
+        runs_last=["Job warm-up"],
     )
     assert found
     assert found.spelled() == "1 made, 2 changed, 1 removed"
     assert found.lines() == [
         "runs first: Job migrations",
+        "runs last: Job warm-up",
         "+ Service b",
         "- Job d",
         "~ ConfigMap a",
@@ -108,3 +110,18 @@ def test_nothing() -> None:
     assert Changes(runs=["Job migrations"]).lines() == ["runs first: Job migrations", "Nothing would change."]
     assert Changes().spelled() == "nothing would change"
     assert Changes().lines() == ["Nothing would change."]
+
+
+def test_jobs_before_and_after() -> None:
+    hooks = [
+        f"kind: Job\nmetadata: {{name: {name}, annotations: {{helm.sh/hook: '{when}'}}}}"
+        for name, when in {"migrations": "pre-install,pre-upgrade", "warm-up": "post-install,post-upgrade"}.items()
+    ]
+    account = "kind: ServiceAccount\nmetadata: {name: a, annotations: {helm.sh/hook: pre-install}}"
+    assert jobs([account, *hooks]) == (["Job migrations"], ["Job warm-up"])
+
+
+def test_what_cron_jobs_are_to_run() -> None:
+    containers = [{"name": "clean-up", "image": "links@x"}]
+    spec = {"jobTemplate": {"spec": {"template": {"spec": {"containers": containers}}}}}
+    assert images([made("Deployment", "a"), {**made("CronJob", "b"), "spec": spec}]) == {"b": ["links@x"]}
