@@ -257,6 +257,13 @@ class TestWorkers:
         # Two of them share no volume.
         assert worker({"strategy": "Recreate"})["spec"]["strategy"] == app["strategy"]
 
+    def test_one_whose_versions_must_not_meet(self) -> None:
+        """While the old pods drain there is no progress, however long they take."""
+        its = worker(strategy="Recreate", drainSeconds=600)["spec"]
+        assert its["strategy"] == {"type": "Recreate"}
+        assert its["progressDeadlineSeconds"] == 240 + 600
+        assert its["template"]["spec"]["terminationGracePeriodSeconds"] == 605
+
     def test_a_number_that_kubectl_scale_may_change(self) -> None:
         """Decision 8: whoever has set it last, and the annotation says what the release has set."""
         three = worker(replicas=3)

@@ -8,7 +8,7 @@ objects are called (`object`), and what it sets or leaves to its defaults.
   "image" .Values.image "resources" .Values.resources "drainSeconds" .Values.drain.timeoutSeconds -}}
 {{- $attempts := dict "backoffLimit" 2 "activeDeadlineSeconds" 3600 -}}
 {{- $defaults := dict
-  "workers" (dict "replicas" 1 "probes" dict "metrics" false "disruption" (dict "maxUnavailable" 1))
+  "workers" (dict "replicas" 1 "probes" dict "metrics" false "strategy" "RollingUpdate" "disruption" (dict "maxUnavailable" 1))
   "cronJobs" (merge (dict
     "timeZone" "Etc/UTC" "concurrencyPolicy" "Forbid" "startingDeadlineSeconds" 600 "suspend" false
     "successfulJobsHistoryLimit" 3 "failedJobsHistoryLimit" 3) $attempts)
