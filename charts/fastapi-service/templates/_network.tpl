@@ -112,6 +112,14 @@ filters:
 backendRefs:
   - name: {{ include "fastapi-service.fullname" $root | quote }}
     port: {{ $root.Values.service.port }}
+{{- with $root.Values.canary }}
+{{- if .enabled }}
+    weight: {{ sub 100 .weight }}
+  - name: {{ include "fastapi-service.suffixedName" (list $root "canary") | quote }}
+    port: {{ $root.Values.service.port }}
+    weight: {{ .weight }}
+{{- end }}
+{{- end }}
 {{- $timeouts := pick $root.Values.httpRoute.timeouts "request" "backendRequest" -}}
 {{- range $name, $time := $timeouts }}{{ if not $time }}{{ $timeouts = omit $timeouts $name }}{{ end }}{{ end }}
 {{- with $timeouts }}

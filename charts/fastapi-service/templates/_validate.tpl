@@ -31,6 +31,7 @@
 {{ include "fastapi-service.ingressMistakes" . }}
 {{ include "fastapi-service.certificateMistakes" . }}
 {{ include "fastapi-service.routeMistakes" . }}
+{{ include "fastapi-service.canaryMistakes" . }}
 {{ include "fastapi-service.networkPolicyMistakes" . }}
 {{ include "fastapi-service.monitoringMistakes" . }}
 {{ include "fastapi-service.ruleMistakes" . }}

@@ -82,6 +82,27 @@ traefik.{{ $name }}.enabled has nothing to attach to: enable ingress or httpRout
 {{- end }}
 {{- end -}}
 
+{{- define "fastapi-service.canaryMistakes" -}}
+{{- with .Values.canary }}
+{{- if .enabled }}
+{{- if not (and $.Values.httpRoute.enabled $.Values.service.enabled) }}
+canary.enabled needs the weights of an HTTPRoute, and the public Service beside its own: set httpRoute.enabled and service.enabled to true, or canary.enabled to false
+{{- end }}
+{{- if regexMatch "@|:[^/]*$" .image.repository }}
+canary.image.repository {{ .image.repository | quote }} holds a tag or digest: write it as canary.image.tag or canary.image.digest
+{{- else if not (or .image.tag .image.digest) }}
+canary.image has no version: set canary.image.tag or canary.image.digest
+{{- end }}
+{{- if and .image.digest (not (regexMatch "^sha256:[0-9a-f]{64}$" .image.digest)) }}
+canary.image.digest {{ .image.digest | quote }} is no digest: write sha256: and its 64 hexadecimal digits
+{{- end }}
+{{- if and $.Values.persistence.enabled (hasPrefix "ReadWriteOnce" $.Values.persistence.accessMode) }}
+canary.enabled would run a second version on a volume that is for one pod (persistence.accessMode {{ $.Values.persistence.accessMode }}): set canary.enabled to false
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "fastapi-service.networkPolicyMistakes" -}}
 {{- with .Values.networkPolicy }}
 {{- if .enabled }}

@@ -1,6 +1,6 @@
 {{/* Of workers, cron jobs and jobs, also of those that are not enabled: what an environment switches on must work there. */}}
 {{- define "fastapi-service.workloadMistakes" -}}
-{{- $parts := list "app" "dashboard" "extra" "in-flight" "keda" "management" "migrations" "redirect" "refused" "retry" "test" "tls" }}
+{{- $parts := list "app" "canary" "dashboard" "extra" "in-flight" "keda" "management" "migrations" "redirect" "refused" "retry" "test" "tls" }}
 {{- $own := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" }}
 {{- $seen := dict }}
 {{- range $of := list "workers" "cronJobs" "jobs" }}
