@@ -64,11 +64,38 @@ def rights(access: Access, environment: Environment, *, changing: bool, cron_job
             ("update", "coordination.k8s.io", "leases", namespace),
         ]
         wanted += [("list", "batch", "cronjobs", namespace)] if cron_jobs else []
+        if environment.canary:
+            wanted += [
+                ("create", "apps", "deployments", namespace),
+                ("create", "", "services", namespace),
+                ("patch", "gateway.networking.k8s.io", "httproutes", namespace),
+            ]
     if missing := access.refused(wanted):
         raise Failure(
             f"The cluster's account may not {', '.join(missing)}: give it these rights, as "
             "k8s/environments/access/deployer.yaml does."
         )
+
+
+def canary(environment: Environment, merged: Values) -> None:
+    """Raises Failure where the environment asks for a canary and the values have no route that could weigh it."""
+    if environment.canary and not merged["httpRoute"]["enabled"]:
+        raise Failure(
+            f"The environment {environment.name} has a `canary`, which needs the weights of an HTTPRoute, and its "
+            "values have none: set httpRoute.enabled and name a Gateway, or leave `canary` out."
+        )
+
+
+def drains(environment: Environment, merged: Values) -> None:
+    """Raises Failure where the old pods of a worker may take longer to end than a rollout may take."""
+    for name, worker in values.enabled(merged, "workers").items():
+        seconds = worker.get("drainSeconds", merged["drain"]["timeoutSeconds"])
+        if worker.get("strategy") == "Recreate" and seconds >= environment.timeout:
+            raise Failure(
+                f"The new pods of the worker {name} wait up to {seconds} s for the old ones (workers.{name}.strategy "
+                f"is Recreate), and the rollout has {environment.timeout} s: set `timeout` of the environment "
+                f"{environment.name} higher than that, or workers.{name}.drainSeconds lower."
+            )
 
 
 def secrets(access: Access, environment: Environment, merged: Values) -> None:

@@ -13,6 +13,8 @@ from k8s import facts
 from toolkit.paths import ROOT, shown
 from toolkit.process import Failure
 
+# That a canary makes beside those of its steps, on the way there and back, and the one to go back to.
+REVISIONS = 6
 FILE = ROOT / "k8s" / "environments" / "deploy.yaml"
 
 
@@ -40,6 +42,24 @@ class Bake(Section):
     """Fewer prove nothing, and the summary says so."""
     failed_tasks: float = Field(default=0.5, gt=0, le=1)
     """Share of the attempts at a kind of task that may fail; 1 judges none."""
+
+
+class Canary(Section):
+    """The new version beside the present one at first, with a share of the requests that grows."""
+
+    steps: list[int] = Field(default=[5, 25, 50], min_length=1)
+    """Shares of the requests, in percent."""
+    seconds: float = Field(default=60, ge=0, le=86400)
+    """How long each step is watched."""
+    replicas: int | None = Field(default=None, ge=1)
+    """Its pods; by default as many as its share of those that serve."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        rising = all(one < another for one, another in zip([0, *self.steps], self.steps, strict=False))
+        if not rising or self.steps[-1] > 100:
+            raise ValueError("write steps that rise from 1 to at most 100, such as [5, 25, 50]")
+        return self
 
 
 class Smoke(Section):
@@ -102,6 +122,8 @@ class Environment(Section):
     """Revisions to keep, to go back to."""
     prometheus: Prometheus | None = None
     bake: Bake = Bake()
+    canary: Canary | None = None
+    """None: the new version replaces the present one pod by pod."""
     smoke: Smoke = Smoke()
     signature: Signature | None = None
     links: Links = Links()
@@ -110,6 +132,8 @@ class Environment(Section):
     def _somewhere(self) -> Self:
         if not self.up and not (self.namespace and self.release):
             raise ValueError("name a namespace and a release")
+        if self.canary and self.history < (least := len(self.canary.steps) + REVISIONS):
+            raise ValueError(f"each step of a canary is a revision, so history must be at least {least}")
         return self
 
     @property

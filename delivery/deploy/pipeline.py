@@ -5,7 +5,7 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,7 @@ import yaml
 from rich.markup import escape
 
 from delivery import signing
-from delivery.deploy import changes, checks, records, signals, values
+from delivery.deploy import canary, changes, checks, records, signals, values
 from delivery.deploy.access import AS_IT_IS, Access
 from delivery.deploy.bake import RUNBOOK, Bake, Limits
 from delivery.deploy.changes import Changes
@@ -55,6 +55,7 @@ class Pipeline:
         self.smoke = Smoke(environment)
         self.lock = DeployLease(self.access, environment.release)
         self._told: dict[str, str] = {}
+        self._in_flight = False  # whether a canary may get requests
         summary.who = self.lock.who
         summary.links = self._links()
 
@@ -95,6 +96,8 @@ class Pipeline:
         with self._step("check values, cluster and rights") as step:
             checks.chart(environment, files)
             merged = values.load(environment.values, _overrides(environment, image))
+            checks.canary(environment, merged)
+            checks.drains(environment, merged)
             step.detail = self.access.server()
             cron_jobs = bool(values.enabled(merged, "cronJobs"))
             checks.rights(self.access, environment, changing=changing, cron_jobs=cron_jobs)
@@ -143,8 +146,12 @@ class Pipeline:
         for line in found.lines():
             self.progress.say(f"  [dim]{escape(line)}[/]")
         bake = self._bake(merged, {pod.name for each in older.all for pod in each.pods})
+        plan = self._plan(image, merged, older)
         try:
-            self._upgrade(image, files, merged, older, bake)
+            if plan:
+                self._canary(plan, files, merged, bake, watched=bool(seconds))
+            self._upgrade(image, files, values.jobs(merged), older, bake)
+            self._in_flight = False
             with self._step("wait until only the new version serves", 40) as step:
                 now = self.rollout.wait(lambda state: self._watch(state, bake, step))
                 step.detail = _pods(now)
@@ -174,9 +181,10 @@ class Pipeline:
         made = records.Record(history[-1]["revision"], history[-1]["updated"], str(image), proven)
         self.lock.write(records.KEY, records.write([*self._records(history), made]))
 
-    def _upgrade(self, image: Image, files: list[Path], merged: values.Values, older: State, bake: Bake) -> None:
+    def _upgrade(
+        self, image: Image, files: list[Path], jobs: dict[str, str], older: State, bake: Bake, *, note: str = ""
+    ) -> None:
         """Migrate, and apply what is new; run the jobs. One that has failed stays, to be looked at."""
-        jobs = values.jobs(merged)
         runs = ["migrations", *jobs]
         waits = "after" in jobs.values()
         known = {each.uid for each in self.rollout.pods(*runs)}
@@ -208,7 +216,7 @@ class Pipeline:
             if waits:
                 rolling()
 
-        description = f"{records.OURS}{image.short} by {self.lock.who}"
+        description = f"{note or records.OURS}{image.short} by {self.lock.who}"
         named = "migrate, upgrade and run the jobs" if jobs else "migrate and upgrade"
         with self._step(named, 30) as step:
             try:
@@ -229,6 +237,76 @@ class Pipeline:
                 with suppress(CommandFailed):
                     self._delete("jobs", *runs)
                 raise
+
+    # --- the canary
+
+    def _plan(self, image: Image, merged: values.Values, older: State) -> canary.Plan | None:
+        """What the canary is to be; None where none is wanted, or there is nothing that it could stand beside."""
+        wanted = self.environment.canary
+        if wanted is None:
+            return None
+        found = canary.plan(wanted, self.release.values(), merged, image, older.wanted) if older.deployment else None
+        if found is None:
+            self.progress.say("  [dim]no canary: it would be what serves already, or nothing serves[/]")
+            return None
+        with self._step("check what the canary would be"), self._canary_files(found, found.steps[0]) as files:
+            self.release.rendered(CHART, files)
+        return found
+
+    @contextmanager
+    def _canary_files(
+        self, plan: canary.Plan, step: canary.Step, new: list[Path] | None = None
+    ) -> Iterator[list[Path]]:
+        """Values of a step, on top of those of what serves, or of the new release's."""
+        with tempfile.TemporaryDirectory() as folder:
+            present, own = Path(folder) / "present.yaml", Path(folder) / "canary.yaml"
+            present.write_text(yaml.safe_dump(plan.present), encoding="utf-8")
+            own.write_text(yaml.safe_dump(plan.values(step)), encoding="utf-8")
+            yield [*(new or [present]), own]
+
+    def _canary(self, plan: canary.Plan, new: list[Path], merged: values.Values, bake: Bake, *, watched: bool) -> None:
+        """Shift requests to the new version step by step, then have it replace the present one beside the canary."""
+        before = {name: when for name, when in values.jobs(merged).items() if when == "before"}
+        for step in plan.steps:
+            if step.weight == 0:
+                with self._canary_files(plan, step) as files:
+                    note = f"{records.CANARY}of "
+                    self._upgrade(plan.image, files, before, State(), bake, note=note)
+                self._canary_ready("wait for the canary")
+                continue
+            self._in_flight = True
+            older = {each.name for each in self.rollout.canary().pods}
+            self._weigh(f"shift {step.weight} % of the requests to the canary", plan, step)
+            self._canary_ready("wait for the canary's further pods")
+            if watched and self.environment.canary:
+                judged = self._bake(merged, older)
+                name = f"watch the canary with {step.weight} % of the requests"
+                self._watch_for(name, self.environment.canary.seconds, judged, self.rollout.canary)
+        self._weigh("replace the present version beside the canary", plan, plan.steps[-1], new)
+        with self._step("wait until the new version has replaced it", 40) as shown:
+            shown.detail = _pods(self.rollout.wait(lambda state: self._watch(state, bake, shown)))
+
+    def _weigh(self, name: str, plan: canary.Plan, step: canary.Step, new: list[Path] | None = None) -> None:
+        with self._step(name), self._canary_files(plan, step, new) as files:
+            description = f"{records.CANARY}with {step.weight} % of {plan.image.short} by {self.lock.who}"
+            keep = self.environment.history
+            self.release.upgrade(CHART, files, keep=keep, description=description, hooks=False, look=self.lock.check)
+
+    def _canary_ready(self, name: str) -> None:
+        def watch(state: State) -> None:
+            self.lock.check()
+            step.detail = state.spelled()
+
+        with self._step(name, 20) as step:
+            step.detail = f"{self.rollout.wait(watch, self.rollout.canary).wanted} pods"
+
+    def _withdraw(self) -> None:
+        """Send the canary no more requests, before its pods are taken away. What fails here the way back does, too."""
+        with suppress(Failure), self._step("send the canary no more requests"):
+            description = f"{records.CANARY}withdrawn by {self.lock.who}"
+            self.release.change(CHART, "canary.weight=0", keep=self.environment.history, description=description)
+
+    # --- what is seen of it
 
     def _watch(self, state: State, bake: Bake, step: Shown) -> None:
         """Once the new version has a pod it answers users, and is judged."""
@@ -314,19 +392,24 @@ class Pipeline:
         return Bake(asked, self.environment.release, limits, wanted.every, older)
 
     def _run_bake(self, bake: Bake, seconds: float) -> None:
+        told = self._watch_for("watch what the new version answers", seconds, bake, self.rollout.look)
+        self.summary.baked = f"{seconds:g} s: {told}"
+
+    def _watch_for(self, name: str, seconds: float, bake: Bake, look: Callable[[], State]) -> str:
+        """Judge what `look` sees for that long; what it has come to, in a few words."""
+
         def state() -> State:
             self.lock.check()
-            return self.rollout.look()
+            return look()
 
-        with self._step("watch what the new version answers", seconds) as step:
+        with self._step(name, seconds) as step:
 
             def say(line: str) -> None:
                 step.detail = line
 
             bake.run(seconds, state, say)
-            step.detail = bake.spelled()
-        told = bake.spelled() if bake.proven else f"proves nothing: {bake.unproven()}"
-        self.summary.baked = f"{seconds:g} s: {told}"
+            step.detail = bake.spelled() if bake.proven else f"proves nothing: {bake.unproven()}"
+        return step.detail
 
     # --- the way back
 
@@ -337,6 +420,8 @@ class Pipeline:
             why = f"{error} came."
         self.summary.failure = why
         self.progress.say(f"[red]{escape(why)}[/]")
+        if self._in_flight:
+            self._withdraw()
         try:
             if back is None:
                 with self._step("remove what was installed: nothing was there before"):
@@ -409,9 +494,15 @@ class Pipeline:
             return history
         with self._step("look for an interrupted deploy") as step:
             back = records.before(self._records(history), history, history[-1]["revision"])
-            if not self.release.mend_interrupted(back):
+            if self.release.mend_interrupted(back):
+                step.detail = "there was one, and it was taken back"
+            elif back is not None and history[-1]["description"].startswith(records.CANARY):
+                step.detail = "it had a canary, which is taken back"
+                self._withdraw()
+                self.release.rollback(back, keep=self.environment.history)
+                self.rollout.wait(lambda _: self.lock.check())
+            else:
                 return history
-            step.detail = "there was one, and it was taken back"
         return self.release.history()
 
     def _present(self, history: list[Revision]) -> State:

@@ -13,6 +13,7 @@ from k8s.release import GOOD, Revision
 KEY = "delivery/good"
 KEPT = 20
 OURS = "delivery: "  # how the description of our revisions begins
+CANARY = f"{OURS}canary "  # and of those in which a canary is in flight
 
 
 @dataclass(frozen=True)

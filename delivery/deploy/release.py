@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from delivery.deploy.child import run_watched
 from k8s.release import HelmRelease
@@ -23,6 +24,10 @@ class LiveRelease(HelmRelease):
         """The objects of the present revision, without hooks; empty where there is no release."""
         return output([*self.helm, "get", "manifest", self.name]) if self.history() else ""
 
+    def values(self) -> dict[str, Any]:
+        """What the present revision was given on top of the chart's own values."""
+        return json.loads(output([*self.helm, "get", "values", self.name, "--output=json"])) or {}
+
     def rendered(self, chart: Path, values: Sequence[Path]) -> "Rendered":
         """What an upgrade would apply, as the chart renders it with a look at the live cluster. Changes nothing."""
         argv = [*self.helm, "upgrade", "--install", self.name, str(chart), *_files(values), "--dry-run=server"]
@@ -38,6 +43,7 @@ class LiveRelease(HelmRelease):
         keep: int,
         description: str,
         waits: bool = False,
+        hooks: bool = True,
         look: Callable[[], None] = nothing,
     ) -> str:
         """Run the hooks and apply the objects. Helm does not wait for the rollout, unless `waits`: for hooks that are
@@ -47,7 +53,14 @@ class LiveRelease(HelmRelease):
         """
         argv = [*self.helm, "upgrade", "--install", self.name, str(chart), *_files(values), "--force-conflicts"]
         argv += [f"--history-max={keep}", f"--description={description}", f"--timeout={self.timeout}s"]
-        return run_watched([*argv, f"--wait={'watcher' if waits else 'hookOnly'}"], log=self.log, look=look)
+        argv += [f"--wait={'watcher' if waits else 'hookOnly'}", *([] if hooks else ["--no-hooks"])]
+        return run_watched(argv, log=self.log, look=look)
+
+    def change(self, chart: Path, setting: str, *, keep: int, description: str) -> None:
+        """Apply the present revision's objects again with one value otherwise, and run no hook."""
+        argv = [*self.helm, "upgrade", self.name, str(chart), "--reset-then-reuse-values", f"--set={setting}"]
+        argv += [f"--history-max={keep}", f"--description={description}", f"--timeout={self.timeout}s"]
+        run_watched([*argv, "--force-conflicts", "--wait=hookOnly", "--no-hooks"], log=self.log, look=nothing)
 
     def rollback(self, revision: int, *, keep: int, look: Callable[[], None] = nothing) -> None:
         """Apply an earlier revision's objects, without waiting for the rollout."""

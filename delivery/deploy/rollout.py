@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from delivery.deploy.access import Access, Object
 from toolkit.process import CommandFailed, Failure, output
@@ -22,7 +22,7 @@ HOPELESS = {
 REVISION = "deployment.kubernetes.io/revision"
 HASH = "pod-template-hash"
 NAME, COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/component"
-APP = "app"
+APP, CANARY = "app", "canary"
 EXTRA = "extra"  # the component of extraObjects, which are nobody's workers
 
 
@@ -61,10 +61,11 @@ class State:
     """Why the Deployment itself does not go on, if it says so."""
     pods: list[Pod] = field(default_factory=list)
     workers: list["State"] = field(default_factory=list)
+    canary: "State | None" = None
 
     @property
     def all(self) -> list["State"]:
-        """The API's and its workers', each by itself."""
+        """The API's and its workers', each by itself; a canary is judged apart."""
         return [self, *self.workers]
 
     @property
@@ -109,7 +110,11 @@ class State:
 
     def spelled(self) -> str:
         """How far it is, by the worker's name if it is one's."""
-        return self.counts if self.component == APP else f"worker {self.component}: {self.counts}"
+        return f"{self.named}: {self.counts}" if self.component != APP else self.counts
+
+    @property
+    def named(self) -> str:
+        return self.component if self.component in (APP, CANARY) else f"worker {self.component}"
 
 
 def pod(found: Object) -> Pod:
@@ -157,15 +162,19 @@ def state(items: list[Object]) -> State:
         for each in deployments
         if _label(each, NAME) == _label(app, NAME) and _label(each, COMPONENT) not in ("", APP, EXTRA)
     ]
-    ours = sorted(workers, key=lambda each: _label(each, COMPONENT))
-    return _one(app, items, [_one(each, items, []) for each in ours])
+    others = [_one(each, items) for each in sorted(workers, key=lambda each: _label(each, COMPONENT))]
+    return replace(
+        _one(app, items),
+        workers=[each for each in others if each.component != CANARY],
+        canary=next((each for each in others if each.component == CANARY), None),
+    )
 
 
 def _label(found: Object, name: str) -> str:
     return str(found["metadata"].get("labels", {}).get(name, ""))
 
 
-def _one(deployment: Object, items: list[Object], workers: list[State]) -> State:
+def _one(deployment: Object, items: list[Object]) -> State:
     status = deployment.get("status", {})
     component = _label(deployment, COMPONENT)
     present = deployment["metadata"].get("annotations", {}).get(REVISION)
@@ -185,7 +194,7 @@ def _one(deployment: Object, items: list[Object], workers: list[State]) -> State
         deployment=deployment["metadata"]["name"],
         component=component,
         generation=deployment["metadata"]["generation"],
-        image=next((each["image"] for each in containers if each["name"] == component), containers[0]["image"]),
+        image=next((c["image"] for c in containers if c["name"] in (component, APP)), containers[0]["image"]),
         template=template,
         wanted=deployment["spec"].get("replicas", 1),
         updated=status.get("updatedReplicas", 0),
@@ -193,7 +202,6 @@ def _one(deployment: Object, items: list[Object], workers: list[State]) -> State
         observed=status.get("observedGeneration", 0) >= deployment["metadata"]["generation"] and bool(template),
         stuck=next((why for each in status.get("conditions", []) if (why := _stuck(each))), ""),
         pods=[pod(each) for each in mine if _label(each, NAME) == _label(deployment, NAME)],
-        workers=workers,
     )
 
 
@@ -233,12 +241,19 @@ class Rollout:
         """The pods of other components: of `migrations`, of `test`, or of jobs by their names."""
         return [pod(each) for each in self.access.get("pods", self.selector(*components))]
 
-    def wait(self, meanwhile: Callable[[State], None]) -> State:
-        """Until only the wanted version serves and works. Raises Failure as soon as it will not, with the pods' last
-        words."""
+    def canary(self) -> State:
+        """Of the canary alone. Raises Failure where there is none."""
+        found = self.look().canary
+        if found is None:
+            raise Failure("The canary is gone: somebody has removed its Deployment.")
+        return found
+
+    def wait(self, meanwhile: Callable[[State], None], look: Callable[[], State] | None = None) -> State:
+        """Until only the wanted version serves and works; `look` looks at something else than all of it. Raises Failure
+        as soon as it will not, with the pods' last words."""
         deadline = time.monotonic() + self.timeout
         while True:
-            now = self.look()
+            now = (look or self.look)()
             if now.whole:
                 return now
             meanwhile(now)
@@ -250,7 +265,7 @@ class Rollout:
         for each in states:
             trouble = each.trouble or (each.late(self.timeout) if late and not each.complete else "")
             if trouble:
-                of = "" if each.component == APP else f" of the worker {each.component}"
+                of = "" if each.component == APP else f" of the {each.named}"
                 raise Failure(f"The rollout{of} fails: {trouble}.\n{self.last_words(each.new)}".rstrip())
 
     def last_words(self, pods: list[Pod]) -> str:

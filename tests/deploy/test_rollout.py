@@ -173,6 +173,13 @@ class TestWorkers:
         other = a_deployment(component, "m", chart, updatedReplicas=0)
         assert state([other, a_deployment(), *self.SETS, a_pod("a")]).workers == []
 
+    def test_a_canary_is_none(self) -> None:
+        canary = a_deployment("canary", "m", updatedReplicas=1)
+        found = state([canary, a_deployment(), *self.SETS, a_pod("a"), a_pod("b"), a_pod("c", "mail-new", "canary")])
+        assert (found.whole, found.workers) == (True, [])
+        assert found.canary
+        assert found.canary.spelled() == "canary: 1 of 2 new pods ready, 0 old ones left"
+
     def test_what_is_wrong_with_one(self) -> None:
         waiting = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 3}
         found = self.mail(a_pod("m1", "mail-new", "mail", ready=False, container=waiting), updatedReplicas=1)
