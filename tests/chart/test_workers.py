@@ -534,7 +534,9 @@ def of_cron_job(schedule: str = "0 3 * * *", **given: Any) -> Object:
 
 
 def noted(name: str) -> str:
-    parts = "app, canary, dashboard, extra, in-flight, keda, management, migrations, redirect, refused, retry, test, tls"
+    parts = (
+        "app, canary, dashboard, extra, in-flight, keda, management, migrations, redirect, refused, retry, test, tls"
+    )
     return f"{name} is called as a part of the chart is: use another name than {parts}, dashboard-… and …-keda"
 
 

@@ -137,8 +137,10 @@ class World:
         """Whether the release is of this image, and nothing of it is half done."""
         if not self._released or self.history()[-1]["status"] != "deployed":
             return False
-        (found,) = self.objects("deployments")
-        (container,) = found["spec"]["template"]["spec"]["containers"]
+        found = self.objects("deployments")
+        if len(found) > 1:
+            return False  # with workers, or a canary
+        (container,) = found[0]["spec"]["template"]["spec"]["containers"]
         return str(container["image"]).endswith(image.digest)
 
     def _settled(self) -> bool:
