@@ -4,6 +4,7 @@ Installed by `install`, they keep Helm's revisions and the lock in state.json, a
 last revision ask for, at once. `Script` says what goes wrong.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -296,15 +297,15 @@ def prometheus(state: Object, text: str) -> str:
 
 def main() -> int:
     folder, name, *arguments = sys.argv[1:]
+    stdin = sys.stdin.read() if "--filename=-" in arguments else ""
+    # The lock is renewed while something else runs.
     with (Path(folder) / "calls").open("a") as calls:
+        fcntl.flock(calls, fcntl.LOCK_EX)
         calls.write(f"{name} {' '.join(arguments)}\n")
-    before, state = Cluster(Path(folder)).state, Cluster(Path(folder)).state
-    if name == "helm":
-        said, code = helm(state, arguments)
-    else:
-        said, code = kubectl(state, arguments, sys.stdin.read() if "--filename=-" in arguments else ""), 0
-    if state != before:
-        save(Path(folder), state)
+        before, state = Cluster(Path(folder)).state, Cluster(Path(folder)).state
+        said, code = helm(state, arguments) if name == "helm" else (kubectl(state, arguments, stdin), 0)
+        if state != before:
+            save(Path(folder), state)
     if "--wait=watcher" in arguments and any("waiting" in str(each) for each in workloads(state)):
         signal.pause()  # until the deploy ends it
     made = state["revisions"][-1]["description"] if len(state["revisions"]) > len(before["revisions"]) else ""
