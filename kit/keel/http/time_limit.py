@@ -6,10 +6,13 @@ client nothing, so they must not keep out requests that are complete.
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keel.errors.problems import Problem, ProblemResponse
+from keel.http.streams import Streams
+from keel.observability.request_record import is_stream
 from keel.security.client_network import client_network
 
 RETRY_SECONDS = 5
@@ -75,11 +78,20 @@ class TimeLimitMiddleware:
     It raises a Problem. If the response has already started, the connection is closed instead.
 
     While `max_concurrent` requests are being answered, new ones get 503 at once, so that queues and memory stay
-    bounded. Requests whose bodies have not arrived do not count: `awaited` limits those.
+    bounded. Requests whose bodies have not arrived do not count: `awaited` limits those. Nor do responses that have
+    become streams, whose time is not limited either: `streams` says how many there may be.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float, max_concurrent: int, awaited: AwaitedBodies) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        seconds: float,
+        max_concurrent: int,
+        awaited: AwaitedBodies,
+        streams: Streams | None = None,
+    ) -> None:
         self.app = app
+        self.streams = streams
         self.seconds = seconds
         self.max_concurrent = max_concurrent
         self.awaited = awaited
@@ -96,20 +108,24 @@ class TimeLimitMiddleware:
             await ProblemResponse(scope, _too_much())(scope, receive, send)
             return
         loop = asyncio.get_running_loop()
-        limit = _Limit(self, scope, receive, loop.time() + self.seconds)
+        limit = _Limit(self, scope, receive, send, loop.time() + self.seconds)
         self._running[limit] = None
         if self._timer is None:
             self._timer = loop.call_at(limit.deadline, self._expire, loop)
         try:
-            await self.app(scope, limit.receive, send)
+            await self.app(scope, limit.receive, limit.send if self.streams else send)
         except (asyncio.CancelledError, Exception) as error:
             # If somebody else has cancelled the task too, as the server does when it stops, let that cancellation pass.
             if limit.problem and limit.task.uncancel() == 0:
                 raise limit.problem from error
             raise
         finally:
-            del self._running[limit]
-            self.awaited.remove(limit)
+            self.lift(limit)
+
+    def lift(self, limit: "_Limit") -> None:
+        """No longer limit a request: it has ended, or its response has become a stream."""
+        self._running.pop(limit, None)
+        self.awaited.remove(limit)
 
     def body_has_come(self, limit: "_Limit") -> None:
         """Count a request whose body has arrived among those that are answered.
@@ -148,9 +164,11 @@ def _too_much() -> Problem:
 class _Limit:
     """The limit of one request: its deadline, and whether it waits for its body."""
 
-    __slots__ = ("_limits", "_receive", "_scope", "_whole", "deadline", "problem", "task", "waits_for_body")
+    __slots__ = ("_limits", "_receive", "_scope", "_send", "_whole", "deadline", "problem", "task", "waits_for_body")
 
-    def __init__(self, limits: TimeLimitMiddleware, scope: Scope, receive: Receive, deadline: float) -> None:
+    def __init__(
+        self, limits: TimeLimitMiddleware, scope: Scope, receive: Receive, send: Send, deadline: float
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: this runs in one
         self.task = task
@@ -161,6 +179,7 @@ class _Limit:
         self._limits = limits
         self._scope = scope
         self._receive = receive
+        self._send = send
         self._whole = False
 
     @property
@@ -188,3 +207,18 @@ class _Limit:
         if self._whole:
             self._limits.body_has_come(self)
         return message
+
+    # Not async: that would cost every request two more coroutines.
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send a message; a response that becomes a stream is no longer limited here."""
+        if message["type"] == "http.response.start" and is_stream(self._scope, message):
+            return self._begin_stream(message)
+        return self._send(message)
+
+    async def _begin_stream(self, message: Message) -> None:
+        if self._limits.streams is not None and self._limits.streams.full:
+            detail = "The service is at its limit of streams. Try again soon."
+            self.end(Problem(503, detail, {"Retry-After": str(RETRY_SECONDS)}))
+            await asyncio.Event().wait()  # until the cancellation arrives
+        self._limits.lift(self)
+        await self._send(message)
