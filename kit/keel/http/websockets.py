@@ -20,6 +20,8 @@ from keel.observability.metrics import RequestMetrics
 SWITCHING, FORBIDDEN, BROKEN = 101, 403, 500
 INTERNAL_ERROR = 1011  # RFC 6455, section 7.4.1
 NOTICE_SECONDS = 5.0  # for a handler to notice that the connection has ended, before it is cancelled
+GONE = "keel.gone"
+"""Key in the scope of a connection that has ended while its handler has not."""
 LINGER_SECONDS = 2  # for a client to read why its connection is closed, while it still sends
 
 
@@ -48,6 +50,7 @@ class _Connection:
     notice: float
     app: ASGIApp
     initial_response: object = None
+    scope: dict[str, Any]
     client: tuple[str, int] | None
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -59,7 +62,6 @@ class _Connection:
         self._application = self.app
         self.app = self._serve
         self._task: asyncio.Task[Any] | None = None
-        self._lost = False
         self._refused = False
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +69,7 @@ class _Connection:
         try:
             await self._application(scope, receive, send)
         except asyncio.CancelledError:
-            if not self._lost or self._task is None or self._task.uncancel():
+            if GONE not in scope or self._task is None or self._task.uncancel():
                 raise
         finally:
             self._task = None
@@ -80,7 +82,7 @@ class _Connection:
 
     def _give_up(self) -> None:
         if self._task is not None:
-            self._lost = True
+            self.scope[GONE] = True
             self._task.cancel()
 
     def shutdown(self) -> None:
@@ -159,7 +161,7 @@ class WebSocketRecordMiddleware:
         try:
             await self.websockets(scope, record.receive, record.send)
         except BaseException:
-            record.failed = not record.disconnected
+            record.failed = not record.disconnected and GONE not in scope
             raise
         finally:
             record.end()

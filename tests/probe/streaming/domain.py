@@ -5,12 +5,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request, Security, WebSocket
+from fastapi import Depends, FastAPI, HTTPException, Request, Security, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from prometheus_client import Gauge
 from starlette.requests import HTTPConnection
 
 from keel.domain import Domain, Feature, NoSettings, Parts
+from keel.errors.problems import Problem
 from keel.http import routing
 from keel.http.events import EventSourceResponse, LastEventId, ServerSentEvent, of_feed
 from keel.http.streams import StreamedResponse
@@ -172,6 +173,28 @@ async def number(websocket: WebSocket, number: int) -> None:
     """Refuse what is no number."""
     await websocket.accept()
     await websocket.send_text(str(number))
+
+
+@router.websocket("/problem/{status}")
+async def problem(websocket: WebSocket, status: int) -> None:
+    """Accept, and then see a problem."""
+    await websocket.accept()
+    raise Problem(status, "No.")
+
+
+@router.websocket("/denied")
+async def denied(_websocket: WebSocket) -> None:
+    """Refuse with a status."""
+    raise HTTPException(402)
+
+
+@router.websocket("/talk")
+async def talk(websocket: WebSocket) -> None:
+    """Talk without an end."""
+    await websocket.accept()
+    while True:
+        await websocket.send_text("more")
+        await asyncio.sleep(0.01)
 
 
 @router.websocket("/nobody")
