@@ -74,8 +74,9 @@ async def test_all_end_well_and_not_all_at_once(start: Start, open_files: None) 
     assert f'websockets_open{{route="/watch"}} {MANY / 2:.1f}' in metrics
 
     app.process.send_signal(signal.SIGTERM)
-    ends = await asyncio.gather(*map(to_the_end, readers))
-    codes = await asyncio.gather(*map(until_closed, websockets))
+    ends, codes = await asyncio.gather(
+        asyncio.gather(*map(to_the_end, readers)), asyncio.gather(*map(until_closed, websockets))
+    )
     assert all(b"retry: " in rest and rest.endswith(b"\r\n0\r\n\r\n") for rest, _ in ends)
     assert {code for code, _ in codes} == {1012}
     for moments in ([moment for _, moment in ends], [moment for _, moment in codes]):
