@@ -152,7 +152,8 @@ class Feed:
     async def subscribe(self, after: str | None = None) -> AsyncIterator[AsyncIterator[Entry]]:
         """The events while inside: after the one with the id `after`, or from now on.
 
-        From now on may begin with events of a moment ago, which this process has not read before. An id that is none of a feed's counts as one that is not kept any more.
+        From now on may begin with events of a moment ago, which this process has not read before. An id that is none
+        of a feed's counts as one that is not kept any more.
         """
         subscription = Subscription(self, self._waiting)
         self._subscriptions.add(subscription)
