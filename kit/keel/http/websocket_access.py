@@ -33,7 +33,7 @@ Check = Callable[[Scope], Problem | None]
 
 
 class WebSocketAccess:
-    """Refuses handshakes by `checks`, in this order, and ends what takes too long.
+    """A layer of WebSockets alone: refuses handshakes by `checks`, in this order, and ends what takes too long.
 
     `seconds` is how long a handler may take to accept, `idle_seconds` how long there may be no message, and `most` how
     many WebSockets there may be at the same time.
@@ -58,9 +58,6 @@ class WebSocketAccess:
         self.count = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "websocket":
-            await self.app(scope, receive, send)
-            return
         socket = _Socket(self, scope, receive, send)
         if problem := self._problem(socket):
             await socket.refuse(problem)

@@ -242,6 +242,21 @@ async def test_a_refusal_of_the_routes_own(serve: Serve) -> None:
     assert (status, problem["detail"]) == (402, "Payment Required")
 
 
+async def test_a_code_of_the_routes_own(serve: Serve) -> None:
+    site = await serve()
+    async with open_at(site, "/bye") as websocket:
+        assert await closed(websocket) == (4000, "bye")
+
+
+async def test_a_response_of_the_routes_own(serve: Serve) -> None:
+    site = await serve()
+    with pytest.raises(InvalidStatus) as raised:
+        async with open_at(site, "/own"):
+            pass
+    assert (raised.value.response.status_code, raised.value.response.body) == (410, b"gone")
+    assert site.errors == []
+
+
 async def test_a_handler_that_does_not_listen_ends_with_its_client(serve: Serve, until: Until) -> None:
     site = await serve()
     async with open_at(site, "/watch") as websocket:

@@ -197,6 +197,20 @@ async def talk(websocket: WebSocket) -> None:
         await asyncio.sleep(0.01)
 
 
+@router.websocket("/bye")
+async def bye(websocket: WebSocket) -> None:
+    """End with a code of its own, and then see a problem."""
+    await websocket.accept()
+    await websocket.close(4000, "bye")
+    raise Problem(409, "Too late.")
+
+
+@router.websocket("/own")
+async def own(websocket: WebSocket) -> None:
+    """Refuse with a response of its own."""
+    await websocket.send_denial_response(PlainTextResponse("gone", 410))
+
+
 @router.websocket("/nobody")
 async def nobody(websocket: WebSocket) -> None:
     """Refuse all."""
