@@ -109,7 +109,8 @@ class _Connection:
         self.transport = transport
         transport.resume_reading()
         transport.write_eof()
-        self.loop.call_later(LINGER_SECONDS, transport.abort)
+        # Because of this timer the end of the handler does not close it either.
+        self.close_timer = self.loop.call_later(LINGER_SECONDS, transport.abort)
 
     def close_after_response(self) -> None:
         """It goes on until the port closes."""
