@@ -36,7 +36,7 @@ RETRY_MILLISECONDS = (1000, 5000)
 # How an event ends (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
 EVENT_ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
 NOTICE_SECONDS = 5  # for a route to notice that its stream has ended, before its next piece raises
-# What FastAPI's own streams raise when the client leaves while the route has a piece ready (findings/…).
+# What FastAPI's own streams raise when the client leaves while the route has a piece ready.
 BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 LOOKS = 10  # how often progress is looked at within the time that may pass without any
 REASONS = ("finished", "left", "drained", "slow", "stalled")
