@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from keel.http.streams import Stream, Streams, comes_of_the_end
+from keel.http.streams import Stream, Streams, close_generators, comes_of_the_end
 from keel.observability import access_log
 from keel.observability.metrics import RequestMetrics
 from keel.observability.request_record import RequestRecord
@@ -34,6 +34,8 @@ class RequestRecordMiddleware:
                 raise
         finally:
             record.end(failed=True)  # unless the response was whole
+            if record.stream is not None:
+                await close_generators(scope["state"])
 
     def _tell(self, record: RequestRecord) -> None:
         if record.first_byte is None:

@@ -13,8 +13,9 @@ A stream is ended from here
 
 import asyncio
 import contextlib
+import functools
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any
 
@@ -31,6 +32,8 @@ log = structlog.get_logger("keel.http.streams")
 
 TRANSPORT = "keel.transport"
 """Key in the scope where keel.http.protocol puts the connection, so that it can be cut."""
+GENERATORS = "keel.generators"
+"""Key in the state of a request for the generators of its route."""
 # When clients of an event stream that ends in the drain come back: not all in one moment.
 RETRY_MILLISECONDS = (1000, 5000)
 # How an event ends (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
@@ -48,6 +51,30 @@ class StreamedResponse(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[STREAM] = True
         await super().__call__(scope, receive, send)
+
+
+def closed_at_the_end(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """An endpoint that is an asynchronous generator, which is closed with its request.
+
+    FastAPI cancels a generator that waits for something, but leaves one that has a piece ready to the collector of
+    garbage: its `finally` would run much later.
+    """
+
+    @functools.wraps(endpoint)
+    def generate(*args: Any, **arguments: Any) -> Any:
+        generator = endpoint(*args, **arguments)
+        state: Any = request_id.current.get()
+        if "request_id" in state:  # it is that of a request
+            state[GENERATORS] = [*state.get(GENERATORS, ()), generator]
+        return generator
+
+    return generate
+
+
+async def close_generators(state: Mapping[str, Any]) -> None:
+    """Close the generators of a request that has ended, by its state."""
+    for generator in state.get(GENERATORS, ()):
+        await generator.aclose()
 
 
 def comes_of_the_end(error: Exception) -> bool:

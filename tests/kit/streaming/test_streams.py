@@ -1,6 +1,7 @@
 """Answers that go on: their limits, what the metrics and the log say of them, and their end in the drain."""
 
 import asyncio
+import gc
 import re
 import socket
 from collections.abc import Awaitable, Callable
@@ -102,6 +103,19 @@ async def test_a_client_that_takes_nothing_is_let_go(serve: Serve, until: Until)
     (line,) = site.logged("stream ended: the client takes nothing")
     await until(lambda: site.logged("GET /flood 200"))
     assert line["http.request.id"] == site.logged("GET /flood 200")[0]["http.request.id"]
+    assert site.errors == []
+
+
+async def test_a_generator_that_has_a_piece_ready_is_closed_at_once(serve: Serve, until: Until) -> None:
+    """Not when garbage is collected."""
+    site = await serve()
+    gc.disable()
+    try:
+        async with site.client.stream("GET", "/flood"):
+            assert site.metric("news_watching") == 1
+        await until(lambda: site.metric("news_watching") == 0)
+    finally:
+        gc.enable()
     assert site.errors == []
 
 
