@@ -4,7 +4,6 @@ import hashlib
 import secrets
 
 from fastapi import Request, Response
-from keel.http.limits import MIB, limits
 from pydantic import BaseModel, Field
 
 from app.links import csv_import, responses
@@ -12,6 +11,7 @@ from app.links.collection import Key
 from app.links.dependencies import LinksDep, Reader, Writer
 from keel.errors.problems import FieldError, Problem, invalid
 from keel.http import routing, uploads
+from keel.http.limits import MIB, limits
 from keel.http.openapi import problems
 
 CSV = "text/csv"

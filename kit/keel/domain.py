@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from keel.data.cache import Cache
 from keel.data.cache_metrics import CacheMetrics
 from keel.data.database import Database
+from keel.data.feed import Feed, FeedMetrics
 from keel.data.shared_cache import SharedCache
 from keel.data.valkey import Valkey
 from keel.idempotency import IdempotencyKeys
@@ -48,6 +49,8 @@ class Parts:
     """None if no Valkey is configured. Processes share nothing then."""
     caches: CacheMetrics
     """Metrics of the caches: use `cache`."""
+    feeds: FeedMetrics
+    """Metrics of the feeds: use `feed`."""
 
     @property
     def keys(self) -> IdempotencyKeys:
@@ -99,6 +102,15 @@ class Parts:
             stale_seconds=chosen.cache_stale_seconds,
             as_stale=as_stale,
         )
+
+    def feed(self, name: str, *, kept: int = 1000, waiting: int = 100) -> Feed:
+        """A feed that all processes of the service share, if Valkey is configured. `name` is in its metrics and key.
+
+        `kept` is about how many events are kept for clients that come back. A subscriber with more than `waiting`
+        events to take is dropped.
+        """
+        key = f"{self.settings.product.name}:feed:{name}"
+        return Feed(key, self.valkey, self.feeds, name=name, kept=kept, waiting=waiting)
 
 
 class Feature:

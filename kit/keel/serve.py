@@ -7,6 +7,7 @@ route and status. The settings are those of any service, `APP_PORT` and so on: `
 
 import argparse
 import importlib
+import math
 import os
 import re
 import socket
@@ -29,6 +30,7 @@ from keel.domain import Check
 from keel.http import websockets
 from keel.http.protocol import ConnectionLimits
 from keel.http.request_recording import RequestRecordMiddleware
+from keel.http.streams import Streams
 from keel.http.time_limit import AwaitedBodies
 from keel.management import create_management
 from keel.observability import logs
@@ -38,7 +40,7 @@ from keel.observability.metrics import RequestMetrics, create_registry
 from keel.observability.probes import Health
 from keel.observability.request_id import RequestIdMiddleware
 from keel.product import Product
-from keel.server import Lifecycle, ServeError, allow_connections, listen
+from keel.server import Lifecycle, ServeError, allow_connections, listen, spread
 from keel.service import Served
 from keel.settings import ConfigurationError, Settings, settings_of
 from keel.settings.reference import reference
@@ -172,8 +174,9 @@ async def _serve(
         checks, settings.check_interval_seconds, settings.check_timeout_seconds, optional_checks, registry=registry
     )
     metrics = RequestMetrics(registry)
-    served: ASGIApp = RequestIdMiddleware(_NoSniffMiddleware(RequestRecordMiddleware(app, metrics)))
-    websocket = websockets.protocol()
+    streams = Streams(settings.request_timeout_seconds, math.inf, registry)
+    served: ASGIApp = RequestIdMiddleware(_NoSniffMiddleware(RequestRecordMiddleware(app, metrics, streams)))
+    websocket = websockets.protocol(spread(settings))
     if websocket:
         served = websockets.WebSocketRecordMiddleware(served, app, metrics, registry)
     limits = ConnectionLimits(settings, registry)
@@ -185,7 +188,7 @@ async def _serve(
     managing = create_management(health, registry, more=[Route(REGISTRY_PATH, told)] if is_worker else [])
     limits.max_connections = allow_connections(settings.max_connections)
     bodies = AwaitedBodies(settings.max_concurrent_requests)
-    apps = Served(settings.product, served, managing, health, limits, bodies, registry)
+    apps = Served(settings.product, served, managing, health, limits, bodies, streams, registry)
     how: dict[str, Any] = {"announces": False, "accepted_at_once": 1} if is_worker else {}
     async with health.watching(), lag.watching():
         return await Lifecycle(settings, apps, websocket=websocket, **how).run(public, management)

@@ -22,6 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from keel.data import migrate
+from keel.http import websockets
 from keel.http.acceptor import MAX_PER_ROUND, Acceptor
 from keel.http.protocol import ConnectionLimits, HttpProtocol, enforce_head_timeouts
 from keel.service import Configuration, Served, Service
@@ -34,6 +35,11 @@ BACKLOG = 2048
 GC_THRESHOLD = 10_000  # objects allocated and not freed; Python's default of 700 is reached too often
 OTHER_FILES = 200  # open files besides users' connections: probes, database, Valkey and files
 CLOSE_SECONDS = 5  # to close the database's connections after the last request
+
+
+def spread(settings: Settings) -> float:
+    """Over how many seconds of the drain event streams and WebSockets end: not all clients are to come back at once."""
+    return settings.drain_timeout_seconds / 2
 
 
 class ServeError(Exception):
@@ -61,6 +67,7 @@ class Server(uvicorn.Server):
                 app,
                 http=protocol,
                 ws=websocket or "none",
+                ws_max_size=settings.websocket_max_bytes,
                 interface="asgi3",
                 log_config=None,
                 access_log=False,
@@ -133,6 +140,7 @@ class Lifecycle:
         self.product = apps.product
         self.health = apps.health
         self.bodies = apps.bodies
+        self.streams = apps.streams
         self.public = Server(apps.public, settings, apps.limits, limited=True, **public)
         self.management = Server(apps.management, settings, apps.limits)
         self._stop = asyncio.Event()
@@ -160,6 +168,7 @@ class Lifecycle:
             if died:
                 log.error("a server ended by itself: ending the process")
             self.bodies.drain()
+            self.streams.drain(spread(self.settings))
             clean = await self._finish(self.public, public_task, self.settings.drain_timeout_seconds)
             return 0 if clean and not died else 1
         finally:
@@ -272,4 +281,19 @@ async def serve(service: Service, configuration: Configuration, *, public_port: 
         # A file belongs to this process. A server is migrated once, before a release.
         if service.product.has_database and settings.dialect.is_file:
             await migrate.migrate(settings)
-        return await Lifecycle(settings, apps).run(public, management)
+        how: dict[str, Any] = {"websocket": _websocket_protocol(settings)} if apps.has_websockets else {}
+        return await Lifecycle(settings, apps, **how).run(public, management)
+
+
+def _websocket_protocol(settings: Settings) -> type[Any]:
+    """The protocol of WebSockets.
+
+    Raises:
+        ServeError: its library is not installed.
+    """
+    found = websockets.protocol(spread(settings))
+    if found is None:
+        raise ServeError(
+            "The service has routes for WebSockets, but no library for them: install fastapi-keel[websockets]."
+        )
+    return found

@@ -1,6 +1,6 @@
 """Builds a service: the one place that puts the parts of the kit and the domains together."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from keel.application import Application
 from keel.data import valkey
 from keel.data.cache_metrics import CacheMetrics
 from keel.data.database import Database
+from keel.data.feed import FeedMetrics
 from keel.domain import Check, Domain, Feature, Parts
 from keel.errors import problems
 from keel.http import cors, docs, handlers, identity, openapi
@@ -25,8 +26,9 @@ from keel.http.limits import LimitedRoutes
 from keel.http.protocol import ConnectionLimits
 from keel.http.request_recording import RequestRecordMiddleware
 from keel.http.security_headers import SecurityHeadersMiddleware
+from keel.http.streams import Streams
 from keel.http.time_limit import AwaitedBodies, TimeLimitMiddleware
-from keel.http.trusted_hosts import TrustedHostMiddleware
+from keel.http.trusted_hosts import TrustedHostMiddleware, TrustedHosts
 from keel.idempotency import IdempotencyKeys
 from keel.management import create_management
 from keel.observability import route_template, tracing
@@ -36,7 +38,7 @@ from keel.observability.probes import Health
 from keel.observability.request_id import RequestIdMiddleware
 from keel.product import Product
 from keel.security import dev_token
-from keel.security.auth import AuthenticationMiddleware, Authenticator
+from keel.security.auth import AuthenticationMiddleware, Authenticator, read_token
 from keel.security.jwks import DiscoveredJwks, JwksUrl
 from keel.security.keys import JwksFile, JwksFileError, KeySource, parse_jwks
 from keel.security.rate_limit import RateLimiter, RateLimitMiddleware
@@ -63,7 +65,10 @@ class Served:
     health: Health
     limits: ConnectionLimits
     bodies: AwaitedBodies
+    streams: Streams
     registry: CollectorRegistry
+    has_websockets: bool = False
+    """Whether the public application has routes for WebSockets, which take a library to serve."""
 
 
 @dataclass(frozen=True)
@@ -160,18 +165,21 @@ class Service:
         limiter = RateLimiter(settings, registry)
         rate_limit_sync = RateLimitSync(limiter.windows, shared, settings.rate_limit_sync_seconds, registry)
         parts = Parts(
-            settings=settings, registry=registry, stored=database, valkey=shared, caches=CacheMetrics(registry)
+            settings=settings,
+            registry=registry,
+            stored=database,
+            valkey=shared,
+            caches=CacheMetrics(registry),
+            feeds=FeedMetrics(registry),
         )
         features = [domain.start(parts, (own or {}).get(domain.name) or domain.settings()) for domain in self.domains]
         worker = _worker(parts, features)
         bodies = AwaitedBodies(settings.max_concurrent_requests)
         limited = LimitedRoutes()
+        hosts = TrustedHosts(settings)
+        streams = Streams(settings.request_timeout_seconds, settings.max_streams, registry)
         faults = Faults(registry) if settings.faults_enabled else None
-        checks: dict[str, Check] = {"database": database.check} if database else {}
-        optional: dict[str, Check] = {"valkey": shared.check} if shared else {}
-        for feature in features:
-            checks |= feature.checks
-            optional |= feature.optional_checks
+        checks, optional = _checks(database, shared, features)
         health = Health(
             checks,
             settings.check_interval_seconds,
@@ -208,7 +216,7 @@ class Service:
             redoc_url=None,
             redirect_slashes=False,
             dependencies=[Depends(faults.dependency)] if faults else None,
-            middleware=_middleware(settings, requests, limiter, authenticator, bodies, limited),
+            middleware=_middleware(settings, requests, limiter, authenticator, bodies, limited, streams, hosts),
         )
         app.state.authenticator = authenticator
         if docs.enabled(settings):
@@ -219,13 +227,38 @@ class Service:
         if faults:
             faults.install(app)
         limited.collect(app)
+        has_websockets = route_template.has_websockets(app)
+        if has_websockets:
+            app.websockets = _websockets(settings, requests, limiter, authenticator, hosts, registry)
         for method, route in route_template.declared(app):
             requests.expect(method, route)
         handlers.install(app)
         sections = [openapi.Section([identity.TAG]), *map(_section, self.domains)]
         openapi.install(app, settings.public_url, sections, limited.declared)
         management = create_management(health, registry, faults)
-        return Apps(product, app, management, health, ConnectionLimits(settings, registry), bodies, registry)
+        return Apps(
+            product,
+            app,
+            management,
+            health,
+            ConnectionLimits(settings, registry),
+            bodies,
+            streams,
+            registry,
+            has_websockets,
+        )
+
+
+def _checks(
+    database: Database | None, shared: valkey.Valkey | None, features: Sequence[Feature]
+) -> tuple[dict[str, Check], dict[str, Check]]:
+    """What must have passed once before a pod is ready, and what it can do without, each by name."""
+    checks: dict[str, Check] = {"database": database.check} if database else {}
+    optional: dict[str, Check] = {"valkey": shared.check} if shared else {}
+    for feature in features:
+        checks |= feature.checks
+        optional |= feature.optional_checks
+    return checks, optional
 
 
 def _middleware(
@@ -235,6 +268,8 @@ def _middleware(
     authenticator: Authenticator,
     bodies: AwaitedBodies,
     limited: LimitedRoutes,
+    streams: Streams,
+    hosts: TrustedHosts,
 ) -> list[Middleware]:
     """The middleware of the public application, outermost first.
 
@@ -254,10 +289,12 @@ def _middleware(
     | TrustedHost     | 400, 421                | inside RateLimit, so that refused host names count too           |
     | BodyLimit       | 413                     | before a layer that buffers the body                             |
     | JsonBody        | 400, when it is read    | buffers the body, so it is inside BodyLimit                      |
+
+    WebSockets pass through all of them, after layers of their own: `_websockets`.
     """
     return [
         Middleware(RequestIdMiddleware),
-        Middleware(RequestRecordMiddleware, metrics=requests),
+        Middleware(RequestRecordMiddleware, metrics=requests, streams=streams),
         Middleware(SecurityHeadersMiddleware, https=settings.public_url.startswith("https://")),
         *cors.middleware(settings, limiter.check),
         Middleware(problems.ErrorMiddleware),
@@ -267,13 +304,40 @@ def _middleware(
             max_concurrent=settings.max_concurrent_requests,
             awaited=bodies,
             routes=limited,
+            streams=streams,
         ),
         Middleware(AuthenticationMiddleware, authenticator=authenticator, exhausted=limiter.exhausted),
         Middleware(RateLimitMiddleware, limiter=limiter),
-        Middleware(TrustedHostMiddleware, settings=settings),
+        Middleware(TrustedHostMiddleware, hosts=hosts),
         Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
         Middleware(JsonBodyMiddleware),
     ]
+
+
+def _websockets(
+    settings: Settings,
+    requests: RequestMetrics,
+    limiter: RateLimiter,
+    authenticator: Authenticator,
+    hosts: TrustedHosts,
+    registry: CollectorRegistry,
+) -> Callable[[ASGIApp], ASGIApp]:
+    """The layers of WebSockets around the application's: the checks of requests, in the same order."""
+    from keel.http.websocket_access import WebSocketAccess  # noqa: PLC0415  # most services have no WebSockets
+    from keel.http.websockets import WebSocketRecordMiddleware  # noqa: PLC0415
+
+    def around(app: ASGIApp) -> ASGIApp:
+        access = WebSocketAccess(
+            app,
+            [limiter.check, hosts.check, cors.Origins(settings).check],
+            read_token=lambda scope: read_token(scope, authenticator, limiter.exhausted),
+            seconds=settings.request_timeout_seconds,
+            idle_seconds=settings.websocket_idle_seconds,
+            most=settings.max_websockets,
+        )
+        return WebSocketRecordMiddleware(app, access, requests, registry)
+
+    return around
 
 
 def _worker(parts: Parts, features: Sequence[Feature]) -> "Worker | None":

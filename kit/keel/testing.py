@@ -16,7 +16,9 @@ import pytest
 from keel.data import migrate
 from keel.data.database import METADATA
 from keel.data.database_engine import create_engine
+from keel.http import websockets
 from keel.security import dev_token
+from keel.server import Server, listen
 from keel.service import Apps, Service
 from keel.settings import Settings
 
@@ -65,12 +67,18 @@ def token(settings: Settings) -> Token:
 
 
 @pytest.fixture
-async def apps(service: Service, settings: Settings) -> AsyncIterator[Apps]:
-    """The two applications of the service, migrated, started and ready."""
+async def prepared(service: Service, settings: Settings) -> None:
+    """Migrates the database, and makes the key of the tokens."""
     if service.product.has_database:
         await migrate.migrate(settings)
     if service.product.tokens:
         dev_token.obtain_key(settings.dev_key_file)
+
+
+@pytest.fixture
+async def apps(service: Service, settings: Settings, prepared: None) -> AsyncIterator[Apps]:
+    """The two applications of the service, migrated, started and ready."""
+    del prepared
     apps = service.build(settings)
     async with apps.public.router.lifespan_context(apps.public):
         apps.health.started = True
@@ -94,6 +102,22 @@ async def management(apps: Apps) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(apps.management)
     async with httpx.AsyncClient(transport=transport, base_url="http://management") as client:
         yield client
+
+
+@pytest.fixture
+async def address(service: Service, settings: Settings, prepared: None) -> AsyncIterator[str]:
+    """Host and port of the service behind a real server: for streams and WebSockets, which `client` does not know."""
+    del prepared
+    apps = service.build(settings)
+    protocol = websockets.protocol() if apps.has_websockets else None
+    with listen("127.0.0.1", 0, "APP") as listener:
+        server = Server(apps.public, settings, apps.limits, websocket=protocol)
+        serving = asyncio.create_task(server.run_on(listener))
+        await server.listening.wait()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        apps.streams.drain(0)
+        server.should_exit = True
+        await serving
 
 
 async def differences(service: Service, settings: Settings) -> list[Any]:

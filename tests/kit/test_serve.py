@@ -114,8 +114,9 @@ def test_a_websocket_is_passed_through(serve: Callable[..., Foreign]) -> None:
         assert re.fullmatch("[0-9a-f]{32}", websocket.response.headers["x-request-id"])
         websocket.send("hello")
         assert websocket.recv(timeout=30) == "you: hello"
-        assert "websockets_open 1.0" in foreign.metrics()
-    until(lambda: "websockets_open 0.0" in foreign.metrics())
+        assert 'websockets_open{route="/echo/{name}"} 1.0' in foreign.metrics()
+    until(lambda: 'websockets_open{route="/echo/{name}"} 0.0' in foreign.metrics())
+    assert 'websocket_messages_total{direction="sent",route="/echo/{name}"} 1.0' in foreign.metrics()
     assert 'duration_seconds_count{method="GET",route="/echo/{name}",status="101"} 1.0' in foreign.metrics()
     until(lambda: bool(foreign.logged("GET /echo/you 101")))
     (line,) = foreign.logged("GET /echo/you 101")
@@ -142,11 +143,11 @@ def test_a_websocket_that_breaks(serve: Callable[..., Foreign]) -> None:
             websocket.recv(timeout=30)
     until(lambda: bool(foreign.logged("GET /echo/you 101")))
     assert foreign.logged("GET /echo/you 101")[0]["event.outcome"] == "failure"
-    assert "websockets_open 0.0" in foreign.metrics()
+    assert 'websockets_open{route="/echo/{name}"} 0.0' in foreign.metrics()
 
 
 def test_a_websocket_goes_on_until_the_port_closes(serve: Callable[..., Foreign]) -> None:
-    foreign = serve(APP_DRAIN_DELAY_SECONDS="1")
+    foreign = serve(APP_DRAIN_DELAY_SECONDS="1", APP_DRAIN_TIMEOUT_SECONDS="4")
     until(lambda: foreign.ask("/readyz", management=True)[0].status == 200)
     with connect(f"ws://{foreign.public}/echo/you") as websocket:
         foreign.process.send_signal(signal.SIGTERM)
@@ -158,6 +159,20 @@ def test_a_websocket_goes_on_until_the_port_closes(serve: Callable[..., Foreign]
         assert raised.value.rcvd
         assert raised.value.rcvd.code == 1012
     assert foreign.ended() == 0
+
+
+def test_an_event_stream_ends_in_the_drain(serve: Callable[..., Foreign]) -> None:
+    """Whatever library makes it: the client is told when to come back, and the exit is clean."""
+    foreign = serve(APP_DRAIN_TIMEOUT_SECONDS="2", APP_REQUEST_TIMEOUT_SECONDS="0.2")
+    answers: list[str] = []
+    client = threading.Thread(target=lambda: answers.append(foreign.ask("/events")[1]))
+    client.start()
+    until(lambda: "streams_open 1.0" in foreign.metrics())
+    assert "http_requests_in_flight 0.0" in foreign.metrics()
+    assert foreign.end() == 0
+    client.join()
+    assert re.fullmatch(r"(data: event\n\n)+retry: \d+\n\n", answers[0])
+    assert foreign.logged("GET /events 200")[0]["event.outcome"] == "success"
 
 
 def test_without_a_library_a_websocket_is_a_request(serve: Callable[..., Foreign]) -> None:

@@ -212,12 +212,12 @@ def test_their_lines_do_not_mix(serve: Callable[..., Foreign]) -> None:
 
 
 def test_websockets(serve: Callable[..., Foreign]) -> None:
-    foreign = serve()
+    foreign = serve(APP_DRAIN_TIMEOUT_SECONDS="2")
     with connect(f"ws://{foreign.public}/echo/one") as one, connect(f"ws://{foreign.public}/echo/two") as two:
         for websocket, name in ((one, "one"), (two, "two")):
             websocket.send("hello")
             assert websocket.recv(timeout=30) == f"{name}: hello"
-        assert value(foreign, "websockets_open") == 2
+        assert value(foreign, 'websockets_open{route="/echo/{name}"}') == 2
         assert foreign.end() == 0
 
 

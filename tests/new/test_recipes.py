@@ -22,6 +22,8 @@ from bookings.tides import TIDES
 from keel.load import Mix, ask
 from keel.service import Service
 from keel.testing import Token
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 pytestmark = pytest.mark.anyio
 

@@ -18,6 +18,7 @@ import contextlib
 import os
 
 from fastapi import BackgroundTasks, FastAPI, WebSocket
+from fastapi.responses import StreamingResponse
 from prometheus_client import Counter, Gauge
 
 import keel.serve
@@ -47,6 +48,17 @@ async def hello(name: str) -> str:
 async def slow(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return "slow"
+
+
+async def repeat():
+    while True:
+        yield "data: event\\n\\n"
+        await asyncio.sleep(0.1)
+
+
+@app.get("/events")
+async def events() -> StreamingResponse:
+    return StreamingResponse(repeat(), media_type="text/event-stream")
 
 
 @app.get("/pid")

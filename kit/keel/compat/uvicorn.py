@@ -4,7 +4,8 @@ __all__ = ["CYCLE", "PROTOCOL", "SERVER", "STATUS_LINE", "HttpToolsProtocol"]
 
 # Members of uvicorn's classes that keel.http.protocol and keel.server use or override.
 PROTOCOL = (
-    *("client", "cycle", "flow", "headers", "loop", "parser", "pipeline", "server_state", "transport", "url"),
+    *("client", "cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "server_state", "transport"),
+    "url",
     *("timeout_keep_alive", "timeout_keep_alive_task", "_unset_keepalive_if_required"),
     *("connection_made", "data_received", "on_response_complete"),
     *("on_url", "on_headers_complete", "on_body", "on_message_complete"),

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
-from opentelemetry.trace import SpanKind, StatusCode, get_tracer
+from opentelemetry.trace import INVALID_SPAN, SpanKind, StatusCode, get_tracer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic import SecretStr
 
@@ -73,15 +73,23 @@ class Valkey:
             registry=registry,
         ).set_function(lambda: self._breaker.open or bool(self._unfit))
 
-    async def call(self, name: str, operation: "Callable[[Client], Awaitable[T]]", bypass_breaker: bool = False) -> T:
+    async def call(
+        self,
+        name: str,
+        operation: "Callable[[Client], Awaitable[T]]",
+        bypass_breaker: bool = False,
+        held_seconds: float = 0,
+    ) -> T:
         """Run `operation`, as in `call("cache_get", lambda client: client.get(key))`; returns its result.
 
         `name` is what metrics and traces call the operation; use few names. `bypass_breaker` calls the server even
-        while the circuit breaker is open: for what matters more than the wait for a time-out.
+        while the circuit breaker is open: for what matters more than the wait for a time-out. `held_seconds` is how
+        long the server may hold a command that waits for something to happen. That wait says nothing of the server,
+        so it has no span, and is not in the histogram.
 
         Raises:
-            ValkeyUnavailableError: after APP_VALKEY_TIMEOUT_SECONDS at the latest. Valkey may have executed the
-                command all the same, or may still do so.
+            ValkeyUnavailableError: after APP_VALKEY_TIMEOUT_SECONDS and `held_seconds` at the latest. Valkey may have
+                executed the command all the same, or may still do so.
         """
         if self._unfit and name != CHECK:
             self._calls.labels(name, "skipped").inc()
@@ -90,20 +98,19 @@ class Valkey:
         if not (self._breaker.allows() or bypass_breaker):
             self._calls.labels(name, "skipped").inc()
             raise ValkeyUnavailableError("it did not answer a moment ago")
-        span = self._tracer.start_span(
-            name, kind=SpanKind.CLIENT, attributes={"db.system.name": "valkey", "db.operation.name": name}
-        )
+        about = {"db.system.name": "valkey", "db.operation.name": name}
+        span = INVALID_SPAN if held_seconds else self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=about)
         started = perf_counter()
         outcome = "aborted"
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds + held_seconds):
                 if trial:  # the idle connections are probably dead too
                     await self._drop_idle_connections()
                 answer = await operation(self._client)
             outcome = "ok"
         except (TimeoutError, self._errors.TimeoutError) as error:
             outcome = "timeout"
-            raise self._failed(f"no answer within {self._seconds:g} s") from error
+            raise self._failed(f"no answer within {self._seconds + held_seconds:g} s") from error
         except self._errors.ReadOnlyError as error:
             outcome = "read_only"
             raise self._failed(REPLICA) from error
@@ -118,7 +125,8 @@ class Valkey:
             raise self._failed(str(error)) from error
         finally:
             self._calls.labels(name, outcome).inc()
-            self._duration.labels(name).observe(perf_counter() - started)
+            if not held_seconds:
+                self._duration.labels(name).observe(perf_counter() - started)
             if outcome != "ok":
                 span.set_attribute("error.type", outcome)
                 span.set_status(StatusCode.ERROR)

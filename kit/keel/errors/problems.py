@@ -126,11 +126,13 @@ class ErrorMiddleware:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self.others = app
+        """What has the scopes that are no requests, such as WebSockets."""
         self._handlers: tuple[dict[Any, Any], dict[int, Any]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self.others(scope, receive, send)
             return
         if self._handlers is None:
             self._handlers = _handlers_of(scope["app"]) if "app" in scope else ({}, {})

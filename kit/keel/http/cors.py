@@ -65,6 +65,29 @@ def middleware(settings: Settings, limit: Callable[[Scope], Problem | None]) -> 
     ]
 
 
+class Origins:
+    """The origins whose pages may open WebSockets, which no browser asks about beforehand: ours, and APP_CORS_ORIGINS.
+
+    See https://datatracker.ietf.org/doc/html/rfc6455#section-10.2.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.allowed = {settings.public_url, *parse_origins(settings.cors_origins, any_allowed=True)}
+
+    def check(self, scope: Scope) -> Problem | None:
+        """The problem of a handshake: 403 if it comes from a page of another origin. What is no browser sends none."""
+        values = {name: value for name, value in scope["headers"] if name in (b"origin", b"host")}
+        if b"origin" not in values or "*" in self.allowed:
+            return None
+        origin = values[b"origin"].decode("latin-1").lower()
+        # The page's own scheme: a proxy may have ended its TLS. A page that came without TLS may not use a wss:// one.
+        schemes = ("https", "http") if scope["scheme"] == "ws" else ("https",)
+        host = values.get(b"host", b"").decode("latin-1").lower()
+        if origin in self.allowed or origin in [f"{scheme}://{host}" for scheme in schemes]:
+            return None
+        return Problem(403, "Pages of this origin may not open WebSockets here.")
+
+
 def _is_preflight(scope: Scope) -> bool:
     """Whether it is a preflight, which Starlette's middleware answers itself."""
     names = {name for name, _ in scope["headers"]}

@@ -4,6 +4,7 @@ FastAPI reads the body before it runs dependencies. It would wait for the body o
 send one.
 """
 
+import inspect
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.datastructures import Headers
 from keel.errors.problems import Problem
 from keel.http.json_body import is_json, not_json
 from keel.http.protocol import announces_body
+from keel.http.streams import closed_at_the_end
 from keel.security.auth import authenticate
 
 ONCE = ("Content-Type", "Content-Encoding", "Idempotency-Key")
@@ -25,6 +27,11 @@ FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 class HeadFirstRoute(APIRoute):
     """Refuses a request by its head: without a sufficient token (401, 403), with a repeated header (400), with a body
     that is neither JSON nor, where the route takes one, a form (415)."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if inspect.isasyncgenfunction(endpoint):
+            endpoint = closed_at_the_end(endpoint)
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

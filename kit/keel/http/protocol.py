@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from keel.compat.uvicorn import STATUS_LINE, HttpToolsProtocol
 from keel.errors.problems import MEDIA_TYPE, title
 from keel.http import security_headers
+from keel.http.streams import TRANSPORT
 from keel.settings import Settings
 
 log = structlog.get_logger("keel.http.protocol")
@@ -270,6 +271,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.limits.draining:
             self.cycle.keep_alive = False
+        self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]  # it is none of ASGI's own keys
         self.headers = []  # trailers go here: they must not become headers (RFC 9110, section 6.5.1)
 
     def on_body(self, body: bytes) -> None:

@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from keel.errors.problems import Problem, ProblemResponse
 from keel.http import limits
 from keel.http.limits import LimitedRoutes, RouteLimits
+from keel.http.streams import Streams
+from keel.observability.request_record import is_stream
 from keel.security.client_network import client_network
 
 RETRY_SECONDS = 5
@@ -84,7 +86,8 @@ class TimeLimitMiddleware:
     It raises a Problem. If the response has already started, the connection is closed instead.
 
     While `max_concurrent` requests are being answered, new ones get 503 at once, so that queues and memory stay
-    bounded. Requests whose bodies have not arrived do not count: `awaited` limits those.
+    bounded. Requests whose bodies have not arrived do not count: `awaited` limits those. Nor do responses that have
+    become streams, whose time is not limited either: `streams` says how many there may be.
 
     A route may have limits of its own (keel.http.limits). While its body arrives, it must not pause for longer than
     `seconds`. What a route does after its response, as background tasks do, has no limit and does not count.
@@ -97,8 +100,10 @@ class TimeLimitMiddleware:
         max_concurrent: int,
         awaited: AwaitedBodies,
         routes: LimitedRoutes | None = None,
+        streams: Streams | None = None,
     ) -> None:
         self.app = app
+        self.streams = streams
         self.seconds = seconds
         self.max_concurrent = max_concurrent
         self.awaited = awaited
@@ -142,12 +147,18 @@ class TimeLimitMiddleware:
 
     def leave(self, limit: "_Limit") -> None:
         """Neither limit nor count a request any longer, as its response is whole, or will not be."""
+        self.lift(limit)
+        if limit.own:
+            limit.own.running -= 1
+            limit.own = None
+
+    def lift(self, limit: "_Limit") -> None:
+        """No longer limit a request. If its response has become a stream, its route still counts it."""
         if limit in self._running:
             del self._running[limit]
             self.awaited.remove(limit)
-            if limit.own and limit.timer:
+            if limit.timer:
                 limit.timer.cancel()
-                limit.own.running -= 1
 
     def body_has_come(self, limit: "_Limit") -> None:
         """Count a request whose body has arrived among those that are answered.
@@ -260,14 +271,16 @@ class _Limit:
 
     # Not async: that would cost every request two more coroutines.
     def send(self, message: Message) -> Awaitable[None]:
-        """Send a message. With the last one there is nothing more to limit."""
-        if message["type"] == "http.response.body":
-            if message.get("more_body", False):
-                self._streams = True
-            elif self._streams:  # the client may be slow to take what was sent before
-                return self._send_last(message)
-            else:
-                self._limits.leave(self)
+        """Send a message. With the last one there is nothing more to limit, nor in a response that becomes a stream."""
+        if message["type"] == "http.response.start":
+            if is_stream(self._scope, message):
+                return self._begin_stream(message)
+        elif message.get("more_body", False):
+            self._streams = True
+        elif self._streams:  # the client may be slow to take what was sent before
+            return self._send_last(message)
+        else:
+            self._limits.leave(self)
         return self._send(message)
 
     async def _send_last(self, message: Message) -> None:
@@ -289,3 +302,11 @@ class _Limit:
         if self._whole:
             self._limits.body_has_come(self)
         return message
+
+    async def _begin_stream(self, message: Message) -> None:
+        if self._limits.streams is not None and self._limits.streams.full:
+            detail = "The service is at its limit of streams. Try again soon."
+            self.end(Problem(503, detail, {"Retry-After": str(RETRY_SECONDS)}))
+            await asyncio.Event().wait()  # until the cancellation arrives
+        self._limits.lift(self)
+        await self._send(message)

@@ -26,24 +26,20 @@ def trusted_names(settings: Settings) -> list[str]:
     return names + list(LOCAL) if settings.environment == "local" else names
 
 
-class TrustedHostMiddleware:
-    """Refuses a host name that is not trusted with 421, and a Host header that is missing or not valid with 400."""
+class TrustedHosts:
+    """The hosts that requests may be for."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app = app
+    def __init__(self, settings: Settings) -> None:
         names = trusted_names(settings)
         self.any = "*" in names
         self.names = frozenset(names)
         self.suffixes = tuple(name[1:] for name in names if name.startswith("*."))
         self._known: set[bytes] = set()  # Host headers that were accepted, as sent
 
-    # Not async: that would cost every request one more coroutine.
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "http":
-            hosts = [value for name, value in scope["headers"] if name == b"host"]
-            if (len(hosts) != 1 or hosts[0] not in self._known) and (problem := self._problem(hosts)):
-                return ProblemResponse(scope, problem)(scope, receive, send)
-        return self.app(scope, receive, send)
+    def check(self, scope: Scope) -> Problem | None:
+        """The problem of a request: 421 if it is for another host, 400 if its Host header is missing or not valid."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        return self._problem(hosts) if len(hosts) != 1 or hosts[0] not in self._known else None
 
     def _problem(self, hosts: list[bytes]) -> Problem | None:
         if len(hosts) != 1:  # RFC 9112, section 3.2
@@ -57,3 +53,17 @@ class TrustedHostMiddleware:
         if len(self._known) < MAX_KNOWN:
             self._known.add(hosts[0])
         return None
+
+
+class TrustedHostMiddleware:
+    """Refuses requests for other hosts."""
+
+    def __init__(self, app: ASGIApp, hosts: TrustedHosts) -> None:
+        self.app = app
+        self.hosts = hosts
+
+    # Not async: that would cost every request one more coroutine.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http" and (problem := self.hosts.check(scope)):
+            return ProblemResponse(scope, problem)(scope, receive, send)
+        return self.app(scope, receive, send)

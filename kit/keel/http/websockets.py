@@ -1,47 +1,132 @@
-"""WebSockets of an application that the kit serves: passed through, logged, and closed when the server drains.
+"""WebSockets (RFC 6455): logged, counted, limited, and closed when the server drains.
 
 They need the package websockets (or wsproto) beside the application, as with any other server. Without it an offer of
-the protocol is ignored, and the request is answered as what it is: GET.
+the protocol is ignored, and the request is answered as what it is: GET. keel.http.websocket_access has what a service
+checks besides.
 """
 
+import asyncio
+import random
 from collections.abc import Awaitable, Mapping
 from time import perf_counter
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from keel.observability import access_log, request_id, route_template, tracing
 from keel.observability.metrics import RequestMetrics
 
 SWITCHING, FORBIDDEN, BROKEN = 101, 403, 500
+INTERNAL_ERROR = 1011  # RFC 6455, section 7.4.1
+NOTICE_SECONDS = 5.0  # for a handler to notice that the connection has ended, before it is cancelled
+GONE = "keel.gone"
+"""Key in the scope of a connection that has ended while its handler has not."""
+LINGER_SECONDS = 2  # for a client to read why its connection is closed, while it still sends
 
 
-def protocol() -> type[Any] | None:
-    """uvicorn's protocol of a connection that has become a WebSocket; None if its library is not installed."""
+def protocol(spread: float = 0) -> type[Any] | None:
+    """uvicorn's protocol of a connection that has become a WebSocket; None if its library is not installed.
+
+    `spread` is over how many seconds connections close when the server drains, so that not all clients come back at
+    once.
+    """
+    # Not imported before it is asked for: a service without WebSockets need not wait for its library.
+    from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol  # noqa: PLC0415
+
     found: Any = AutoWebSocketsProtocol
-    return None if found is None else type("WebSocketProtocol", (_Connection, found), {})
+    chosen = {"spread": spread, "notice": min(NOTICE_SECONDS, spread / 2)}
+    return None if found is None else type("WebSocketProtocol", (_Connection, found), chosen)
 
 
 class _Connection:
     """What a server asks of each connection.
 
-    The server closes it when it stops accepting new ones, with 1012, "service restart": clients then connect anew.
+    The server closes it after it has stopped accepting new ones, with 1012, "service restart": clients then connect
+    anew. A handler that does not notice the end, because it does not receive, is cancelled.
     """
 
+    spread: float
+    notice: float
+    app: ASGIApp
+    initial_response: object = None
+    scope: dict[str, Any]
     client: tuple[str, int] | None
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)  # type: ignore[misc]  # uvicorn's, which is the next class
         if self.client is not None:
             self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
+        self._application = self.app
+        self.app = self._serve
+        self._task: asyncio.Task[Any] | None = None
+        self._refused = False
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._task = asyncio.current_task()
+        try:
+            await self._application(scope, receive, send)
+        except asyncio.CancelledError:
+            if GONE not in scope or self._task is None or self._task.uncancel():
+                raise
+        finally:
+            self._task = None
+            if self.initial_response is not None:
+                self.handshake_complete = True  # refused with a response: uvicorn would log an error
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)  # type: ignore[misc]
+        self.loop.call_later(self.notice, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._task is not None:
+            self.scope[GONE] = True
+            self._task.cancel()
+
+    def shutdown(self) -> None:
+        """Close the connection within `spread`."""
+        self.loop.call_later(random.uniform(0, self.spread), self._close)  # noqa: S311
+
+    def _close(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()  # type: ignore[misc]
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            super().data_received(data)  # type: ignore[misc]
+
+    def handle_parser_exception(self) -> None:
+        """Close the connection after what is against the protocol, such as a message that is too large.
+
+        It lingers: to close with unread bytes would reset it, and the client could lose the reason.
+        """
+        self._refused = True
+        transport = self.transport
+        self.transport = _Lingering(transport)  # type: ignore[assignment]
+        super().handle_parser_exception()  # type: ignore[misc]
+        self.transport = transport
+        transport.resume_reading()
+        transport.write_eof()
+        # Because of this timer the end of the handler does not close it either.
+        self.close_timer = self.loop.call_later(LINGER_SECONDS, transport.abort)
 
     def close_after_response(self) -> None:
         """It goes on until the port closes."""
 
     def enforce_head_timeout(self, now: float) -> None:
         """Its head has arrived."""
+
+
+class _Lingering:
+    """A transport that writes, and is closed later."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.write = transport.write
+
+    def close(self) -> None:
+        """Not yet."""
 
 
 class WebSocketRecordMiddleware:
@@ -56,7 +141,9 @@ class WebSocketRecordMiddleware:
         self.app = app
         self.websockets = websockets
         self.metrics = metrics
-        self.open = Gauge("websockets_open", "WebSockets that are open now.", registry=registry)
+        self.open = Gauge("websockets_open", "WebSockets that are open now.", ["route"], registry=registry)
+        text = "Messages on WebSockets, by direction: received are the clients', sent the application's."
+        self.messages = Counter("websocket_messages", text, ["route", "direction"], registry=registry)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "websocket":
@@ -75,7 +162,7 @@ class WebSocketRecordMiddleware:
         try:
             await self.websockets(scope, record.receive, record.send)
         except BaseException:
-            record.failed = not record.disconnected
+            record.failed = not record.disconnected and GONE not in scope
             raise
         finally:
             record.end()
@@ -85,6 +172,7 @@ class _Record:
     """One WebSocket, with what the access log and the metrics want to know of a request."""
 
     left = False
+    first_byte: float | None = None
 
     def __init__(
         self,
@@ -116,6 +204,7 @@ class _Record:
         message = await self._receive()
         if message["type"] == "websocket.receive":
             self.received += _size(message)
+            self._messages_received.inc()
         elif message["type"] == "websocket.disconnect":
             self.disconnected = True
         return message
@@ -124,15 +213,18 @@ class _Record:
         kind = message["type"]
         if kind == "websocket.send":
             self.sent += _size(message)
+            self._messages_sent.inc()
         elif kind == "websocket.accept":
             message["headers"] = [*message.get("headers", ()), self._header]
             self._answer(SWITCHING)
-            self._owner.open.inc()
+            self._opened()
         elif kind == "websocket.http.response.start":
             message["headers"] = [*message.get("headers", ()), self._header]
             self._answer(message["status"])
-        elif kind == "websocket.close" and not self.status:
-            self._answer(FORBIDDEN)
+        elif kind == "websocket.close":
+            if not self.status:
+                self._answer(FORBIDDEN)
+            self.failed = message.get("code") == INTERNAL_ERROR
         try:
             await self._send(message)
         except OSError:  # the client has gone
@@ -141,7 +233,7 @@ class _Record:
 
     def end(self) -> None:
         if self.status == SWITCHING:
-            self._owner.open.dec()
+            self._owner.open.labels(self.route).dec()
         elif not self.status:
             self.failed = True
             self._answer(BROKEN)
@@ -154,6 +246,12 @@ class _Record:
         self.route = route_template.template(dict(self.scope))
         self.scope = {**self.scope, "method": "GET"}
         self._owner.metrics.observe(self)
+
+    def _opened(self) -> None:
+        self._owner.open.labels(self.route).inc()
+        self._messages_received, self._messages_sent = (
+            self._owner.messages.labels(self.route, direction) for direction in ("received", "sent")
+        )
 
 
 def _size(message: Message) -> int:

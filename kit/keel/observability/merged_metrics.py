@@ -30,6 +30,7 @@ MODES = {
     "process_virtual_memory_bytes": "sum",
     "python_info": "max",
     "serve_workers": "max",
+    "streams_open": "sum",
     "websockets_open": "sum",
 }
 # Adding up what only grows is right; what is a fact of each process is the same in all.

@@ -13,6 +13,31 @@ from keel.observability import route_template
 CLIENT_CLOSED_REQUEST = 499
 # Responses slower than this many seconds trigger a check whether the client is still connected.
 DISCONNECT_CHECK_AFTER_SECONDS = 0.1
+STREAM = "keel.stream"
+"""Key in the scope of a request whose response is a stream, whatever its content type (keel.http.streams)."""
+EVENT_STREAM = b"text/event-stream"
+
+
+def is_stream(scope: Scope, message: Message) -> bool:
+    """Whether the response that begins with `message` is a stream."""
+    for name, value in message.get("headers", ()):
+        if name == b"content-type":
+            return STREAM in scope or value.startswith(EVENT_STREAM)
+    return STREAM in scope
+
+
+class OpenStream(Protocol):
+    """What becomes of a response that is a stream."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether its route is to blame for its end."""
+
+    async def send(self, message: Message) -> None:
+        """Send a piece of its body."""
+
+    def close(self) -> None:
+        """It has ended."""
 
 
 class Told(Protocol):
@@ -29,6 +54,7 @@ class Told(Protocol):
     sent: int
     failed: bool
     left: bool
+    first_byte: float | None
 
 
 class RequestRecord:
@@ -39,12 +65,15 @@ class RequestRecord:
     """
 
     __slots__ = (
+        "_begin",
+        "_gone",
         "_receive",
         "_send",
         "_tell",
         "_whole",
         "ended",
         "failed",
+        "first_byte",
         "left",
         "received",
         "route",
@@ -53,9 +82,18 @@ class RequestRecord:
         "sent",
         "started",
         "status",
+        "stream",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, tell: Callable[["RequestRecord"], None]) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        tell: Callable[["RequestRecord"], None],
+        begin: Callable[["RequestRecord", Message, Send], OpenStream] | None = None,
+    ) -> None:
+        """`begin` is told of a response that is a stream; without it, all are as any other."""
         self.scope = scope
         self.ended = False
         self.route = route_template.UNMATCHED
@@ -73,7 +111,13 @@ class RequestRecord:
         self.failed = False
         """Whether the application raised: the response is missing or incomplete."""
         self.left = False
-        """Whether the client disconnected before the response began."""
+        """Whether the client disconnected before the end of the response."""
+        self.stream: OpenStream | None = None
+        """What the response has become, if it is a stream."""
+        self.first_byte: float | None = None
+        """Seconds until a stream began; None for any other response."""
+        self._begin = begin
+        self._gone = False  # whether the client disconnected after the response began
         self._whole = False
         self._tell = tell
         self._receive = receive
@@ -87,6 +131,8 @@ class RequestRecord:
             self._whole = not message.get("more_body", False)
         elif not self.status:
             self.left = True
+        else:
+            self._gone = True
         return message
 
     # Not async: that would cost every request two more coroutines.
@@ -98,6 +144,10 @@ class RequestRecord:
             if not self.left and status < 500 and perf_counter() - self.started > DISCONNECT_CHECK_AFTER_SECONDS:
                 return self._send_late(message)
             self.status = CLIENT_CLOSED_REQUEST if self.left else status
+            if self._begin is not None and is_stream(self.scope, message):
+                self._become_stream(message)
+        elif self.stream is not None:
+            return self.stream.send(message)
         else:
             if not self.left:
                 self.sent += len(message.get("body", b""))
@@ -108,7 +158,15 @@ class RequestRecord:
     async def _send_late(self, message: Message) -> None:
         await self._look_for_client()
         self.status = CLIENT_CLOSED_REQUEST if self.left else message["status"]
+        if self._begin is not None and is_stream(self.scope, message):
+            self._become_stream(message)
         await self._send(message)
+
+    def _become_stream(self, message: Message) -> None:
+        if self._begin is not None and not self.left:
+            self.seconds = self.first_byte = perf_counter() - self.started
+            self.route = route_template.template(self.scope)
+            self.stream = self._begin(self, message, self._send)
 
     def end(self, failed: bool) -> None:
         """Complete the record and tell it, the first time; `failed` says that the application raised."""
@@ -116,10 +174,16 @@ class RequestRecord:
             return
         self.ended = True
         self.seconds = perf_counter() - self.started
+        if failed and self._gone:
+            self.left = True
         self.failed = failed
         self.route = route_template.template(self.scope)
         if not self.status:
             self.status = CLIENT_CLOSED_REQUEST if self.left else 500
+        if self.stream is not None:
+            self.stream.close()
+            self.failed = failed or self.stream.failed
+            self.left = self.left and not self.stream.failed
         self._tell(self)
 
     async def _look_for_client(self) -> None:

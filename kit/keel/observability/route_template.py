@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
 from starlette.types import Scope
 
 from keel.compat.fastapi import effective_route, iter_route_contexts
@@ -23,12 +24,19 @@ def template(scope: Scope) -> str:
 
 
 def declared(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """Method and template of each operation in the schema of `app`, and of requests that are refused before routing."""
+    """Method and template of each operation in the schema of `app`, of WebSockets, and of what is refused unrouted."""
     for context in iter_route_contexts(app.routes):
-        if context.include_in_schema:
+        if isinstance(context.route, WebSocketRoute):
+            yield "GET", str(context.path)  # its handshake (RFC 6455, section 4.1)
+        elif context.include_in_schema:
             for method in context.methods or ():
                 yield method, str(context.path_format)
     yield from (("GET", UNMATCHED), ("POST", UNMATCHED))
+
+
+def has_websockets(app: FastAPI) -> bool:
+    """Whether the application has routes for WebSockets."""
+    return any(isinstance(context.route, WebSocketRoute) for context in iter_route_contexts(app.routes))
 
 
 def _plain_route(scope: Scope) -> object:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Awaitable, Callable
 
 import structlog
-from fastapi import Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from prometheus_client import CollectorRegistry, Counter
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from keel.errors.problems import Problem
@@ -94,17 +94,19 @@ class AuthenticationMiddleware:
         if scope["type"] == "http":
             for header in scope["headers"]:
                 if header[0] == b"authorization":
-                    self._read(scope)
+                    read_token(scope, self.authenticator, self.exhausted)
                     break
         return self.app(scope, receive, send)
 
-    def _read(self, scope: Scope) -> None:
-        values = _authorization(scope)
-        if len(values) > 1:
-            self.authenticator.count("malformed")
-            _note(scope, MalformedError("Send only one Authorization header."))
-        elif token := _bearer_token(values[0]):
-            _note(scope, self.authenticator.identify(token, lambda: not self.exhausted(scope)))
+
+def read_token(scope: Scope, authenticator: Authenticator, exhausted: Callable[[Scope], bool]) -> None:
+    """Put the result of the Authorization headers of `scope` into its state, as AuthenticationMiddleware does."""
+    values = _authorization(scope)
+    if len(values) > 1:
+        authenticator.count("malformed")
+        _note(scope, MalformedError("Send only one Authorization header."))
+    elif values and (token := _bearer_token(values[0])):
+        _note(scope, authenticator.identify(token, lambda: not exhausted(scope)))
 
 
 def _authorization(scope: Scope) -> list[bytes]:
@@ -127,7 +129,7 @@ class Authenticate(SecurityBase):
         self.model = HTTPBearer(bearerFormat="JWT", description="Access token with the scope needed.")
         self.scheme_name = "HTTPBearer"
 
-    async def __call__(self, request: Request, needed: SecurityScopes) -> Principal:
+    async def __call__(self, request: HTTPConnection, needed: SecurityScopes) -> Principal:
         authenticator: Authenticator = request.app.state.authenticator
         state = request.scope.get("state", {})
         outcome: Principal | TokenError | None = state.get("principal") or state.get("token_error")

@@ -80,12 +80,21 @@ class Settings(OwnSettings):
     head_timeout_seconds: Seconds = 10
     """Longest time for a client to send the request line and headers."""
     request_timeout_seconds: Seconds = 30
-    """Longest time of a request, from its headers to its response. A route may have its own: docs/limits.md."""
+    """Longest time of a request, from its headers to its response. A route may have its own: docs/limits.md. A streamed
+    answer may go on after its beginning, but not pause for so long."""
     max_concurrent_requests: int = Field(default=1000, ge=1)
     """Most requests that are answered at the same time; more get a 503. Requests whose bodies have not arrived do not
     count."""
     max_connections: int = Field(default=2000, ge=1)
     """Most connections that clients may have open at the same time; more wait to be accepted."""
+    max_streams: int = Field(default=500, ge=0)
+    """Most streamed answers at the same time; more get a 503. See docs/streams.md."""
+    max_websockets: int = Field(default=500, ge=0)
+    """Most WebSockets at the same time; more get a 503."""
+    websocket_max_bytes: int = Field(default=65536, ge=1)
+    """Largest message of a client on a WebSocket, which is closed with 1009 after a larger one."""
+    websocket_idle_seconds: Seconds = 600
+    """How long a WebSocket may be without a message, of either side, before it is closed with 1001."""
 
     rate_limit_address_per_minute: int = Field(default=1200, ge=0)
     """Requests per minute without a valid token, for each address (IPv6: /64 network); 0 for no limit."""

@@ -5,7 +5,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from keel.http.trusted_hosts import MAX_KNOWN, TrustedHostMiddleware
+from keel.http.trusted_hosts import MAX_KNOWN, TrustedHostMiddleware, TrustedHosts
 from keel.service import Apps
 from tests.kit.subject import Settings
 
@@ -34,7 +34,7 @@ async def status(app: TrustedHostMiddleware, *hosts: bytes) -> int:
 
 
 def guard(settings: Settings, **changes: Any) -> TrustedHostMiddleware:
-    return TrustedHostMiddleware(ok, settings.model_copy(update={"trusted_hosts": ""} | changes))
+    return TrustedHostMiddleware(ok, TrustedHosts(settings.model_copy(update={"trusted_hosts": ""} | changes)))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ async def test_what_is_remembered_is_bounded(settings: Settings) -> None:
     app = guard(settings)
     for port in range(MAX_KNOWN + 10):
         assert await status(app, b"localhost:%d" % port) == 200
-    assert len(app._known) == MAX_KNOWN
+    assert len(app.hosts._known) == MAX_KNOWN
 
 
 async def test_other_scopes_pass(service: Apps, client: httpx.AsyncClient) -> None:

@@ -1,0 +1,1 @@
+"""A second probe: streams, server-sent events and WebSockets. Run it as `python -m tests.probe.streaming`."""
