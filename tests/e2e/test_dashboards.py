@@ -7,7 +7,7 @@ import pytest
 
 from grafana import queries
 from grafana.dashboards import files
-from grafana.panels import NO_JOBS, NO_TASKS, NO_WORKERS
+from grafana.panels import NO_JOBS, NO_WORKERS
 from grafana.queries import Query
 from k8s import up
 from tests.e2e.cluster import wait_for
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.timeout(420)
 
 VARIABLES = {"namespace": "links", "job": "links", "deployment": "links"}
 ASKED = [each for dashboard in queries.load(files()) for each in queries.queries(dashboard, VARIABLES)]
-# The service has no tasks, workers or cron jobs: their panels are asked in tests/grafana.
-HAS_NONE = {NO_TASKS, NO_WORKERS, NO_JOBS}
+# The service has no workers and no cron jobs: their panels are asked in tests/grafana.
+HAS_NONE = {NO_WORKERS, NO_JOBS}
 PROMETHEUS = [each for each in ASKED if each.source == "prometheus" and each.absent not in HAS_NONE]
 LOGS = [each for each in ASKED if each.source == queries.VICTORIALOGS]
 

@@ -97,9 +97,9 @@ def test_only_pods_of_the_service_are_counted(idle: list[Answer]) -> None:
 def test_what_happens_without_a_request_is_seen(idle: list[Answer], busy: list[Answer]) -> None:
     for panel in ("Tasks waiting", "Oldest due task", "Failed tasks", "Unknown tasks"):
         assert one(idle, panel).values == [0], panel
-    assert {each["metric"]["task"] for each in one(idle, "Waiting by name").series} == {"mark", "other"}
+    assert {each["metric"]["task"] for each in one(idle, "Waiting by name").series} > {"mark", "other"}
     assert one(idle, "Workers ready").values == [0.5]
-    assert one(idle, "Running, and room", "B").values == [4]
+    assert one(idle, "Running, and room", "B").values == [8]  # the worker's, and those of the API's pod
     assert one(idle, "Failed Jobs").values == [1]
     took = {each["metric"]["job_name"]: float(each["value"][1]) for each in one(idle, "Jobs", "B").series}
     assert took["links-clean-up-28333333"] == 90
@@ -108,7 +108,8 @@ def test_what_happens_without_a_request_is_seen(idle: list[Answer], busy: list[A
     outcomes = {each["metric"]["outcome"]: float(each["value"][1]) for each in one(busy, "Attempts by outcome").series}
     assert outcomes["done"] > 0
     assert outcomes["failed"] == 0
-    assert 0 < one(busy, "Duration: 99 %").values[0] < 5
+    slowest = {each["metric"]["task"]: float(each["value"][1]) for each in one(busy, "Duration: 99 %").series}
+    assert 0 < slowest["mark"] < 5
 
 
 @pytest.mark.usefixtures("idle")
