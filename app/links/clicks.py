@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -19,6 +19,12 @@ log = structlog.get_logger("app.links")
 MAX_SLUGS = 100_000  # held in memory, about ten megabytes; only clicks on links that exist are counted
 BATCH = 5_000  # slugs in one statement, so that none runs into the time-out
 
+Tell = Callable[[dict[str, int]], Awaitable[None]]
+
+
+async def _nobody(_: dict[str, int]) -> None:
+    """Tell nobody."""
+
 
 class ClickCounter:
     """Counts clicks and writes each of them at least once.
@@ -27,8 +33,10 @@ class ClickCounter:
     its clicks count twice. A few clicks too many are better than none while the database is unavailable.
     """
 
-    def __init__(self, database: Database, registry: CollectorRegistry, seconds: float) -> None:
+    def __init__(self, database: Database, registry: CollectorRegistry, seconds: float, tell: Tell = _nobody) -> None:
+        """`tell` is called with the clicks that have been written."""
         self._database = database
+        self._tell = tell
         self._seconds = seconds
         self._add = _add(database.dialect)
         self._counts: dict[str, int] = {}
@@ -87,6 +95,7 @@ class ClickCounter:
                 clicks = sum(clicks for _, clicks in part)
                 self._writing -= clicks
                 self.flushed.inc(clicks)
+                await self._tell(dict(part))
         except BaseException:  # a cancelled flush must not lose clicks either
             self.failures.inc()
             raise

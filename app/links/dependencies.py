@@ -12,6 +12,7 @@ from app.links.metrics import LinkMetrics
 from app.links.models import Link
 from app.links.store import LinkStore
 from app.links.urls import UrlPolicy
+from keel.data.feed import Feed
 from keel.errors.problems import Problem
 from keel.idempotency import IdempotencyKeys
 from keel.security.auth import Principal, authenticate
@@ -30,6 +31,8 @@ class Links:
     keys: IdempotencyKeys
     urls: UrlPolicy
     metrics: LinkMetrics
+    live: Feed
+    """Of clicks."""
     public_url: str
 
     def short_url(self, slug: str) -> str:

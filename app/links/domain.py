@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 from fastapi import FastAPI
 
-from app.links import checks, cleanup, collection, csv_import, imports, item, redirects, reports, targets
+from app.links import checks, cleanup, collection, csv_import, imports, item, live, redirects, reports, targets
 from app.links.checks import TargetChecks
 from app.links.clicks import ClickCounter
 from app.links.csv_import import Imports
@@ -34,15 +35,17 @@ class LinksFeature(Feature):
         asking = TargetChecks(parts.database, parts.tasks, metrics, public_only=not settings.check_private_targets)
         also = asking.put if settings.check_targets else None
         store = LinkStore(parts.database, targets_by_slug, deleted, also)
+        feed = parts.feed("clicks", kept=live.KEPT)
         importing = Imports(parts.database, parts.tasks, store, metrics)
         self.links = Links(
             store,
             asking,
             importing,
-            ClickCounter(parts.database, parts.registry, settings.click_flush_seconds),
+            ClickCounter(parts.database, parts.registry, settings.click_flush_seconds, partial(live.tell, feed)),
             parts.keys,
             UrlPolicy(trusted_names(parts.settings)),
             metrics,
+            feed,
             parts.settings.public_url,
         )
         self.tasks = {
@@ -57,6 +60,7 @@ class LinksFeature(Feature):
         app.state.links = self.links
         app.include_router(collection.router, prefix=API)
         app.include_router(item.router, prefix=API)
+        app.include_router(live.router, prefix=API)
         app.include_router(reports.router, prefix=API)
         app.include_router(imports.router, prefix=API)
         # Keep after all other routes: a redirect matches every path of one segment.
@@ -65,7 +69,7 @@ class LinksFeature(Feature):
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Run the background work while inside; at the end write the clicks that remain."""
-        async with self.links.clicks.counting():
+        async with self.links.live.running(), self.links.clicks.counting():
             yield
 
 
