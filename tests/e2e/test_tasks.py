@@ -1,13 +1,16 @@
 """Of 10,000 tasks none is lost and none is done twice, whatever happens to the API, the workers and the database.
 
 An API that puts a task with each write, two workers, and a cron job: one values file of 40 lines. A task here is the
-check of a link's target; what it writes counts how often it was done.
+check of a link's target; what it writes counts how often it was done. Most tasks come of imports, which are tasks
+themselves.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
+import httpx
 import pytest
 from kubernetes import client
 
@@ -16,9 +19,10 @@ from k8s.service import NAMESPACE as LINKS
 from k8s.service import RELEASE as LINKS_RELEASE
 from tests.e2e import database
 from tests.e2e.cluster import wait_for
-from tests.e2e.load import Load, Write, assert_lost_nothing, note, under
+from tests.e2e.load import Load, Write, assert_lost_nothing, note
 from tests.e2e.pods import drain_each_worker, kill
 from tests.e2e.release import Release, answers
+from tests.e2e.web import Loopback, trust_of
 from toolkit.paths import ROOT
 from toolkit.process import output, run
 
@@ -28,6 +32,8 @@ NAME = "tasks"
 WORKER = f"{NAME}-worker"
 VALUES = ROOT / "tests" / "e2e" / "tasks-values.yaml"
 TASKS = 10_000
+LINES = 1_200  # in one import
+RATE = 25  # writes a second
 # The service refuses to ask this address, so a task needs nobody but the database.
 TARGET = "http://127.0.0.2/"
 # What a killed pod, or a database that is away, may cost a write: nobody has acknowledged it.
@@ -58,6 +64,23 @@ class Tasks(Release):
             self.namespace, label_selector=f"app.kubernetes.io/component={component}"
         )
         return next(p for p in pods.items if p.status.container_statuses and p.status.container_statuses[0].ready)
+
+    def imports(self, token: str, key: str) -> None:
+        """Import LINES links; a request that is refused is sent again with its key."""
+        trust = trust_of(self.stack.service.authority.certificate)
+        text = "url\n" + f"{TARGET}\n" * LINES
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "text/csv", "Idempotency-Key": key}
+        with httpx.Client(base_url=self.url, timeout=20, transport=Loopback(trust)) as web:
+
+            def accepted() -> bool:
+                try:
+                    answer = web.post("/api/v1/imports", content=text, headers=headers)
+                except httpx.TransportError:
+                    return False
+                assert answer.status_code in (202, 502, 503), answer.text
+                return answer.status_code == 202
+
+            wait_for("an import that is accepted", accepted)
 
     def one(self, statement: str) -> list[str]:
         """The only row of an answer."""
@@ -95,47 +118,62 @@ def writes(release: Tasks, token: str) -> Callable[[], Load]:
     def make() -> Load:
         authority = release.stack.service.authority.certificate
         write = Write({"url": TARGET}, token)
-        return Load(f"{release.url}/api/v1/links", authority, rate=100, expected=201, write=write)
+        return Load(f"{release.url}/api/v1/links", authority, rate=RATE, expected=201, write=write)
 
     return make
 
 
-def test_no_task_is_lost_or_done_twice(release: Tasks, writes: Callable[[], Load], report: Callable[..., None]) -> None:
-    with under(writes()) as planned:
+def test_no_task_is_lost_or_done_twice(
+    release: Tasks, writes: Callable[[], Load], token: str, report: Callable[..., None]
+) -> None:
+    began = time.monotonic()
+    with writes() as planned:
+        planned.sent_at_least(RATE)
+        release.imports(token, "upgrade")
         release.upgrade(*release.options("--set", "podAnnotations.again=yes", "--set", "workers.worker.replicas=3"))
+        release.imports(token, "rollback")
         release.helm("rollback", "--wait", "--timeout=120s")
+        release.imports(token, "drain")
         drain_each_worker(release.stack, NAME, NAME, WORKER)
-        run([*release.kubectl, "scale", f"deployment/{WORKER}", "--replicas=1"], log="e2e-tasks")
-        wait_for("one worker", lambda: running(release) == 1, seconds=60)
-        run([*release.kubectl, "scale", f"deployment/{WORKER}", "--replicas=2"], log="e2e-tasks")
-        release.rolled_out()
-    report("tasks: upgrade, rollback, drains, scale-in of workers", planned.result, note=note(planned))
+        release.imports(token, "scale-in")
+        scale(release, 1)
+        scale(release, 2)
+        planned.sent_at_least(planned.sent + RATE)
+    took = time.monotonic() - began
+    report("tasks: upgrade, rollback, drains, scale-in of workers", planned.result, seconds=took, note=note(planned))
     assert_lost_nothing(planned)
 
-    with under(writes()) as harmed:
+    began = time.monotonic()
+    with writes() as harmed:
+        harmed.sent_at_least(RATE)
+        release.imports(token, "worker")
         kill(release.pod("worker"))
-        harmed.sent_at_least(harmed.sent + 300)
+        release.imports(token, "app")
         kill(release.pod("app"))
         release.rolled_out()
+        release.imports(token, "database")
         restart_database(release.stack)
+        release.imports(token, "afterwards")
         release.rolled_out()
-        harmed.sent_at_least(max(0, TASKS - len(planned.result.made)) + 2_000, seconds=120)
+        harmed.sent_at_least(harmed.sent + RATE)
     others = [reason for _, reason in harmed.result.failures if not reason.startswith(UNAVAILABLE)]
     assert others == [], harmed.result.reasons()
 
+    def tasks_left() -> int:
+        return int(release.one("SELECT count(*) FROM tasks")[0])
+
+    wait_for("the end of all tasks", lambda: tasks_left() == 0, seconds=120)
     made = {location.rpartition("/")[2] for load in (planned, harmed) for location in load.result.made}
-    assert len(made) >= TASKS
-    wait_for("the end of all tasks", lambda: release.one("SELECT count(*) FROM tasks") == ["0"], seconds=120)
-    counted = release.one(
-        "SELECT count(*), count(*) FILTER (WHERE checks = 1) FROM links LEFT JOIN target_checks USING (slug)"
-    )
     slugs = set(database.sql(release.stack, "SELECT slug FROM links", NAME).split())
     assert made <= slugs, f"{len(made - slugs)} of {len(made)} writes were acknowledged and lost"
-    assert counted == [str(len(slugs))] * 2, "a task was lost, or done twice"
-    said = (
-        f"{len(slugs):,} tasks, 0 lost, 0 done twice; {harmed.result.failed} of {harmed.result.sent:,} writes refused"
-    )
-    report("tasks: SIGKILL of a worker and of a pod of the API, restart of the database", note=said)
+    assert release.one("SELECT sum(lines), sum(made), count(*) FROM imports") == [str(8 * LINES), str(8 * LINES), "8"]
+    counted = "SELECT count(*), count(*) FILTER (WHERE checks = 1) FROM links LEFT JOIN target_checks USING (slug)"
+    assert release.one(counted) == [str(len(slugs))] * 2, "a task was lost, or done twice"
+    assert len(slugs) >= TASKS
+    refused = f"{harmed.result.failed} of {harmed.result.sent} writes refused"
+    said = f"{len(slugs):,} tasks in all: 0 lost, 0 done twice; {refused}"
+    took = time.monotonic() - began
+    report("tasks: SIGKILL of a worker and of a pod of the API, restart of the database", seconds=took, note=said)
 
 
 def test_a_cron_job_runs_once_each_time(release: Tasks) -> None:
@@ -155,10 +193,16 @@ def test_a_cron_job_runs_once_each_time(release: Tasks) -> None:
     wait_for("the success of each", lambda: set(jobs().values()) == {1}, seconds=90)
 
 
-def running(release: Tasks) -> int:
-    """Pods of the worker, also those that drain."""
-    pods = client.CoreV1Api().list_namespaced_pod(NAME, label_selector="app.kubernetes.io/component=worker")
-    return len(pods.items)
+def scale(release: Tasks, replicas: int) -> None:
+    """Have so many pods of the worker, those that drain counted in."""
+    run([*release.kubectl, "scale", f"deployment/{WORKER}", f"--replicas={replicas}"], log="e2e-tasks")
+    core, selector = client.CoreV1Api(), "app.kubernetes.io/component=worker"
+
+    def there() -> bool:
+        return len(core.list_namespaced_pod(NAME, label_selector=selector).items) == replicas
+
+    wait_for(f"{replicas} workers", there)
+    release.rolled_out()
 
 
 def restart_database(stack: up.Stack) -> None:
