@@ -301,6 +301,8 @@ class HttpProtocol(HttpToolsProtocol):
         """
         self.refused = True
         self.transport.write_eof()
+        if self.limits.draining:  # nobody calls that any more once the server has stopped accepting
+            self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def close_after_response(self) -> None:
         """Close the connection after the response to the current request, and say so in it, unless it has begun."""
