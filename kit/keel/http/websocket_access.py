@@ -59,14 +59,16 @@ class WebSocketAccess:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = _Socket(self, scope, receive, send)
-        if problem := self._problem(socket):
-            await socket.refuse(problem)
-            return
-        self.count += 1
         try:
-            await self._serve(socket)
+            if problem := self._problem(socket):
+                await socket.refuse(problem)
+                return
+            self.count += 1
+            try:
+                await self._serve(socket)
+            finally:
+                self.count -= 1
         finally:
-            self.count -= 1
             socket.timer.cancel()
 
     def _problem(self, socket: "_Socket") -> Problem | None:
