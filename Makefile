@@ -80,6 +80,7 @@ rules: $(VENV) tools ## Tests of the rules, alerts and runbooks, by promtool and
 
 grafana: $(VENV) tools ## Tests of the dashboards and of others' metrics, against a real Prometheus
 	@$(RUN) -m tests.rules.programs
+	@$(RUN) -m tests.libraries.environment
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/grafana tests/libraries
 
 judges: $(VENV) tools ## What the field's judges say of the chart, the images, the code and its history (build/report/judges.json)

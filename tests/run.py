@@ -33,6 +33,7 @@ BESIDE: dict[str, list[str]] = {
     "Tests of the chart and of deploys": [*PYTEST, "tests/chart", "tests/deploy"],
     "Tests of what judges an image, and of make dev": [*PYTEST, "tests/supply", "tests/dev"],
     "Tests of the rules, alerts and runbooks": [*PYTEST, "tests/rules"],
+    "Libraries whose metrics others use": [sys.executable, "-m", "tests.libraries.environment"],
     "Tests of the dashboards, and of others' metrics, with a real Prometheus": [
         *(*PYTEST, "tests/grafana", "tests/libraries"),
     ],

@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("lease", sa.String(32)),
         sa.Column("error", sa.String(1000)),
         sa.PrimaryKeyConstraint("id", name="pk_tasks"),
-        sa.UniqueConstraint("name", "key", name="uq_tasks_name"),
+        sa.UniqueConstraint("name", "key", name="uq_tasks_name_key"),
     )
     op.create_index("ix_tasks_due", "tasks", ["due"])
     op.create_table(

@@ -23,6 +23,10 @@ ROUTES = [
     ("PATCH", "/api/v1/links/page", "/api/v1/links/{slug}"),
     ("DELETE", "/api/v1/links/page", "/api/v1/links/{slug}"),
     ("GET", "/api/v1/links/page/clicks", "/api/v1/links/{slug}/clicks"),
+    ("GET", "/api/v1/links/page/clicks/events", "/api/v1/links/{slug}/clicks/events"),
+    ("POST", "/api/v1/imports", "/api/v1/imports"),
+    ("GET", "/api/v1/imports/spring", "/api/v1/imports/{import_id}"),
+    ("GET", "/api/v1/target-reports", "/api/v1/target-reports"),
 ]
 
 

@@ -38,17 +38,3 @@ async def test_on_postgresql(postgresql_client: httpx.AsyncClient) -> None:
     followed = await postgresql_client.get(f"/{made.json()['slug']}")
     assert followed.headers["location"] == "https://example.com/"
     assert (await postgresql_client.get("/%00")).status_code == 404  # which PostgreSQL does not store
-
-
-@pytest.mark.parametrize("command", ["work", "tasks"])
-def test_a_service_without_tasks_says_so(command: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "app", command],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "shipshape has no tasks: none of its domains has any.\n"

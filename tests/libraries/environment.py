@@ -91,3 +91,7 @@ class PushingApp(App):
         super().stop()
         self.collector.terminate()
         self.collector.wait(timeout=30)
+
+
+if __name__ == "__main__":
+    python()
