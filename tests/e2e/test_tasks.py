@@ -32,8 +32,8 @@ NAME = "tasks"
 WORKER = f"{NAME}-worker"
 VALUES = ROOT / "tests" / "e2e" / "tasks-values.yaml"
 TASKS = 10_000
-LINES = 1_200  # in one import
-RATE = 25  # writes a second
+LINES = 1_000  # in one import
+RATE = 20  # writes a second
 # The service refuses to ask this address, so a task needs nobody but the database.
 TARGET = "http://127.0.0.2/"
 # What a killed pod, or a database that is away, may cost a write: nobody has acknowledged it.

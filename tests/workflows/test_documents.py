@@ -5,7 +5,7 @@ from typing import get_args
 
 from pydantic import BaseModel
 
-from delivery.deploy.environment import Environment
+from delivery.deploy.environment import Canary, Environment
 from toolkit.paths import ROOT
 
 OWN = {"prometheus", "signature"}  # a line for the whole section
@@ -35,7 +35,10 @@ def test_every_setting_is_documented_and_no_other() -> None:
 def test_the_defaults_are_the_documented_ones() -> None:
     """Those that are a number, a switch or a path; words say where the others come from."""
     environment = Environment.model_validate({"name": "n", "namespace": "n", "release": "r", "values": ["own.yaml"]})
-    there = {**environment.model_dump(), **flat(environment.bake, "bake."), **flat(environment.smoke, "smoke.")}
+    sections = {"bake.": environment.bake, "smoke.": environment.smoke, "canary.": Canary()}
+    there = environment.model_dump()
+    for before, section in sections.items():
+        there |= flat(section, before)
     told = {name: default for name, default in documented().items() if re.fullmatch(r"\d+|true|false|/\S*", default)}
     assert len(told) > 8
     assert told == {name: written(there[name]) for name in told}
