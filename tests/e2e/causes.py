@@ -366,9 +366,8 @@ def background_options() -> list[str]:
 
 @contextmanager
 def failing_background(world: World) -> Iterator[None]:
-    """Nothing that is to happen without a request happens. One worker does not get ready, so Helm waits in vain."""
-    with suppress(CommandFailed):
-        world.upgrade(*background_options(), "--timeout=40s")
+    """Nothing that is to happen without a request happens. One worker does not get ready, so Helm must not wait."""
+    world.upgrade(*background_options(), "--wait=hookOnly")
     try:
         yield
     finally:
