@@ -138,7 +138,7 @@ def no_metrics_and_no_migration(world: World) -> Iterator[None]:
         yield
 
 
-# Those of work without a request. On a cluster they have not all been seen to fire: tests/rules/causes.py has their cases.
+# Of work without a request. Not all have been seen to fire on a cluster: tests/rules/causes.py has their cases.
 BACKGROUND = {
     "ServiceWorkerDown",
     "ServiceWorkerTargetsMissing",
