@@ -66,6 +66,8 @@ def view(busy: list[Answer], prometheus: Prometheus) -> Iterator[View]:
     (failing,) = next(each.series for each in busy if each.query.panel == "Failing requests")
     end = int(failing["value"][0]) + 1
     until(lambda: prometheus.values("vector(time())")[0] > end + 1)
+    # What was scraped before has been stored by then: a slow target's samples arrive late, with an earlier time.
+    until(lambda: prometheus.values("min(timestamp(up))")[0] > end)
     with Served(logs()) as address, view_of(LINKS, prometheus.url, f"http://{address}", end) as view:
         yield view
 
