@@ -204,11 +204,11 @@ format: $(VENV) ## Let ruff mend what it can
 
 lock: $(VENV) ## Resolve the dependencies anew, with hashes
 	for name in app dev bench libraries; do \
-	  own=$$([ $$name = app ] || echo "pyproject.toml --extra $$name"); \
+	  own=$$([ $$name = app ] && echo "--extra websockets" || echo "pyproject.toml --extra $$name"); \
 	  $(VENV)/bin/uv pip compile --quiet kit/pyproject.toml $$own --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/$$name.txt; \
 	done
-	$(VENV)/bin/uv pip compile --quiet kit/pyproject.toml --extra dev --extra new --universal --python-version 3.11 --generate-hashes \
+	$(VENV)/bin/uv pip compile --quiet kit/pyproject.toml --extra dev --extra new --extra websockets --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/service.txt
 	for name in judges shapes; do \
 	  $(VENV)/bin/uv pip compile --quiet --group $$name --universal --python-version 3.11 --generate-hashes \

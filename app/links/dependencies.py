@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Security
+from starlette.requests import HTTPConnection
 
 from app.links.checks import TargetChecks
 from app.links.clicks import ClickCounter
@@ -41,9 +42,9 @@ class Links:
 
 
 # A coroutine, as every dependency here: FastAPI would run a plain function in another thread.
-async def get_links(request: Request) -> Links:
-    """The dependency of a route that uses links."""
-    links: Links = request.app.state.links
+async def get_links(connection: HTTPConnection) -> Links:
+    """The dependency of a route that uses links, by requests or by a WebSocket."""
+    links: Links = connection.app.state.links
     return links
 
 

@@ -66,7 +66,7 @@ async def test_each_error_of_a_route_is_there_before_it_has_been(management: htt
             for status in ("500", "503"):
                 assert f'{COUNT}{{method="{method}",route="{route}",status="{status}"}} 0.0' in text
     named = {(method, route) for method, _, route in ROUTES if method != "HEAD"}
-    assert text.count(f"{COUNT}{{") == 2 * (len(named) + 2)  # and two for what is no route
+    assert text.count(f"{COUNT}{{") == 2 * (len(named) + 3)  # and those of the WebSocket, and two for what is no route
 
 
 async def test_redirects_are_counted_by_their_template(

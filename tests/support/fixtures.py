@@ -31,6 +31,7 @@ from pydantic import SecretStr
 
 from keel.data import migrate
 from keel.data.database import Database
+from keel.http import websockets
 from keel.observability import logs
 from keel.server import Server, listen
 from keel.service import Apps, Service
@@ -211,7 +212,8 @@ async def address(subject: Subject, settings: Settings, log_lines: Logs) -> Asyn
         unlimited = {"rate_limit_address_per_minute": 0, "rate_limit_token_per_minute": 0}
         chosen = settings.model_copy(update={"public_url": url, **unlimited})
         service = subject.service.build(chosen)
-        server = Server(service.public, chosen, service.limits)
+        protocol = websockets.protocol() if service.has_websockets else None
+        server = Server(service.public, chosen, service.limits, websocket=protocol)
         serving = asyncio.create_task(server.run_on(listener))
         await server.listening.wait()
         yield url

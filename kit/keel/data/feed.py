@@ -103,6 +103,10 @@ class Subscription:
 class Store(Protocol):
     """Where the events of a feed are."""
 
+    @property
+    def position(self) -> str | None:
+        """The id of the last event that this process has read, or 0-0; None if it has not read yet."""
+
     async def add(self, data: str, event: str | None) -> Entry:
         """Add an event."""
 
@@ -130,6 +134,11 @@ class Feed:
         self._reading.set(self._shared is None)
         self._answers = asyncio.Event()
         metrics.subscribers.labels(name).set_function(lambda: len(self._subscriptions))
+
+    @property
+    def position(self) -> str | None:
+        """The id that who subscribes now can come back with before the first event; None while it is unknown."""
+        return self._store.position
 
     async def publish(self, data: str, event: str | None = None) -> bool:
         """Tell all subscribers of an event; returns whether that was possible.
@@ -221,11 +230,15 @@ class LocalStore:
         self._entries: deque[Entry] = deque(maxlen=kept)
         self._last: Position = (0, 0)
 
+    @property
+    def position(self) -> str:
+        return "{}-{}".format(*self._last)
+
     async def add(self, data: str, event: str | None) -> Entry:
         now = time.time_ns() // 1_000_000
         milliseconds, number = self._last
         self._last = (now, 0) if now > milliseconds else (milliseconds, number + 1)
-        entry = Entry("{}-{}".format(*self._last), data, event)
+        entry = Entry(self.position, data, event)
         self._entries.append(entry)
         return entry
 
@@ -241,6 +254,10 @@ class ValkeyStore:
         self._key = key
         self._kept = kept
         self._read_to: str | None = None
+
+    @property
+    def position(self) -> str | None:
+        return self._read_to
 
     async def add(self, data: str, event: str | None) -> Entry:
         fields = {"data": data} if event is None else {"data": data, "event": event}

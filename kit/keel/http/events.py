@@ -25,9 +25,14 @@ LastEventId = Annotated[
 async def of_feed(feed: Feed, after: str | None) -> AsyncIterator[ServerSentEvent]:
     """The events of a feed, after the one with the id `after`, or from now on.
 
+    To one that begins now, its place is told first, as an id alone: browsers keep it and call nobody, so that a client
+    that has not yet heard of anything comes back without a gap, too.
+
     An event of the type "missed" says that what came after `after` is not kept any more: the page loads anew what it
     shows. The stream of a client that does not keep up ends; it comes back, and goes on after what it has seen.
     """
     async with feed.subscribe(after) as entries:
+        if after is None and feed.position is not None:
+            yield ServerSentEvent(id=feed.position)
         async for entry in entries:
             yield ServerSentEvent(raw_data=entry.data, event=entry.event, id=entry.id or None)

@@ -1,10 +1,12 @@
-"""Clicks as they come, by server-sent events."""
+"""Clicks as they come, by server-sent events and by a WebSocket."""
 
 import json
 from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +58,19 @@ async def test_what_is_not_kept_any_more_is_said(web: httpx.AsyncClient) -> None
         assert await anext(answer.aiter_lines()) == "event: missed"
 
 
+async def test_who_has_heard_of_nothing_comes_back_without_a_gap(web: httpx.AsyncClient) -> None:
+    path = "/api/v1/links/mine/clicks/events"
+    async with web.stream("GET", path) as answer:
+        place = await anext(answer.aiter_lines())
+    await web.get("/mine")
+    async with web.stream("GET", path, headers={"Last-Event-ID": place.removeprefix("id: ")}) as answer:
+        lines = answer.aiter_lines()
+        while await anext(lines) != "event: clicks":
+            pass
+        data = await anext(lines)
+    assert json.loads(data.removeprefix("data: ")) == {"slug": "mine", "clicks": 1}
+
+
 @pytest.mark.parametrize(("path", "who", "status"), [("mine", "bob", 403), ("nothing", "alice", 404)])
 async def test_only_ones_own(
     web: httpx.AsyncClient, mint: Callable[..., str], path: str, who: str, status: int
@@ -63,3 +78,27 @@ async def test_only_ones_own(
     headers = {"Authorization": f"Bearer {mint(sub=who, scope=SCOPE)}"}
     answer = await web.get(f"/api/v1/links/{path}/clicks/events", headers=headers)
     assert answer.status_code == status
+
+
+async def test_a_websocket_hears_the_same(web: httpx.AsyncClient, mint: Callable[..., str]) -> None:
+    url = f"{web.base_url}/api/v1/links/mine/clicks/live".replace("http", "ws", 1)
+    page = ["clicks", f"bearer.{mint(scope=SCOPE)}"]  # as a browser's page sends a token
+    async with connect(url, subprotocols=page) as websocket:  # type: ignore[arg-type]  # names, which are str
+        begin = json.loads(await websocket.recv())
+        assert (begin["event"], begin["data"]) == (None, None)
+    await web.get("/mine")
+    async with connect(f"{url}?after={begin['id']}", subprotocols=page) as websocket:  # type: ignore[arg-type]
+        told = json.loads(await websocket.recv())
+        while told["event"] != "clicks":
+            told = json.loads(await websocket.recv())
+        assert told["data"] == {"slug": "mine", "clicks": 1}
+        assert told["id"] > begin["id"]
+
+
+@pytest.mark.parametrize(("path", "who", "status"), [("mine", "bob", 403), ("nothing", "alice", 404)])
+async def test_a_websocket_is_refused_where_a_stream_is(
+    web: httpx.AsyncClient, mint: Callable[..., str], path: str, who: str, status: int
+) -> None:
+    url = f"{web.base_url}/api/v1/links/{path}/clicks/live".replace("http", "ws", 1)
+    with pytest.raises(InvalidStatus, match=f"HTTP {status}"):
+        await connect(url, additional_headers={"Authorization": f"Bearer {mint(sub=who, scope=SCOPE)}"})

@@ -11,17 +11,18 @@ pytestmark = pytest.mark.anyio
 
 
 async def take(answer: httpx.Response, count: int) -> list[dict[str, str]]:
-    """The next events, by the names of their fields; several lines of data are one text."""
-    found: list[dict[str, str]] = [{}]
+    """The next events, by the names of their fields; several lines of data are one text. What has no data is none."""
+    found: list[dict[str, str]] = []
+    event: dict[str, str] = {}
     async for line in answer.aiter_lines():
         name, _, value = line.partition(": ")
-        if not line:
-            if len(found) == count:
-                return found
-            found.append({})
-        else:
-            before = f"{found[-1]['data']}\n" if name == "data" and name in found[-1] else ""
-            found[-1][name] = before + value
+        if line:
+            event[name] = f"{event['data']}\n{value}" if name == "data" and name in event else value
+            continue
+        found += [event] if "data" in event else []
+        event = {}
+        if len(found) == count:
+            return found
     raise AssertionError("the stream has ended")
 
 
@@ -50,6 +51,16 @@ async def test_a_client_goes_on_where_it_was(serve: Serve) -> None:
     await site.client.post("/feed?data=3")
     async with follow(site, seen[1]["id"]) as answer:
         assert [event["data"] for event in await take(answer, 2)] == ["2", "3"]
+
+
+async def test_a_client_that_has_heard_of_nothing_goes_on_where_it_was(serve: Serve) -> None:
+    site = await serve()
+    await site.client.post("/feed?data=0")
+    async with follow(site) as answer:
+        place = await anext(answer.aiter_lines())
+    await site.client.post("/feed?data=1")
+    async with follow(site, place.removeprefix("id: ")) as answer:
+        assert [event["data"] for event in await take(answer, 1)] == ["1"]
 
 
 async def test_one_that_was_away_for_too_long_is_told(serve: Serve) -> None:
