@@ -22,8 +22,12 @@ gauge `websockets_open` by `route`, and the counter `websocket_messages` by `rou
 
 # Settings that make every metric exist. Nothing is connected.
 EVERYTHING: dict[str, Any] = {
+    "environment": "local",
     "valkey_url": "valkey://127.0.0.1:6379/0",
     "jwks_url": "http://127.0.0.1:1/jwks.json",
+    # Beside it the environment may set none of these.
+    "jwks_file": None,
+    "jwks_discovery": False,
     "faults_enabled": True,
 }
 

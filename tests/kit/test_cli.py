@@ -260,3 +260,21 @@ def test_every_metric_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [line for line in lines if line.startswith("| `")]
     assert len(rows) > 30
     assert not [row for row in rows if row.endswith("|  |") or "process_" in row]
+
+
+@pytest.mark.parametrize("keys", [{"APP_JWKS_FILE": __file__}, {"APP_JWKS_DISCOVERY": "true"}])
+def test_metrics_are_the_same_in_every_environment(
+    keys: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.main(SERVICE, ["metrics"])
+    usual = capsys.readouterr().out
+    production = {
+        "APP_ENVIRONMENT": "production",
+        "APP_PUBLIC_URL": "https://probe.example.com",
+        "APP_DATABASE_URL": "postgresql://probe:secret@db/probe",
+        "APP_JWT_ISSUER": "https://issuer.example.com",
+    }
+    for name, value in (production | keys).items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(SERVICE, ["metrics"]) == 0
+    assert capsys.readouterr().out == usual

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 from sqlalchemy import CursorResult, Executable, MetaData, Row, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from keel.data.async_engine import AsyncConnection, AsyncEngine
@@ -208,7 +208,7 @@ class Database:
     def _translating_errors(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, PoolTimeoutError, DBAPIError) as error:
+        except (OSError, PoolTimeoutError, StatementError) as error:
             reason = unavailable_reason(error, self.dialect)
             if reason is None:
                 raise
@@ -236,6 +236,9 @@ def unavailable_reason(error: BaseException, dialect: Dialect) -> str | None:
 
     None if the error will not pass by itself, as that of a wrong statement.
     """
+    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+        # Within a statement, SQLAlchemy wraps what it raises as it is when a connection is opened before one.
+        return unavailable_reason(error.orig, dialect) if error.orig else None
     if isinstance(error, ServerFullError):
         return Failure.EXHAUSTED
     if isinstance(error, PoolTimeoutError):

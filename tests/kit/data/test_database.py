@@ -5,8 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from k8s import certificates
@@ -15,6 +23,7 @@ from keel.data.database import Database, DatabaseUnavailableError, unavailable_r
 from keel.dialects import DIALECTS
 from keel.observability.probes import NotFitError
 from tests.kit.subject import Settings
+from tests.support.proxy import proxy
 from tests.support.servers import PostgreSQL
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +65,8 @@ class Failure(Exception):  # noqa: N818
         (DBAPIError("", {}, Failure("0A000")), True),  # "cached plan must not change result type"
         (ProgrammingError("", {}, Failure("42601")), False),  # syntax_error
         (IntegrityError("", {}, Failure("23505")), False),
+        (StatementError("", "SELECT 1", {}, ConnectionRefusedError()), True),
+        (StatementError("", "SELECT 1", {}, ValueError()), False),
         (IntegrityError("", {}, Failure()), False),
         (ValueError(), False),
     ],
@@ -304,6 +315,18 @@ async def test_a_write_is_begun_again_where_the_server_has_just_closed_the_conne
     assert row is not None
     assert row.number == 3
     assert await read(database, "SELECT number FROM numbers") == 3
+
+
+async def test_a_write_that_finds_its_connection_closed_and_no_server(
+    postgresql: PostgreSQL, postgresql_settings: Settings, connect: Connect
+) -> None:
+    async with proxy(postgresql.port) as between:
+        url = postgresql_settings.database.set(port=between.port).update_query_dict({"ssl": "disable"})
+        secret = SecretStr(url.render_as_string(hide_password=False))
+        database = connect(postgresql_settings.model_copy(update={"database_url": secret}))
+        await ask(database, "SELECT 1")
+    with pytest.raises(DatabaseUnavailableError):
+        await ask(database, "SELECT 1")
 
 
 async def test_writers_leave_a_connection_to_the_readers(postgresql_settings: Settings, connect: Connect) -> None:
