@@ -28,6 +28,7 @@ ID = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
 MISSED = "missed"
 BLOCK_SECONDS = 2  # how long Valkey holds a read while nothing happens
 AGAIN_SECONDS = 0.5  # pause before a read after one that has failed
+AT_ONCE = 20  # subscribers that are woken before the event loop turns to others
 OUTCOMES = ("published", "lost")
 
 Position = tuple[int, int]
@@ -133,6 +134,7 @@ class Feed:
         self._reading = metrics.reading.labels(name)
         self._reading.set(self._shared is None)
         self._answers = asyncio.Event()
+        self._telling = asyncio.Lock()  # events stay in their order
         metrics.subscribers.labels(name).set_function(lambda: len(self._subscriptions))
 
     @property
@@ -154,7 +156,7 @@ class Feed:
             return False
         self._events["published"].inc()
         if self._shared is None:
-            self._tell(entry)
+            await self._tell(entry)
         return True
 
     @contextlib.asynccontextmanager
@@ -214,13 +216,17 @@ class Feed:
             self._reading.set(1)
             self._answers.set()
             for entry in entries:
-                self._tell(entry)
+                await self._tell(entry)
 
-    def _tell(self, entry: Entry) -> None:
-        for subscription in list(self._subscriptions):
-            if not subscription.put(entry):
-                self._subscriptions.discard(subscription)
-                self._dropped.inc()
+    async def _tell(self, entry: Entry) -> None:
+        """Wake the subscribers, some at a time: requests beside them, and answers of Valkey, need not wait for all."""
+        async with self._telling:
+            for number, subscription in enumerate(list(self._subscriptions), 1):
+                if subscription in self._subscriptions and not subscription.put(entry):
+                    self._subscriptions.discard(subscription)
+                    self._dropped.inc()
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
 
 class LocalStore:

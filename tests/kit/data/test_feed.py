@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from keel.data.feed import MISSED, Entry, Feed, FeedMetrics, position
+from keel.data.feed import AT_ONCE, MISSED, Entry, Feed, FeedMetrics, position
 from keel.data.valkey import from_settings
 from tests.kit.subject import Settings
 from tests.support.servers import Valkey
@@ -88,6 +88,30 @@ async def test_all_subscribers_hear_all_in_one_order(start: Start, where: Settin
     assert [position(entry.id) for entry in first] == sorted(position(entry.id) for entry in first)
     assert process.metric("feed_subscribers") == 0
     assert process.metric("feed_events_total", outcome="published") == 20
+
+
+async def test_many_subscribers_leave_others_their_turns(start: Start, where: Settings | None) -> None:
+    process = await start(where)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def hear(entries: AsyncIterator[Entry]) -> int:
+        await anext(entries)
+        return turns
+
+    async with contextlib.AsyncExitStack() as stack:
+        subscribed = [await stack.enter_async_context(process.feed.subscribe()) for _ in range(5 * AT_ONCE)]
+        hearing = asyncio.gather(*map(hear, subscribed))
+        counting = asyncio.create_task(count())
+        await process.feed.publish("news")
+        heard = await hearing
+        counting.cancel()
+    assert max(heard) - min(heard) >= 3
 
 
 async def test_an_event_may_have_a_type(start: Start, where: Settings | None) -> None:
