@@ -5,7 +5,7 @@ is mostly there already.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from k8s import up
 from offline.image_build import Built, build_image
 from tests.e2e.cluster import wait_for
 from tests.e2e.delivery.variants import NEXT, PRESENT, VARIANTS, copy_source
-from tests.e2e.delivery.world import NAMESPACE, RELEASE, Run, World
+from tests.e2e.delivery.world import HOST, NAMESPACE, RELEASE, Run, World
 from tests.e2e.load import Load, assert_lost_nothing, note, under
 from tests.e2e.prometheus import query
 from tests.e2e.release import ready_pods
@@ -241,6 +241,106 @@ def test_image_that_is_ready_but_slow(world: World, variants: dict[str, Built], 
     assert "slower than 0.5 s" in run.said
     assert_lost_nothing(seen.load)
     delivered("upgrade to a slow image, rolled back", seen.load.result, seconds=run.seconds, note=note(seen.load))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("deployed")
+def test_worker_or_job_that_fails(world: World, stack: up.Stack, delivered: Callable[..., None]) -> None:
+    """Beside an API that is as good as before."""
+    idle = {"command": ["python3", "-c", "import time; time.sleep(3600)"], "drainSeconds": 1}
+    report = {"args": ["metrics"], "backoffLimit": 0}
+    nightly = {"args": ["metrics"], "schedule": "0 3 * * *"}
+    broken = {"args": ["no-such-command"], "backoffLimit": 0}
+    with adapted(world, workers={"idle": idle}, jobs={"report": report}, cronJobs={"nightly": nightly}):
+        run = world.do("deploy", stack.image, BAKE="5")
+        assert run.process.returncode == 0, run.said
+        assert "runs last: Job delivery-report" in run.said
+        assert "pods of the worker idle" in run.said
+        assert "look at the cron jobs" in run.said
+        delivered("a worker, a cron job and a job beside the API", seconds=run.seconds)
+    worker = {name: value for name, value in broken.items() if name != "backoffLimit"}
+    failures: tuple[tuple[dict[str, object], str, str], ...] = (
+        ({"workers": {"idle": worker}}, "The rollout of the worker idle fails: the pod delivery-idle-", "worker"),
+        ({"jobs": {"report": broken}}, "The job report fails", "job"),
+    )
+    for values, why, name in failures:
+        with adapted(world, None, **values):
+            run = world.do("deploy", stack.image)
+        assert run.process.returncode == 3, run.said
+        assert why in run.said
+        assert world.versions() == {PRESENT}
+        delivered(f"a {name} that fails: rolled back", seconds=run.seconds)
+
+
+@contextmanager
+def adapted(world: World, canary: Mapping[str, object] | None = None, **values: object) -> Iterator[None]:
+    """With these values, and this canary, in its environment."""
+    changes = {"canary": dict(canary)} if canary else {}
+    world.write_environments(set={"config": {"APP_PUBLIC_URL": world.url}, **values}, **changes)
+    try:
+        yield
+    finally:
+        world.write_environments()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("deployed")
+def test_canary(world: World, stack: up.Stack, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
+    """By the Gateway's weights: a bad one is met by few, a good one by all, and of a killed one nothing is left."""
+    route = {
+        "enabled": True,
+        "parentRefs": [{"name": "traefik", "namespace": "ingress", "sectionName": "https"}],
+        "hostnames": [HOST],
+    }
+    routed = {"httpRoute": route, "ingress": {"enabled": False}}
+    steps = {"steps": [10, 50], "seconds": 20}
+
+    def canaries() -> list[str]:
+        names = [each["metadata"]["name"] for each in world.objects("deployments")]
+        return [name for name in names if name.endswith("-canary")]
+
+    with adapted(world, None, **routed):
+        run = world.do("deploy", stack.image, BAKE="5")
+        assert run.process.returncode == 0, run.said
+    before = uids(world)
+    with adapted(world, steps, **routed):
+        with watched(world) as seen:
+            run = world.do("deploy", variants["failing"])
+        assert run.process.returncode == 3, run.said
+        assert "answers of the new version were errors" in run.said
+        assert "watch the canary with 50 % of the requests" not in run.said
+        assert world.versions() == {PRESENT}
+        assert min(seen.ready) >= FEWEST, seen.ready
+        assert {reason for _, reason in seen.load.result.failures} <= {"status 500 of the service"}
+        assert before <= uids(world), "a working pod was taken down"
+        assert canaries() == []
+        # One answer in five of one request in ten.
+        assert 0 < seen.load.result.failed < seen.load.result.sent / 20
+        told = f"{seen.load.result.failed} answers of the bad version itself; no other failed"
+        delivered("a bad canary, taken back", seen.load.result, seconds=run.seconds, note=told)
+
+        with watched(world) as seen:
+            good = world.start("deploy", variants["next_version"], BAKE="5")
+            wait_for("both versions", lambda: world.versions() == {PRESENT, NEXT}, seconds=2 * SECONDS, every=1)
+            assert good.end() == 0, good.said
+        assert world.versions() == {NEXT}
+        assert canaries() == []
+        assert_lost_nothing(seen.load)
+        assert min(seen.ready) >= FEWEST, seen.ready
+        delivered("a good canary, to all requests", seen.load.result, seconds=good.seconds, note=note(seen.load))
+
+        with watched(world) as seen:
+            killed = world.start("deploy", stack.image)
+            wait_for("both versions", lambda: world.versions() == {PRESENT, NEXT}, seconds=2 * SECONDS, every=1)
+            killed.process.kill()
+            killed.end()
+            back = world.do("rollback", WAIT="120")
+        assert back.process.returncode == 0, back.said
+        assert "it had a canary, which is taken back" in back.said
+        assert world.versions() == {NEXT}
+        assert canaries() == []
+        assert_lost_nothing(seen.load)
+        delivered("a canary whose deploy was killed, taken back by the next", seen.load.result, seconds=back.seconds)
 
 
 @pytest.mark.usefixtures("deployed")
