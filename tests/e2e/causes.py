@@ -373,3 +373,10 @@ def failing_background(world: World) -> Iterator[None]:
     finally:
         world.upgrade()
         world.settle()
+
+
+@contextmanager
+def late_tasks(world: World) -> Iterator[None]:
+    """After that, tasks are done again, and some of them late."""
+    world.upgrade(*background_options(), "--set=workers.busy.args={busy}", "--wait=hookOnly")
+    yield

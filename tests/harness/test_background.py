@@ -17,7 +17,8 @@ from tests.support.servers import free_port
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [
-        ("busy", {'tasks_failed{task="fail"}', 'tasks_running{task="hang"}', 'tasks_oldest_seconds{task="hang"}'}),
+        ("busy", {'tasks_failed{task="fail"}', 'task_attempts_total{outcome="done",task="do"}'}),
+        ("stuck", {'tasks_failed{task="fail"}', 'tasks_running{task="hang"}', 'tasks_oldest_seconds{task="hang"}'}),
         ("idle", {'tasks_oldest_seconds{task="fail"}', 'tasks_oldest_seconds{task="hang"}'}),
     ],
 )
