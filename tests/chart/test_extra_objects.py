@@ -97,3 +97,40 @@ def test_what_cannot_work_is_explained(given: Any, message: str) -> None:
 def test_text_that_is_no_yaml(text: str) -> None:
     (line,) = refusal({"extraObjects": [text]})
     assert line.startswith("extraObjects[0] is no object in YAML once its templates are rendered: ")
+
+
+MIGRATED = {"migrations": {"enabled": True}}
+HOOK = {"helm.sh/hook": "pre-install,pre-upgrade"}
+VOLUMES: list[dict[str, Any]] = [
+    {"configMap": {"name": "more"}},
+    {"projected": {"sources": [{"configMap": {"name": "more"}}]}},
+]
+
+
+def needed(kind: str = "ConfigMap", **annotations: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "more", "annotations": annotations}}
+
+
+def made_later(kind: str) -> list[str]:
+    return [
+        f"extraObjects[0] is made after the migrations, whose pod would wait for it: give {kind} more the annotation "
+        "helm.sh/hook: pre-install,pre-upgrade, or set migrations.enabled to false"
+    ]
+
+
+@pytest.mark.parametrize("volume", VOLUMES)
+def test_the_migrations_do_not_wait_for_what_comes_after_them(volume: dict[str, Any]) -> None:
+    values = {"extraVolumes": [{"name": "more", **volume}]}
+    assert refusal({"extraObjects": [needed()], **values, **MIGRATED}) == made_later("ConfigMap")
+    assert extra(needed(**HOOK), **values, **MIGRATED)
+    assert extra(needed(), **values, migrations={"enabled": False})
+
+
+def test_nor_for_a_secret() -> None:
+    for values in (
+        {"extraVolumes": [{"name": "more", "secret": {"secretName": "more"}}]},
+        {"envFrom": [{"secretRef": {"name": "more"}}]},
+    ):
+        assert refusal({"extraObjects": [needed("Secret")], **values, **MIGRATED}) == made_later("Secret")
+    assert extra(needed("Secret"), envFrom=[{"secretRef": {"name": "more", "optional": True}}], **MIGRATED)
+    assert extra(needed("Secret"), envFrom=[{"configMapRef": {"name": "more"}}], **MIGRATED)

@@ -145,10 +145,30 @@ rbac gives rules to an account whose token the pods do not have: set serviceAcco
 {{- end }}
 {{- end -}}
 
+{{/* "kind name" of each ConfigMap and Secret that the pod of the migrations has, as a list in JSON; none without them. */}}
+{{- define "fastapi-service.neededByMigrations" -}}
+{{- $needed := list -}}
+{{- if .Values.migrations.enabled -}}
+{{- $sources := .Values.envFrom | default list -}}
+{{- range .Values.extraVolumes -}}
+{{- $sources = concat (append $sources .) (dig "projected" "sources" list .) -}}
+{{- end -}}
+{{- range $sources -}}
+{{- range $kind, $found := dict "ConfigMap" (.configMap | default .configMapRef) "Secret" (.secret | default .secretRef) -}}
+{{- if and $found (not $found.optional) -}}
+{{- $needed = append $needed (printf "%s %s" $kind ($found.name | default $found.secretName)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $needed -}}
+{{- end -}}
+
 {{- define "fastapi-service.extraObjectMistakes" -}}
 {{- $name := include "fastapi-service.fullname" . }}
 {{- $selected := include "fastapi-service.selectorLabels" (list . "app") | fromYaml }}
 {{- $own := list "ConfigMap" "Deployment" "HorizontalPodAutoscaler" "Ingress" "NetworkPolicy" "PodDisruptionBudget" "Service" "ServiceAccount" }}
+{{- $needed := include "fastapi-service.neededByMigrations" . | fromJsonArray }}
 {{- range include "fastapi-service.extraObjects" . | fromJsonArray }}
 {{- $where := .where }}
 {{- with .object }}
@@ -167,6 +187,9 @@ rbac gives rules to an account whose token the pods do not have: set serviceAcco
 {{- range $label, $value := $selected }}{{ $found = and $found (eq (get $labels $label | toString) $value) }}{{ end }}
 {{- if $found }}
 {{ $where }} has pods with the labels of the service's own, so its requests would reach them: use another app.kubernetes.io/component
+{{- end }}
+{{- if and (has (printf "%s %s" .kind .metadata.name) $needed) (not (hasKey (.metadata.annotations | default dict) "helm.sh/hook")) }}
+{{ $where }} is made after the migrations, whose pod would wait for it: give {{ .kind }} {{ .metadata.name }} the annotation helm.sh/hook: pre-install,pre-upgrade, or set migrations.enabled to false
 {{- end }}
 {{- end }}
 {{- end }}
