@@ -26,6 +26,7 @@ log = structlog.get_logger("keel.data.feed")
 
 ID = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
 MISSED = "missed"
+MARK = "\n"  # no event's type
 BLOCK_SECONDS = 2  # how long Valkey holds a read while nothing happens
 AGAIN_SECONDS = 0.5  # pause before a read after one that has failed
 AT_ONCE = 20  # subscribers that are woken before the event loop turns to others
@@ -86,7 +87,7 @@ class Subscription:
             if not kept or position(kept[0].id) != after:
                 yield Entry("", "", MISSED)
             for entry in kept:
-                if position(entry.id) > last:
+                if position(entry.id) > last and entry.event != MARK:
                     last = position(entry.id)
                     yield entry
         while True:
@@ -102,11 +103,14 @@ class Subscription:
 
 
 class Store(Protocol):
-    """Where the events of a feed are."""
+    """Where the events of a feed are.
+
+    It begins with a mark, which nobody is told of: so that there is an id to come back with before the first event.
+    """
 
     @property
     def position(self) -> str | None:
-        """The id of the last event that this process has read, or 0-0; None if it has not read yet."""
+        """The id of the last entry that this process has read; None if it has not read yet."""
 
     async def add(self, data: str, event: str | None) -> Entry:
         """Add an event."""
@@ -216,7 +220,8 @@ class Feed:
             self._reading.set(1)
             self._answers.set()
             for entry in entries:
-                await self._tell(entry)
+                if entry.event != MARK:
+                    await self._tell(entry)
 
     async def _tell(self, entry: Entry) -> None:
         """Wake the subscribers, some at a time: requests beside them, and answers of Valkey, need not wait for all."""
@@ -233,15 +238,15 @@ class LocalStore:
     """The last events in this process's memory."""
 
     def __init__(self, kept: int) -> None:
-        self._entries: deque[Entry] = deque(maxlen=kept)
-        self._last: Position = (0, 0)
+        self._last: Position = (_now(), 0)
+        self._entries = deque([Entry(self.position, "", MARK)], maxlen=kept)
 
     @property
     def position(self) -> str:
         return "{}-{}".format(*self._last)
 
     async def add(self, data: str, event: str | None) -> Entry:
-        now = time.time_ns() // 1_000_000
+        now = _now()
         milliseconds, number = self._last
         self._last = (now, 0) if now > milliseconds else (milliseconds, number + 1)
         entry = Entry(self.position, data, event)
@@ -280,7 +285,11 @@ class ValkeyStore:
     async def find_end(self) -> None:
         """Begin to read after the last event that there is."""
         found = _entries(await self._valkey.call("feed_end", lambda client: client.xrevrange(self._key, count=1)))
-        self._read_to = found[0].id if found else "0-0"
+        self._read_to = found[0].id if found else await self._mark()
+
+    async def _mark(self) -> str:
+        found = await self._valkey.call("feed_mark", lambda client: client.xadd(self._key, {"mark": ""}))
+        return str(found.decode())
 
     async def next(self) -> Sequence[Entry]:
         """The events that have come since the last call, as soon as there is one; none after BLOCK_SECONDS."""
@@ -304,9 +313,19 @@ def position(id_: str) -> Position:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
+def _now() -> int:
+    """In milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
 def _entries(found: Any) -> list[Entry]:
     return [
-        Entry(id_.decode(), fields[b"data"].decode(), event.decode() if (event := fields.get(b"event")) else None)
-        for id_, fields in found
-        if fields and b"data" in fields
+        _entry(id_.decode(), fields) for id_, fields in found if fields and (b"data" in fields or b"mark" in fields)
     ]
+
+
+def _entry(id_: str, fields: dict[bytes, bytes]) -> Entry:
+    if b"mark" in fields:
+        return Entry(id_, "", MARK)
+    event = fields.get(b"event")
+    return Entry(id_, fields[b"data"].decode(), event.decode() if event else None)

@@ -90,6 +90,15 @@ async def test_all_subscribers_hear_all_in_one_order(start: Start, where: Settin
     assert process.metric("feed_events_total", outcome="published") == 20
 
 
+async def test_who_has_heard_of_nothing_goes_on_where_it_was(start: Start, where: Settings | None) -> None:
+    process = await start(where)
+    async with process.feed.subscribe():
+        place = process.feed.position
+    await publish(process.feed, 0)
+    async with process.feed.subscribe(place) as entries:
+        assert data(await take(entries, 1)) == ["0"]
+
+
 async def test_many_subscribers_leave_others_their_turns(start: Start, where: Settings | None) -> None:
     process = await start(where)
     turns = 0
