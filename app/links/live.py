@@ -3,9 +3,10 @@
 The clicks of all links are one feed, which each pod tells of what it has written; each client hears of its own link.
 """
 
+import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Query, WebSocket
@@ -62,11 +63,12 @@ async def talk_of_clicks(
     One without an event has only the id.
     """
     await websocket.accept()
-    async for event in _clicks(slug, links.live, after):
-        await websocket.send_json({"event": event.event, "id": event.id, "data": event.data})
+    async with contextlib.aclosing(_clicks(slug, links.live, after)) as events:
+        async for event in events:
+            await websocket.send_json({"event": event.event, "id": event.id, "data": event.data})
 
 
-async def _clicks(slug: str, feed: Feed, after: str | None) -> AsyncIterator[ServerSentEvent]:
+async def _clicks(slug: str, feed: Feed, after: str | None) -> AsyncGenerator[ServerSentEvent]:
     told = time.monotonic()
     async for event in of_feed(feed, after):
         found = event
