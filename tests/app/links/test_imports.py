@@ -1,6 +1,7 @@
 """Many links at once, from CSV."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import func, select
 from app.links import csv_import
 from app.links.models import LINKS
 from app.links.store import LinkStore
+from app.links.urls import UrlPolicy
 from keel.data import migrate
 from keel.service import Apps
 from tests.app.instances import running
@@ -161,6 +163,20 @@ async def test_too_many_lines(client: httpx.AsyncClient, monkeypatch: pytest.Mon
     monkeypatch.setattr(csv_import, "MAX_LINES", 10)
     answer = await client.post(PATH, content=("url\n" + "https://example.com/\n" * 10).encode(), headers=CSV)
     assert answer.json()["errors"] == [{"detail": "Send 10 lines at most.", "pointer": "#/11"}]
+
+
+async def test_requests_do_not_wait_for_many_lines(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    parse = csv_import.parse
+
+    def watched(text: str, urls: UrlPolicy) -> list[csv_import.Line]:
+        threads.append(threading.current_thread())
+        return parse(text, urls)
+
+    monkeypatch.setattr(csv_import, "parse", watched)
+    await imported(client, "url\nhttps://example.com/\n")
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_what_is_no_text(client: httpx.AsyncClient) -> None:
