@@ -28,6 +28,7 @@ ID = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
 MISSED = "missed"
 MARK = "\n"  # no event's type
 BLOCK_SECONDS = 2  # how long Valkey holds a read while nothing happens
+LATE_SECONDS = 1  # how late it may say that nothing has happened: it looks ten times a second, and may be busy
 AGAIN_SECONDS = 0.5  # pause before a read after one that has failed
 AT_ONCE = 20  # subscribers that are woken before the event loop turns to others
 OUTCOMES = ("published", "lost")
@@ -299,7 +300,7 @@ class ValkeyStore:
         found = await self._valkey.call(
             "feed_read",
             lambda client: client.xread(streams, block=BLOCK_SECONDS * 1000),
-            held_seconds=BLOCK_SECONDS,
+            held_seconds=BLOCK_SECONDS + LATE_SECONDS,
         )
         entries = _entries(found[0][1]) if found else []
         if entries:
