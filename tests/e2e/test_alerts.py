@@ -138,7 +138,7 @@ def no_metrics_and_no_migration(world: World) -> Iterator[None]:
         yield
 
 
-# Of work without a request. All were told of on a cluster, but not yet their ends: tests/rules/causes.py has their cases.
+# Of work without a request. All were told of on a cluster, their ends not yet: tests/rules/causes.py has their cases.
 BACKGROUND = {
     "ServiceWorkerDown",
     "ServiceWorkerTargetsMissing",

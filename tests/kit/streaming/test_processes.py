@@ -117,9 +117,9 @@ async def test_a_client_goes_on_at_another_process(start: Start, valkey: Valkey)
                 name, _, value = line.partition(": ")
                 if name == "data":
                     seen.append(value)
+                    count -= 1
                 elif name == "id":
                     last = value
-                    count -= 1
                     if not count:
                         return
 
