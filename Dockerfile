@@ -27,7 +27,8 @@ RUN cat usr/share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-certificates.
  && printf 'root:x:0:\nnonroot:x:65532:\n' > etc/group \
  && ln -s python3.13 usr/bin/python3 \
  # Parts of the standard library that a service never imports, and papers (licences stay).
- && rm -rf usr/lib/python3.13/{ensurepip,idlelib,lib2to3,pydoc_data,test,tkinter,turtledemo,venv} usr/lib/python3.13/turtle.py \
+ && rm -rf usr/lib/python3.13/{_pyrepl,ensurepip,idlelib,lib2to3,pydoc_data,test,tkinter,turtledemo,unittest,venv} \
+    usr/lib/python3.13/{doctest,pdb,pydoc,turtle}.py \
  && rm -rf usr/share/{man,locale,info,lintian,bug,base-files,binfmts,applications,pixmaps} usr/lib/valgrind etc/{init.d,binfmt.d} \
  # Python brings its own codecs.
  && rm -rf usr/lib/*-linux-gnu/gconv \
@@ -58,9 +59,10 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
  && PYTHONPATH=/site python3.13 -m pip --python=/check/bin/python check \
  && find /site -name '*.so' -exec strip --strip-unneeded {} + \
  # What is for compilers and type checkers, tests of the dependencies, and command-line wrappers.
- && find /site \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyi' -o -name '*.proto' \) -delete \
+ && find /site \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyi' -o -name '*.proto' -o -name '*.[ch]pp' \) -delete \
  && find /site -depth -type d \( -name tests -o -path "*/sqlalchemy/testing" -o -path "*/alembic/testing" \) -exec rm -rf {} + \
- && rm -rf /site/bin
+ # Other ways to use WebSockets than asyncio's; the server takes the protocol alone.
+ && rm -rf /site/bin /site/websockets/{legacy,sync,trio}
 COPY kit/keel /srv/keel
 COPY app /srv/app
 COPY --from=rootfs /stdlib /stdlib

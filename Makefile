@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app kit bench delivery dev grafana k8s offline requirements tests toolkit charts
 
-.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e bench bench-serve bench-tasks overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal new new-tests contract
+.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e nightly bench bench-serve bench-tasks overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal new new-tests contract
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -111,6 +111,10 @@ deploy-tests: $(VENV) tools ## Tests of the deploy, without a cluster
 
 e2e: $(VENV) ## End to end on a cluster that is made and removed; E2E_KEEP=1 leaves it for the next run
 	@$(RUN) -m delivery tools
+	$(PYTEST) --numprocesses=2 -m "not nightly" tests/e2e
+
+nightly: $(VENV) ## The same with what takes too long for every change: canaries, overload, recovery, others' images (an hour)
+	@$(RUN) -m delivery tools
 	$(PYTEST) --numprocesses=2 tests/e2e
 
 workflows: $(VENV) ## What actionlint and zizmor say of the pipelines, and whether they and the locks are covered
@@ -204,7 +208,8 @@ format: $(VENV) ## Let ruff mend what it can
 
 lock: $(VENV) ## Resolve the dependencies anew, with hashes
 	for name in app dev bench libraries; do \
-	  own=$$([ $$name = app ] && echo "--extra websockets" || echo "pyproject.toml --extra $$name"); \
+	  case $$name in app | bench) own="--extra websockets" ;; *) own= ;; esac; \
+	  [ $$name = app ] || own="$$own pyproject.toml --extra $$name"; \
 	  $(VENV)/bin/uv pip compile --quiet kit/pyproject.toml $$own --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --custom-compile-command "make lock" --output-file requirements/$$name.txt; \
 	done

@@ -97,8 +97,16 @@ def with_shared(file: Path) -> list[Path]:
 
 
 def helm(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run Helm. Without Go's garbage collector, which takes a third of its time, and memory that it has not."""
+    environment = {**os.environ, "GOGC": "off"}
     return subprocess.run(
-        [helm_program(), *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False
+        [helm_program(), *arguments],
+        input=stdin,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

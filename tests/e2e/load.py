@@ -27,11 +27,12 @@ from typing import Any
 import aiohttp
 
 from k8s.load.open_loop import MAX_RATE, TIMEOUT, OpenLoop, session
+from tests.e2e.machine import slowness
 from tests.e2e.subject import SUBJECT
 
 MAX_SECONDS = 300.0
 WRITE = "LOAD_WRITE"  # variable: a Write as JSON
-SETTLE = 300  # requests before and after: three seconds of the load
+SETTLE_SECONDS = 3  # of the load, before and after
 
 
 @dataclass
@@ -121,7 +122,8 @@ class Sender:
 class Load:
     """A sender in a process of its own while the block runs: `with Load(...) as load: ...`, then `load.result`.
 
-    `rate` is in requests a second; an answer with another status than `expected` has failed.
+    `rate` is in requests a second, of a machine at full speed (machine.py); an answer with another status than
+    `expected` has failed.
     """
 
     def __init__(
@@ -135,10 +137,10 @@ class Load:
     ) -> None:
         if rate > MAX_RATE:
             raise ValueError(f"{rate} requests a second are more than {MAX_RATE}")
-        self.rate = rate
+        self.rate = round(rate / slowness(), 1)
         self.sent = 0
         self.result = Result()
-        options = ["--authority", str(authority), "--rate", str(rate), "--expected", str(expected)]
+        options = ["--authority", str(authority), "--rate", str(self.rate), "--expected", str(expected)]
         self._argv = [sys.executable, "-m", "tests.e2e.load", url, *options]
         # No token is to be seen in the list of processes.
         self._environment = os.environ | ({WRITE: json.dumps(asdict(write))} if write else {})
@@ -180,9 +182,9 @@ class Load:
 def under(load: Load) -> Iterator[Load]:
     """A load that is well under way when the block begins, and goes on for a while after it."""
     with load:
-        load.sent_at_least(SETTLE)
+        load.sent_at_least(int(SETTLE_SECONDS * load.rate))
         yield load
-        load.sent_at_least(load.sent + SETTLE)
+        load.sent_at_least(load.sent + int(SETTLE_SECONDS * load.rate))
 
 
 def assert_lost_nothing(load: Load) -> None:

@@ -9,6 +9,7 @@ from k8s import up
 from tests.judges import scenarios, tools
 from toolkit.process import Failure, output, run
 
+pytestmark = pytest.mark.nightly
 NAMESPACE = "dry-run"
 # In the Gateway API's experimental channel alone; the cluster has the standard one.
 EXPERIMENTAL = ["--set=httpRoute.retry.attempts=null"]

@@ -45,7 +45,8 @@ Lingering = dict[str, tuple[float, dict[str, object]]]
 @dataclass
 class Trouble:
     """Something that goes wrong, and the alerts that must say so. `lingers` names those that look minutes back: when
-    these are over is seen after the last test. `worse` comes on top of it, once it is told."""
+    these are over is seen after the last test. `worse` comes on top of it, once it is told. `often` is asked by `make
+    test`, too, and not by the nightly run alone."""
 
     what: str
     happen: Callable[[World], AbstractContextManager[None]]
@@ -53,6 +54,7 @@ class Trouble:
     consequences: set[str] = field(default_factory=set)
     lingers: set[str] = field(default_factory=set)
     worse: "Trouble | None" = None
+    often: bool = False
 
     @property
     def stages(self) -> list["Trouble"]:
@@ -181,17 +183,20 @@ TROUBLES = [
             many_errors,
             {"ServiceAvailabilityBurn": CRITICAL, "ServiceLatencyBurn": CRITICAL, "ServiceEventLoopBlocked": {}},
         ),
+        often=True,
     ),
     Trouble(
         "Valkey stopped, no issuer at the key set's address, an expired certificate",
         nobody_there,
         {"ServiceCacheDown": {}, "ServiceTokenKeysStale": {}, "ServiceCertificateExpired": {}},
+        often=True,
     ),
     Trouble(
         "the database stopped, and all pods begin anew",
         no_database,
         {"ServiceDatabaseUnavailable": {}, "ServiceDown": {}},
         consequences={"ServiceReplicasShort"},
+        often=True,
     ),
     Trouble(
         "one pod hangs, another is gone and there is no room for it",
@@ -266,7 +271,10 @@ def test_every_alert_has_its_trouble() -> None:
 
 
 @pytest.mark.usefixtures("calm")
-@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.what)
+@pytest.mark.parametrize(
+    "trouble",
+    [pytest.param(each, id=each.what, marks=[] if each.often else pytest.mark.nightly) for each in TROUBLES],
+)
 def test_trouble_is_told_and_its_end_too(
     trouble: Trouble, world: World, lingering: Lingering, observed: list[dict[str, object]]
 ) -> None:

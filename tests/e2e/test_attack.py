@@ -20,7 +20,7 @@ from tests.e2e.load import Result
 from tests.e2e.pods import PODS
 from toolkit.ports import free_port
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(480)]
 
 
 def target(stack: up.Stack, address: Address) -> Target:

@@ -10,7 +10,7 @@ from kubernetes import client
 from k8s import up
 from k8s.service import NAMESPACE
 from tests.e2e.cluster import wait_for
-from tests.e2e.load import SETTLE, Load, assert_lost_nothing, note, under
+from tests.e2e.load import SETTLE_SECONDS, Load, assert_lost_nothing, note, under
 from tests.e2e.pods import FEWEST, PODS, deployment_is_settled, kill
 from tests.e2e.release import ready_pods
 from toolkit.process import CommandFailed, log_file, output, run
@@ -58,7 +58,7 @@ def test_killed_processes_cost_no_request(
             kill(pod)
             wait_for("a restarted pod", partial(restarted, core, pod), seconds=60)
             # Until the ingress has it back, there would be no other to send to.
-            running.sent_at_least(running.sent + SETTLE)
+            running.sent_at_least(running.sent + int(SETTLE_SECONDS * running.rate))
         took = time.monotonic() - started
     report(f"SIGKILL of {len(pods)} processes, one by one", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)

@@ -62,6 +62,7 @@ def test_our_image_keeps_every_point(stack: up.Stack, tried: Tried, report: Call
     assert code == 0
 
 
+@pytest.mark.nightly
 def test_a_plain_application_and_the_same_after_the_advice(
     image: Callable[..., Built], tried: Tried, report: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

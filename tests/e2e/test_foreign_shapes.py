@@ -29,7 +29,7 @@ from tests.e2e.web import Loopback, trust_of
 from toolkit.paths import CHART, ROOT
 from toolkit.process import output, run
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(420)]
 SHAPES = Path(__file__).with_name("shapes")
 LOG = "e2e-shapes"
 # Each, with a path of it that fails, and those that are not for users.

@@ -11,7 +11,7 @@ from k8s.certificates import ensure_authority, ensure_server
 from k8s.service import HOST
 from tests.judges import explanations, testssl
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from k8s import up
 from k8s.load.vegeta import Load, quantile
 from k8s.service import NAMESPACE, RELEASE
 
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(480)]
 AT_ONCE = 1.0  # seconds: TLS handshakes wait for the same two cores
 
 
@@ -30,7 +31,6 @@ def sender(stack: up.Stack, page: str) -> Callable[[int, int], Load]:
     return make
 
 
-@pytest.mark.timeout(480)
 @pytest.mark.usefixtures("small")
 def test_three_times_the_load_that_it_can_answer(
     sender: Callable[[int, int], Load], report: Callable[..., None]

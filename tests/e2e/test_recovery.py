@@ -16,6 +16,7 @@ from tests.e2e.subject import SUBJECT
 from toolkit.process import output
 from toolkit.progress import Progress
 
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
 # As an engine that loses its way to a published port: its process for the port is killed, its rule deleted.
 FORWARD_NO_MORE = """
 for pid in $(pgrep -x docker-proxy); do
@@ -43,7 +44,6 @@ def placeholders(stack: up.Stack) -> Iterator[Callable[[list[str]], None]]:
         output(["docker", "rm", "--force", *started])
 
 
-@pytest.mark.timeout(600)
 def test_a_port_that_leads_nowhere_and_a_stopped_worker(
     stack: up.Stack, web: httpx.Client, make_page: Callable[[], str], report: Callable[..., None]
 ) -> None:
@@ -67,7 +67,6 @@ def test_a_port_that_leads_nowhere_and_a_stopped_worker(
     assert web.get(make_page()).status_code == SUBJECT.status
 
 
-@pytest.mark.timeout(600)
 def test_nodes_get_other_addresses(
     stack: up.Stack,
     web: httpx.Client,

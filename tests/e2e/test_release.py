@@ -15,12 +15,13 @@ from k8s import up
 from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import assert_lost_nothing, note, under
+from tests.e2e.machine import slowness
 from tests.e2e.pods import FEWEST
 from tests.e2e.release import Release, answers, apply, ready_pods
 from toolkit.process import CommandFailed, output, run, succeeds
 
 pytestmark = pytest.mark.timeout(420)
-READY_SECONDS = 30
+READY_SECONDS = 30  # at full speed
 EARLIER = Path(__file__).with_name("earlier")
 
 
@@ -37,13 +38,14 @@ def release(stack: up.Stack, foreign: Built) -> Iterator[Release]:
 
 def test_with_nothing_set_but_the_image(release: Release, report: Callable[..., None]) -> None:
     """Ready in time, tested by Helm, and gone without a trace."""
+    allowed = READY_SECONDS * slowness()
     started = time.monotonic()
     release.install()
     # The autoscaler makes three of the one that it finds.
     release.wait_ready(FEWEST)
     took = time.monotonic() - started
-    report("helm install in a cold namespace, to three ready pods", seconds=took, note=f"{READY_SECONDS} s allowed")
-    assert took < READY_SECONDS
+    report("helm install in a cold namespace, to three ready pods", seconds=took, note=f"{allowed:.0f} s allowed")
+    assert took < allowed
 
     release.helm("test", "--timeout=60s")
 
@@ -68,6 +70,7 @@ def test_upgrade_from_the_chart_before_and_back(release: Release, report: Callab
     assert min(ready) >= FEWEST, ready
 
 
+@pytest.mark.nightly
 def test_who_says_how_many_pods_there_are(release: Release, report: Callable[..., None]) -> None:
     """A number by hand stays, another one asked for is a conflict that can be forced, and autoscaling takes over what
     it finds (docs/decisions/0008-replicas.md)."""

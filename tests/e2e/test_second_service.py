@@ -13,7 +13,7 @@ from tests.e2e.subject import ITEMS
 from tests.e2e.web import Loopback, trust_of
 from toolkit.process import output, run
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(420)]
 
 
 @pytest.fixture(scope="module")

@@ -160,6 +160,7 @@ def test_every_licence_is_on_the_list(
     delivered("every licence in the image is on the list", note=f"{len(packages)} packages")
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_same_inputs_give_the_same_digest(
     stack: up.Stack,

@@ -16,7 +16,7 @@ from tests.e2e.web import Loopback, trust_of
 from toolkit.paths import ROOT
 from toolkit.process import output
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(300)]
 
 NAME = "files"
 VALUES = ROOT / "tests" / "e2e" / "files-values.yaml"

@@ -39,7 +39,7 @@ def runs(text: str, target: str, recipe: str) -> bool:
     """Whether a test's source runs a target, or the one command of its recipe."""
     if re.search(rf'make\(\s*"{target}"|"make",[^\n]*"{target}"', text):
         return True
-    if folders := re.findall(r"-m pytest (?:--\S+ )*(tests/\w+)", recipe):
+    if folders := re.findall(r'-m pytest (?:--\S+ |-m "[^"]+" )*(tests/\w+)', recipe):
         return all(f'"{folder}"' in text for folder in folders)
     command = re.search(r"-m (?:delivery|k8s) (?!tools\b)([a-z-]+)", recipe)
     return bool(command and re.search(rf'\b(main\(\[|do\(|start\(|shipshape\(\w+, )"{command[1]}"', text))

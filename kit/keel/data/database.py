@@ -1,6 +1,5 @@
 """The database: connections to read, transactions to write, and one error for every way it can be unavailable."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
@@ -13,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from keel.data.async_engine import AsyncConnection, AsyncEngine
+from keel.data.database_admission import Admission
 from keel.data.database_engine import connecting, create_engine
 from keel.data.database_metrics import DatabaseMetrics
 from keel.data.database_pool import ServerFullError
@@ -99,10 +99,9 @@ class Database:
         self._in_transactions = in_transactions
         self._single = self.engine if in_transactions else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._time_outs = text(self.dialect.set_time_outs(connecting(settings))) if pooled else None
-        # Writers that wait for a lock must not take the last connection from the readers.
-        size, overflow = settings.database_pool_size, settings.database_pool_overflow
-        self._writers = asyncio.Semaphore(max(1, min(size, size + overflow - 1)))
-        self._pool_timeout = settings.database_pool_timeout_seconds
+        self._admission = Admission.of_pool(
+            settings.database_pool_size, settings.database_pool_overflow, settings.database_pool_timeout_seconds
+        )
         self._read_only = text(query) if (query := self.dialect.read_only_query) else None
         self._schema = Schema(settings.product, self.dialect, registry)
         self._package = settings.product.package
@@ -146,11 +145,15 @@ class Database:
         """
         with self._translating_errors():
             started = perf_counter()
-            async with self._single.connect() as connection:
-                self._metrics.wait.observe(perf_counter() - started)
-                if self._time_outs is not None:
-                    await connection.execute(self._time_outs)
-                yield Reading(connection, self.dialect, again=not self._in_transactions)
+            await self._admission.enter(to_write=False)
+            try:
+                async with self._single.connect() as connection:
+                    self._metrics.wait.observe(perf_counter() - started)
+                    if self._time_outs is not None:
+                        await connection.execute(self._time_outs)
+                    yield Reading(connection, self.dialect, again=not self._in_transactions)
+            finally:
+                self._admission.leave(to_write=False)
 
     async def check(self) -> None:
         """Check that the database can be reached and written to, and has a schema that this version works with.
@@ -174,14 +177,14 @@ class Database:
     async def _writing(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         with self._translating_errors():
             started = perf_counter()
-            await self._wait_to_write()
+            await self._admission.enter(to_write=True)
             try:
                 async with engine.connect() as connection:
                     await self._begin(connection)
                     self._metrics.wait.observe(perf_counter() - started)
                     yield connection
             finally:
-                self._writers.release()
+                self._admission.leave(to_write=True)
 
     async def _begin(self, connection: AsyncConnection) -> None:
         """Send a first statement, and send it again on a new connection if the server has closed this one.
@@ -196,13 +199,6 @@ class Database:
                 raise
             await connection.rollback()
             await connection.execute(first)
-
-    async def _wait_to_write(self) -> None:
-        try:
-            async with asyncio.timeout(self._pool_timeout):
-                await self._writers.acquire()
-        except TimeoutError:
-            raise PoolTimeoutError(f"too many others were writing for {self._pool_timeout:g} s") from None
 
     @contextmanager
     def _translating_errors(self) -> Iterator[None]:
