@@ -28,7 +28,7 @@ import aiohttp
 from k8s.load.open_loop import session
 
 MAX_FOLLOWERS = 1000
-MAX_SECONDS = 300.0
+MAX_SECONDS = 900.0
 TOKEN = "FOLLOWERS_TOKEN"  # a variable: no token is to be seen in the list of processes
 AT_ONCE = 50  # handshakes
 AGAIN_SECONDS = (0.5, 2.0)  # pause after the end of a WebSocket, and after a try that has failed

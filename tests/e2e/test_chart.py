@@ -58,7 +58,7 @@ def test_killed_processes_cost_no_request(
             kill(pod)
             wait_for("a restarted pod", partial(restarted, core, pod), seconds=60)
             # Until the ingress has it back, there would be no other to send to.
-            running.sent_at_least(running.sent + int(SETTLE_SECONDS * running.rate))
+            running.go_on(SETTLE_SECONDS)
         took = time.monotonic() - started
     report(f"SIGKILL of {len(pods)} processes, one by one", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)

@@ -175,7 +175,7 @@ def nothing_lost(what: str, shapes: list[Shape], report: Callable[..., None]) ->
 def sent_by_all(loads: list[Load], before: int) -> None:
     """Three seconds' worth more than before."""
     for each in loads:
-        each.sent_at_least(before + 3 * RATE)
+        each.sent_at_least(before + int(3 * each.rate))
 
 
 def test_an_upgrade_loses_nothing(shapes: list[Shape], web: httpx.Client, report: Callable[..., None]) -> None:

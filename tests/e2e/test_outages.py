@@ -116,13 +116,13 @@ def test_without_a_database_links_are_followed_and_pods_stay_ready(
         with causes.stopped(stack, "data", "statefulset/postgresql"):
             wait_for("every pod knows", lambda: not any(reaches_database(core, pod) for pod in pods))
             # Ten seconds: a readiness probe that failed three times would count by then.
-            running.sent_at_least(running.sent + 10 * 100)
+            running.go_on(10)
             assert_refused(create())
             assert_refused(web.get("/nobody-has-followed-this"))
             before = followed_stale(core, pods)
             # So that what there is, is in memory. It comes back when the database is there: it would come back empty.
             afterwards.enter_context(causes.stopped(stack, "data", "deployment/valkey"))
-            wait_for("stale answers", lambda: followed_stale(core, pods) > before + 500, seconds=30)
+            wait_for("stale answers", lambda: followed_stale(core, pods) > before + 5 * running.rate, seconds=30)
             staying = pods & set(pod_names(core))
             assert len(staying) >= FEWEST
             assert staying <= ready_pods(core)
@@ -205,7 +205,7 @@ def test_names_cannot_be_resolved(
 
     def make() -> None:
         for _ in range(40):
-            running.sent_at_least(running.sent + 50)
+            running.go_on(0.5)
             created.append(create().status_code)
 
     with under(load()) as running, ThreadPoolExecutor(1) as person:
