@@ -1,6 +1,6 @@
 """An open-loop load on one URL (k8s/load/open_loop.py): half of the requests on fresh connections, half on kept ones.
 
-Reads, or writes with a body that is the same each time.
+Reads, or reads and writes; the service has to have every write that it has acknowledged.
 
 Bounded in count and time, and from a process of its own, so that nothing the tests do delays it:
 `python -m tests.e2e.load --help`.
@@ -17,8 +17,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +32,9 @@ from tests.e2e.subject import SUBJECT
 
 MAX_SECONDS = 900.0
 WRITE = "LOAD_WRITE"  # variable: a Write as JSON
+WRITE_FAILED = "write: "  # begins the reason of one
+CREATED = 201
+Asking = AbstractAsyncContextManager[aiohttp.ClientResponse]
 SETTLE_SECONDS = 3  # of the load, before and after
 
 
@@ -71,10 +74,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Write:
-    """What is sent by POST in place of GET."""
+    """What is sent by POST in place of GET, as every `every`th request."""
 
-    body: dict[str, Any]
+    url: str
     token: str
+    body: dict[str, Any] | None = None
+    """The same each time; what the subject writes when None."""
+    every: int = 1
+    """An odd number, so that fresh connections and kept ones get writes."""
 
 
 class Sender:
@@ -83,10 +90,7 @@ class Sender:
     def __init__(self, url: str, authority: Path, rate: float, expected: int, write: Write | None = None) -> None:
         self.url = url
         self.expected = expected
-        self._method, self._more = "GET", dict[str, Any]()
-        if write:
-            headers = {"Authorization": f"Bearer {write.token}"}
-            self._method, self._more = "POST", {"json": write.body, "headers": headers}
+        self.write = write
         self.result = Result()
         self.loop = OpenLoop(rate, MAX_SECONDS)
         self._trust = ssl.create_default_context(cafile=authority)
@@ -96,27 +100,45 @@ class Sender:
             session(self.url, self._trust, fresh=True) as fresh,
             session(self.url, self._trust, fresh=False) as kept,
         ):
-            await self.loop.run(lambda number: self._ask(fresh if number % 2 else kept))
+            await self.loop.run(lambda number: self._send(number, fresh if number % 2 else kept))
         self.result.sent, self.result.seconds = self.loop.sent, self.loop.seconds
 
-    async def _ask(self, session: aiohttp.ClientSession) -> None:
+    async def _send(self, number: int, session: aiohttp.ClientSession) -> None:
         began = time.monotonic()
+        failure = await self._write(session) if self._is_write(number) else await self._read(session)
+        if failure:
+            self.result.failures.append((round(began - self.loop.begin, 2), failure))
+        else:
+            self.result.latencies.append(round(time.monotonic() - began, 4))
+
+    def _is_write(self, number: int) -> bool:
+        return self.write is not None and number % self.write.every == 0
+
+    async def _read(self, session: aiohttp.ClientSession) -> str:
+        """Why it has failed; empty if it has not."""
+        return await self._ask(session.get(self.url, allow_redirects=False), self.expected)
+
+    async def _write(self, session: aiohttp.ClientSession) -> str:
+        """Likewise."""
+        assert self.write
+        headers = {"Authorization": f"Bearer {self.write.token}"}
+        body = SUBJECT.body() if self.write.body is None else self.write.body
+        failure = await self._ask(session.post(self.write.url, json=body, headers=headers), CREATED)
+        return failure and f"{WRITE_FAILED}{failure}"
+
+    async def _ask(self, asking: Asking, expected: int) -> str:
         try:
-            async with session.request(self._method, self.url, allow_redirects=False, **self._more) as answer:
+            async with asking as answer:
                 await answer.read()
-                if answer.status != self.expected:
+                if answer.status != expected:
                     # The service gives every answer an id; what comes without was made up on the way.
                     who = "the service" if "X-Request-ID" in answer.headers else "the ingress"
-                    self._failed(began, f"status {answer.status} of {who}")
-                else:
-                    self.result.latencies.append(round(time.monotonic() - began, 4))
-                    if self._method == "POST":
-                        self.result.made.append(answer.headers["Location"])
+                    return f"status {answer.status} of {who}"
+                if answer.method == "POST":
+                    self.result.made.append(answer.headers["Location"])
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._failed(began, type(error).__name__)
-
-    def _failed(self, began: float, reason: str) -> None:
-        self.result.failures.append((round(began - self.loop.begin, 2), reason))
+            return type(error).__name__
+        return ""
 
 
 class Load:
@@ -197,8 +219,16 @@ def assert_lost_nothing(load: Load) -> None:
     assert result.failed == 0, result.reasons()
 
 
+def assert_kept(load: Load, stored: Callable[[str], str]) -> None:
+    """Every acknowledged write is in the database; `stored` asks it."""
+    acknowledged = {location.rpartition("/")[2] for location in load.result.made}
+    lost = acknowledged - set(stored(f"SELECT {SUBJECT.column} FROM {SUBJECT.table}").split())  # noqa: S608
+    assert not lost, f"{len(lost)} of {len(acknowledged)} writes were acknowledged and lost"
+
+
 def note(load: Load) -> str:
-    return f"p50 {load.result.quantile(0.5) * 1000:.0f} ms, p99 {load.result.quantile(0.99) * 1000:.0f} ms"
+    written = f"{len(load.result.made)} writes; " if load.result.made else ""
+    return f"{written}p50 {load.result.quantile(0.5) * 1000:.0f} ms, p99 {load.result.quantile(0.99) * 1000:.0f} ms"
 
 
 async def _main(sender: Sender) -> None:

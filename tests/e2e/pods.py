@@ -36,12 +36,16 @@ def management(core: client.CoreV1Api, pod: str, path: str) -> str:
 
 
 def deployment_is_settled(apps: client.AppsV1Api, core: client.CoreV1Api) -> bool:
-    """All pods are of the present revision and ready, and those before them are gone."""
+    """All pods are of the present revision and ready, those before them are gone, and none is missing.
+
+    A first install begins with one; the autoscaler makes the others.
+    """
     found = apps.read_namespaced_deployment("links", NAMESPACE)
     pods = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items
     wanted, status = found.spec.replicas, found.status
     return bool(
-        status.observed_generation == found.metadata.generation
+        wanted >= FEWEST
+        and status.observed_generation == found.metadata.generation
         and status.updated_replicas == wanted
         and status.ready_replicas == wanted
         and len(pods) == wanted

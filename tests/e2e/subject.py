@@ -26,6 +26,8 @@ class Subject:
     """Its template, as metrics and logs name it."""
     table: str
     """Where it is stored."""
+    column: str
+    """By which it is found there: the last segment of the Location that a write answers with."""
 
     def write(self, web: httpx.Client, token: str, **headers: str) -> httpx.Response:
         """Make something."""
@@ -45,6 +47,7 @@ LINKS = Subject(
     status=307,
     route="/{slug}",
     table="links",
+    column="slug",
 )
 # Of a service that `make new` has made.
 ITEMS = Subject(
@@ -54,6 +57,7 @@ ITEMS = Subject(
     status=200,
     route="/api/v1/items/{name}",
     table="items",
+    column="name",
 )
 # Of the service that is on the cluster.
 SUBJECT = LINKS

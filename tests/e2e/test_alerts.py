@@ -189,7 +189,8 @@ TROUBLES = [
         "Valkey stopped, no issuer at the key set's address, an expired certificate",
         nobody_there,
         {"ServiceCacheDown": {}, "ServiceTokenKeysStale": {}, "ServiceCertificateExpired": {}},
-        often=True,
+        # A pod stands still now and then where the machine is slow, as others begin anew.
+        consequences={"ServiceEventLoopBlocked"},
     ),
     Trouble(
         "the database stopped, and all pods begin anew",
@@ -305,6 +306,7 @@ def test_trouble_is_told_and_its_end_too(
             told_of["resolved"] = True
 
 
+@pytest.mark.nightly
 def test_a_service_without_visitors_says_so(world: World, observed: list[dict[str, object]]) -> None:
     began = time.time()
     own = row(IDLE, "nobody visits")

@@ -10,25 +10,27 @@ from k8s import up
 from k8s.service import NAMESPACE
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load
+from tests.e2e.machine import slowness
 from toolkit.process import run
 
-# Requests a second: half of what two cores carry together with cluster and load generator (at 400 some wait for
+# Requests a second: a third of what two cores carry together with cluster and load generator (at 400 some wait for
 # seconds), so that a request that fails has failed through the scaling.
-RATE = 200
-# The chart waits five calm minutes before it removes a pod, and adds one at 70 % of the CPU request. That is more
-# than what comes through an ingress and a cluster on two cores, so the test asks for less; nothing else differs.
-SOONER = [
-    "--set",
-    "autoscaling.targetCPUUtilizationPercentage=25",
-    "--set",
-    "autoscaling.behavior.scaleDown.stabilizationWindowSeconds=15",
-    "--set",
-    "autoscaling.behavior.scaleDown.policies[0].type=Percent",
-    "--set",
-    "autoscaling.behavior.scaleDown.policies[0].value=100",
-    "--set",
-    "autoscaling.behavior.scaleDown.policies[0].periodSeconds=15",
-]
+RATE = 150
+# In percent of the CPU request: more than a pod takes at rest, and less than with that load.
+TARGET = 30
+
+
+def sooner() -> list[str]:
+    """The chart waits five calm minutes before it removes a pod, and adds one at 70 % of the CPU request. That is more
+    than what comes through an ingress and a cluster on two cores, so the test asks for less; nothing else differs."""
+    behavior = "autoscaling.behavior.scaleDown"
+    return [
+        f"--set=autoscaling.targetCPUUtilizationPercentage={TARGET * slowness():.0f}",
+        f"--set={behavior}.stabilizationWindowSeconds=15",
+        f"--set={behavior}.policies[0].type=Percent",
+        f"--set={behavior}.policies[0].value=100",
+        f"--set={behavior}.policies[0].periodSeconds=15",
+    ]
 
 
 @pytest.mark.timeout(480)
@@ -39,7 +41,7 @@ def test_pods_are_added_under_load_and_removed_after_it(
     load: Callable[..., Load],
     report: Callable[..., None],
 ) -> None:
-    run(stack.service.upgrade_command(stack.image, *SOONER), log="e2e-autoscaling")
+    run(stack.service.upgrade_command(stack.image, *sooner()), log="e2e-autoscaling")
     scaler = client.AutoscalingV2Api()
     least = scaler.read_namespaced_horizontal_pod_autoscaler("links", NAMESPACE).spec.min_replicas
 

@@ -205,6 +205,7 @@ def test_failing_migration(world: World, variants: dict[str, Built], delivered: 
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("deployed")
 def test_crashing_image(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
     before = uids(world)
@@ -348,6 +349,7 @@ def test_canary(world: World, stack: up.Stack, variants: dict[str, Built], deliv
         delivered("a canary whose deploy was killed, taken back by the next", seen.load.result, seconds=back.seconds)
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("deployed")
 def test_sigterm_in_the_middle(world: World, variants: dict[str, Built], delivered: Callable[..., None]) -> None:
     image = variants["next_version"]

@@ -55,6 +55,7 @@ def test_with_nothing_set_but_the_image(release: Release, report: Callable[..., 
     report("helm uninstall leaves nothing behind")
 
 
+@pytest.mark.nightly
 def test_upgrade_from_the_chart_before_and_back(release: Release, report: Callable[..., None]) -> None:
     release.install(chart=EARLIER)
     release.wait_ready(FEWEST)

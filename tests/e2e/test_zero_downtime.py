@@ -37,27 +37,30 @@ def test_upgrade_to_a_new_image_and_back(
     stack: up.Stack,
     web: httpx.Client,
     images: Callable[[str], Built],
-    load: Callable[..., Load],
+    traffic: Callable[[], Load],
+    kept: Callable[[Load], None],
     report: Callable[..., None],
 ) -> None:
     assert versions(web) == {PRESENT}
     image = images("next")
-    with ready_pods(stack, NAMESPACE, "links") as ready, under(load()) as running:
+    with ready_pods(stack, NAMESPACE, "links") as ready, under(traffic()) as running:
         started = time.monotonic()
         upgrade(stack, image)
         took = time.monotonic() - started
     report("helm upgrade to a new image", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)
+    kept(running)
     assert min(ready) >= FEWEST, ready
     assert versions(web) == {NEXT}
 
-    with ready_pods(stack, NAMESPACE, "links") as ready, under(load()) as running:
+    with ready_pods(stack, NAMESPACE, "links") as ready, under(traffic()) as running:
         started = time.monotonic()
         rollback = [*stack.cluster.helm, "rollback", "links", "--namespace", NAMESPACE, "--wait", "--timeout", "180s"]
         run(rollback, log="e2e-rollback")
         took = time.monotonic() - started
     report("helm rollback", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)
+    kept(running)
     assert min(ready) >= FEWEST, ready
     assert versions(web) == {PRESENT}
     assert "Rollback" in stack.service.history()[-1]["description"]
@@ -69,9 +72,13 @@ def versions(web: httpx.Client) -> set[str]:
 
 
 def test_graceful_deletion_of_a_pod(
-    apps: client.AppsV1Api, core: client.CoreV1Api, load: Callable[..., Load], report: Callable[..., None]
+    apps: client.AppsV1Api,
+    core: client.CoreV1Api,
+    traffic: Callable[[], Load],
+    kept: Callable[[Load], None],
+    report: Callable[..., None],
 ) -> None:
-    with under(load()) as running:
+    with under(traffic()) as running:
         started = time.monotonic()
         name = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items[0].metadata.name
         core.delete_namespaced_pod(name, NAMESPACE)
@@ -80,14 +87,19 @@ def test_graceful_deletion_of_a_pod(
         assert name not in {p.metadata.name for p in core.list_namespaced_pod(NAMESPACE).items}
     report("graceful deletion of a pod", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)
+    kept(running)
 
 
 def test_drain_of_one_worker_and_then_the_other(
-    stack: up.Stack, load: Callable[..., Load], report: Callable[..., None]
+    stack: up.Stack,
+    traffic: Callable[[], Load],
+    kept: Callable[[Load], None],
+    report: Callable[..., None],
 ) -> None:
-    with under(load()) as running:
+    with under(traffic()) as running:
         started = time.monotonic()
         drain_each_worker(stack, NAMESPACE, "links")
         took = time.monotonic() - started
     report("drain of one worker, then of the other", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)
+    kept(running)

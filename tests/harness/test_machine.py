@@ -1,4 +1,3 @@
-import itertools
 from pathlib import Path
 
 import pytest
@@ -6,19 +5,27 @@ import pytest
 from tests.e2e import load, machine
 
 
-def works(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
-    took = itertools.cycle(seconds)
-    monkeypatch.setattr(machine, "_work", lambda: next(took))
+@pytest.fixture(autouse=True)
+def nothing_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_seen", [])
 
 
-def test_the_quickest_of_three_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    full = machine.FULL_SPEED_SECONDS
-    works(monkeypatch, 4 * full, 2 * full, 3 * full)
-    assert machine.slowness() == 2
+def works(monkeypatch: pytest.MonkeyPatch, *times: float) -> None:
+    """The machine is so many times as slow as at full speed, one time after the other."""
+    took = iter(times)
+    monkeypatch.setattr(machine, "_work", lambda: next(took) * machine.FULL_SPEED_SECONDS)
+
+
+def test_what_was_slow_lately_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    works(monkeypatch, 2, 3, 1, 1)
+    assert [machine.slowness() for _ in range(3)] == [2, 3, 3]
+    monkeypatch.setattr(machine, "REMEMBERED_SECONDS", 0.0)
+    works(monkeypatch, 1.5)
+    assert machine.slowness() == 1.5
 
 
 def test_a_faster_machine_is_at_full_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    works(monkeypatch, machine.FULL_SPEED_SECONDS / 2)
+    works(monkeypatch, 0.5)
     assert machine.slowness() == 1
 
 
@@ -27,5 +34,5 @@ def test_it_is_measured() -> None:
 
 
 def test_a_load_is_as_much_for_a_slow_machine_as_for_a_fast_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    works(monkeypatch, 2.5 * machine.FULL_SPEED_SECONDS)
+    works(monkeypatch, 2.5)
     assert load.Load("https://links.localhost/", Path("ca.crt"), rate=100).rate == 40

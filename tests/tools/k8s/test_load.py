@@ -24,7 +24,7 @@ from k8s.load.traffic import RefusedError, Traffic
 from keel.load import Mix
 from keel.security import dev_token
 from tests.app.subject import Settings
-from tests.e2e.load import Load
+from tests.e2e.load import Load, Write, assert_kept
 from tests.support.processes import ROOT, App, until
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
@@ -319,7 +319,10 @@ async def test_it_ends_when_its_time_is_up() -> None:
     assert 0.49 < loop.seconds < 5
 
 
-def test_the_tests_load_in_a_process_of_its_own(start: Callable[..., App], tmp_path: Path) -> None:
+def test_the_tests_load_in_a_process_of_its_own(
+    start: Callable[..., App], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.e2e.load.slowness", lambda: 1.0)
     app = start(**UNLIMITED)
     (token,) = tokens(app, 1)
     url = f"http://{app.public}"
@@ -337,6 +340,26 @@ def test_the_tests_load_in_a_process_of_its_own(start: Callable[..., App], tmp_p
     assert "status 404 of the service" in running.result.reasons()
     with pytest.raises(ValueError, match="more than"):
         Load(url, authority, rate=MAX_RATE + 1)
+
+
+def test_every_acknowledged_write_is_known(start: Callable[..., App], tmp_path: Path) -> None:
+    """One of three requests is a write. Those that the service has not are told, and so are those that it refuses."""
+    app = start(**UNLIMITED)
+    (token,) = tokens(app, 1)
+    url = f"http://{app.public}"
+    authority = ensure_authority(tmp_path / "ca").certificate
+    with Load(f"{url}/unknown", authority, expected=404, write=Write(url + API, token, every=3)) as running:
+        running.go_on(1)
+    result = running.result
+    slugs = [location.rpartition("/")[2] for location in result.made]
+    assert result.failed == 0, result.reasons()
+    assert len(slugs) == len(range(0, result.sent, 3))
+    assert_kept(running, lambda statement: {"SELECT slug FROM links": "\n".join([*slugs, "another"])}[statement])
+    with pytest.raises(AssertionError, match=f"1 of {len(slugs)} writes were acknowledged and lost"):
+        assert_kept(running, lambda _: "\n".join(slugs[1:]))
+    with Load(f"{url}/unknown", authority, expected=404, write=Write(url + API, "none", every=3)) as running:
+        running.go_on(1)
+    assert {reason for _, reason in running.result.failures} == {"write: status 401 of the service"}
 
 
 def test_a_tally_knows_latencies_to_two_per_cent() -> None:
