@@ -172,11 +172,12 @@ def load(stack: up.Stack, page: str) -> Callable[..., Load]:
 
 @pytest.fixture
 def traffic(stack: up.Stack, page: str, token: str) -> Callable[[], Load]:
-    """Makes a load of reads and, every 21st request, a write: less than what a subject may write in a minute."""
+    """Makes a load of reads and, every 21st request, a write, which costs as much as ten reads. So these are fewer
+    than in a load of reads alone; the writes, than what a subject may write in a minute."""
 
     def make() -> Load:
         write = Write(stack.service.url + SUBJECT.collection, token, every=21)
-        return Load(stack.service.url + page, stack.service.authority.certificate, write=write)
+        return Load(stack.service.url + page, stack.service.authority.certificate, rate=75, write=write)
 
     return make
 
