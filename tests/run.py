@@ -207,7 +207,7 @@ def main() -> None:
         for what, argv in taken(steps.pop):
             step(what, argv)
         follow(others, log, lambda: not others.is_alive())
-    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take about 20 minutes")
+    say(f"=== {spell(time.monotonic() - started)} so far; the end-to-end tests take 20 to 40 minutes")
     step_last = [sys.executable, "-m", "pytest", "--verbose", *LANES, "-m", "not nightly", "tests/e2e"]
     # In place of this process: what pytest prints last is what `make test` prints last.
     sys.stdout.flush()
