@@ -113,7 +113,7 @@ e2e: $(VENV) ## End to end on a cluster that is made and removed; E2E_KEEP=1 lea
 	@$(RUN) -m delivery tools
 	$(PYTEST) --numprocesses=2 -m "not nightly" tests/e2e
 
-nightly: $(VENV) ## The same with what takes too long for every change: canaries, overload, recovery, others' images (an hour)
+nightly: $(VENV) ## The same with what takes too long for every change: canaries, overload, recovery, others' images (1 to 2 h)
 	@$(RUN) -m delivery tools
 	$(PYTEST) --numprocesses=2 tests/e2e
 
