@@ -157,12 +157,15 @@ class WebSocket:
 
     async def hear(self) -> None:
         """To the end."""
-        async for message in self._websocket:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                told = json.loads(message.data)
-                clicks = (told["data"] or {}).get("clicks", 0)
-                self._follower.hear(told["event"], told["id"] or "", clicks)
-        self._follower.ends.append(str(self._websocket.close_code))
+        try:
+            async for message in self._websocket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    told = json.loads(message.data)
+                    clicks = (told["data"] or {}).get("clicks", 0)
+                    self._follower.hear(told["event"], told["id"] or "", clicks)
+            self._follower.ends.append(str(self._websocket.close_code))
+        except (aiohttp.ClientError, OSError) as error:
+            self._follower.ends.append(type(error).__name__)
 
 
 @dataclass

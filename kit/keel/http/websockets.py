@@ -22,7 +22,7 @@ INTERNAL_ERROR = 1011  # RFC 6455, section 7.4.1
 NOTICE_SECONDS = 5.0  # for a handler to notice that the connection has ended, before it is cancelled
 GONE = "keel.gone"
 """Key in the scope of a connection that has ended while its handler has not."""
-LINGER_SECONDS = 2  # for a client to read why its connection is closed, while it still sends
+LINGER_SECONDS = 2  # for a client to read why its connection is closed, and to say that it has
 
 
 def protocol(spread: float = 0) -> type[Any] | None:
@@ -90,8 +90,16 @@ class _Connection:
         self.loop.call_later(random.uniform(0, self.spread), self._close)  # noqa: S311
 
     def _close(self) -> None:
-        if not self.transport.is_closing():
+        """The client says that it has read the code (RFC 6455, section 7.1.1); only then the connection is closed.
+
+        To a client that finds it closed with the code still unread, it was broken: 1006.
+        """
+        transport = self.transport
+        if not transport.is_closing():
+            self.transport = _Lingering(transport)  # type: ignore[assignment]
             super().shutdown()  # type: ignore[misc]
+            self.transport = transport
+            self.close_timer = self.loop.call_later(LINGER_SECONDS, transport.close)
 
     def data_received(self, data: bytes) -> None:
         if not self._refused:
