@@ -3,7 +3,6 @@
 Everything in it may be lost at any time. Callers must work without it.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -15,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic import SecretStr
 
 from keel.data.circuit_breaker import CircuitBreaker
+from keel.data.patience import Patience
 from keel.settings import Settings
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ class Valkey:
         so it has no span, and is not in the histogram.
 
         Raises:
-            ValkeyUnavailableError: after APP_VALKEY_TIMEOUT_SECONDS and `held_seconds` at the latest. Valkey may have
-                executed the command all the same, or may still do so.
+            ValkeyUnavailableError: after APP_VALKEY_TIMEOUT_SECONDS and `held_seconds`, or later where this process was
+                too busy to read an answer. Valkey may have executed the command all the same, or may still do so.
         """
         if self._unfit and name != CHECK:
             self._calls.labels(name, "skipped").inc()
@@ -103,7 +103,7 @@ class Valkey:
         started = perf_counter()
         outcome = "aborted"
         try:
-            async with asyncio.timeout(self._seconds + held_seconds):
+            async with Patience(self._seconds + held_seconds):
                 if trial:  # the idle connections are probably dead too
                     await self._drop_idle_connections()
                 answer = await operation(self._client)
