@@ -28,7 +28,7 @@ class Port(Section):
     """What is reached from the host."""
 
     node: int = Field(gt=0, lt=65536)
-    """The node's port that it is published by: the Service's nodePort, or hostPort."""
+    """The node's port that it is published by: the Service's nodePort."""
     host: int = Field(gt=0, lt=65536)
     """The port of 127.0.0.1, unless $NAME_PORT names another one."""
     label: str = ""

@@ -23,10 +23,12 @@ from toolkit.process import Failure, output, run
 from toolkit.progress import Progress
 
 CERTS_D = "/etc/containerd/certs.d"  # where containerd looks for a registry's mirrors
-LEASES = "kube-node-lease"  # the namespace in which each node says every ten seconds that it lives
+LEASES = "kube-node-lease"  # the namespace in which each node says every few seconds that it lives
 # CPU shares of the control plane's container, where a worker has Docker's 1,024. The way in is there
 # (docs/decisions/0004-ports.md): where the pods starve it, nobody is answered, not even refused.
 WAY_IN_SHARES = 8192
+# How long a node may say nothing before its pods get no more requests: 50 seconds by default.
+SILENT_SECONDS = 15
 # Of each there is one: nobody to elect a leader from, and to write down every two seconds that it still leads.
 ALONE = {"name": "leader-elect", "value": "false"}
 CONTROL_PLANE: dict[str, Any] = {
@@ -34,7 +36,14 @@ CONTROL_PLANE: dict[str, Any] = {
     # Half the memory for a few millicores more.
     "apiServer": {"extraEnvs": [{"name": "GOGC", "value": "50"}]},
     # A list replaces kind's, so what kind says is said again.
-    "controllerManager": {"extraArgs": [{"name": "enable-hostpath-provisioner", "value": "true"}, ALONE]},
+    "controllerManager": {
+        "extraArgs": [
+            {"name": "enable-hostpath-provisioner", "value": "true"},
+            ALONE,
+            {"name": "node-monitor-grace-period", "value": f"{SILENT_SECONDS}s"},
+            {"name": "node-monitor-period", "value": "2s"},
+        ]
+    },
     "scheduler": {"extraArgs": [ALONE]},
 }
 HOLDS_PORTS = {"running", "paused"}
@@ -170,8 +179,13 @@ class Cluster:
             {"containerPort": inside, "hostPort": self.ports[name], "listenAddress": "127.0.0.1"}
             for name, inside in NODE_PORTS.items()
         ]
-        # A changed Secret or ConfigMap reaches the pods in seconds, not in a minute.
-        kubelet: dict[str, Any] = {"kind": "KubeletConfiguration", "syncFrequency": "10s"}
+        kubelet: dict[str, Any] = {
+            "kind": "KubeletConfiguration",
+            # A changed Secret or ConfigMap reaches the pods in seconds, not in a minute.
+            "syncFrequency": "10s",
+            # It says that it lives four times in this.
+            "nodeLeaseDurationSeconds": SILENT_SECONDS,
+        }
         if host.cgroup_v1():
             kubelet["failCgroupV1"] = False
         # A plugin's section is replaced only where it is named in the version of the base configuration.

@@ -67,6 +67,15 @@ def test_a_changed_secret_reaches_pods_in_seconds(cluster: Cluster) -> None:
     assert kubelet(cluster)["syncFrequency"] == "10s"
 
 
+def test_a_silent_node_is_missed_in_time(cluster: Cluster) -> None:
+    """It says several times in that time that it lives, and is looked at."""
+    patches = map(yaml.safe_load, cluster.config()["kubeadmConfigPatches"])
+    (controllers,) = [p["controllerManager"]["extraArgs"] for p in patches if p["kind"] == "ClusterConfiguration"]
+    assert {"name": "node-monitor-grace-period", "value": "15s"} in controllers
+    assert {"name": "node-monitor-period", "value": "2s"} in controllers
+    assert kubelet(cluster)["nodeLeaseDurationSeconds"] == 15
+
+
 def kubelet(cluster: Cluster) -> dict[str, Any]:
     patches = map(yaml.safe_load, cluster.config()["kubeadmConfigPatches"])
     return next(patch for patch in patches if patch["kind"] == "KubeletConfiguration")
