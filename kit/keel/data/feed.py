@@ -5,13 +5,15 @@ processes, and it keeps the last ones, so that a client that comes back to anoth
 has seen goes on after that. Each process reads the stream once, however many subscribers it has. Without Valkey a feed
 is this process's own.
 
-While Valkey is away, subscribers wait, and go on where they were when it is back. What is published then is lost, and
-counted: a feed tells of what has happened, and is not where it is stored.
+While Valkey is away, subscribers wait, and go on where they were when it is back. What is published then is tried again
+for as long as the publisher says, and after that it is lost, and counted: a feed tells of what has happened, and is not
+where it is stored.
 """
 
 import asyncio
 import contextlib
 import re
+import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -30,8 +32,18 @@ MARK = "\n"  # no event's type
 BLOCK_SECONDS = 2  # how long Valkey holds a read while nothing happens
 LATE_SECONDS = 1  # how late it may say that nothing has happened: it looks ten times a second, and may be busy
 AGAIN_SECONDS = 0.5  # pause before a read after one that has failed
+REMEMBERED_SECONDS = 60  # an event that was added, for another attempt
 AT_ONCE = 20  # subscribers that are woken before the event loop turns to others
 OUTCOMES = ("published", "lost")
+# Adds an event once, however often it is tried: the second key keeps what became of it.
+ADD = """
+local id = redis.call('GET', KEYS[2])
+if not id then
+  id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', unpack(ARGV, 3))
+  redis.call('SET', KEYS[2], id, 'EX', ARGV[2])
+end
+return id
+"""
 
 Position = tuple[int, int]
 
@@ -113,8 +125,8 @@ class Store(Protocol):
     def position(self) -> str | None:
         """The id of the last entry that this process has read; None if it has not read yet."""
 
-    async def add(self, data: str, event: str | None) -> Entry:
-        """Add an event."""
+    async def add(self, data: str, event: str | None, attempt: str) -> Entry:
+        """Add an event; once, where several calls have the same `attempt`."""
 
     async def since(self, first: Position) -> Sequence[Entry]:
         """The events that are kept from a position on, with the one at it."""
@@ -147,18 +159,25 @@ class Feed:
         """The id that who subscribes now can come back with before the first event; None while it is unknown."""
         return self._store.position
 
-    async def publish(self, data: str, event: str | None = None) -> bool:
-        """Tell all subscribers of an event; returns whether that was possible.
+    async def publish(self, data: str, event: str | None = None, *, seconds: float = 0) -> bool:
+        """Tell all subscribers of an event, once; returns whether that was possible.
 
         Args:
             data: the text of the event, such as JSON.
             event: its type, if there are several.
+            seconds: for how long to try again while Valkey does not answer. Who answers a request has no such time.
         """
-        try:
-            entry = await self._store.add(data, event)
-        except ValkeyUnavailableError:
-            self._events["lost"].inc()
-            return False
+        attempt, until = secrets.token_hex(8), time.monotonic() + seconds
+        while True:
+            try:
+                entry = await self._store.add(data, event, attempt)
+            except ValkeyUnavailableError:
+                if time.monotonic() >= until:
+                    self._events["lost"].inc()
+                    return False
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                break
         self._events["published"].inc()
         if self._shared is None:
             await self._tell(entry)
@@ -246,7 +265,7 @@ class LocalStore:
     def position(self) -> str:
         return "{}-{}".format(*self._last)
 
-    async def add(self, data: str, event: str | None) -> Entry:
+    async def add(self, data: str, event: str | None, attempt: str) -> Entry:  # noqa: ARG002  # the first one succeeds
         now = _now()
         milliseconds, number = self._last
         self._last = (now, 0) if now > milliseconds else (milliseconds, number + 1)
@@ -271,11 +290,15 @@ class ValkeyStore:
     def position(self) -> str | None:
         return self._read_to
 
-    async def add(self, data: str, event: str | None) -> Entry:
-        fields = {"data": data} if event is None else {"data": data, "event": event}
+    async def add(self, data: str, event: str | None, attempt: str) -> Entry:
+        fields = ("data", data) if event is None else ("data", data, "event", event)
+        # With the other key as its hash tag a cluster keeps it at the same place.
+        keys = (self._key, f"{{{self._key}}}:{attempt}")
+        command = ("EVAL", ADD, len(keys), *keys, str(self._kept), str(REMEMBERED_SECONDS), *fields)
         found = await self._valkey.call(
             "feed_add",
-            lambda client: client.xadd(self._key, fields, maxlen=self._kept, approximate=True),
+            lambda client: client.execute_command(*command),  # type: ignore[no-untyped-call]
+            bypass_breaker=True,  # an event that is not told now may be lost
         )
         return Entry(found.decode(), data, event)
 

@@ -9,32 +9,43 @@ import asyncio
 from types import TracebackType
 
 STEPS = 5
+LATE_STEPS = 15  # that do not count, at most: who is busy for ever is not waited for for ever
 
 
 class Patience:
-    """`async with Patience(seconds):` raises TimeoutError like asyncio.timeout, but each moment in which the loop is
-    busy counts as a fifth of the seconds at most, however long it was."""
+    """`async with Patience(seconds):` raises TimeoutError like asyncio.timeout; later, if the loop was busy meanwhile.
+
+    The seconds are counted in five steps. One that the loop came to late, by a step or more, does not count.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._step_seconds = seconds / STEPS
         self._left = STEPS
+        self._late = LATE_STEPS
         self._limit = asyncio.timeout(None)
 
     async def __aenter__(self) -> None:
         await self._limit.__aenter__()
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(self._step_seconds, self._step)
+        self._wait()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         self._timer.cancel()
-        return await self._limit.__aexit__(kind, error, trace)
+        await self._limit.__aexit__(kind, error, trace)
+
+    def _wait(self) -> None:
+        self._timer = self._loop.call_later(self._step_seconds, self._step)
 
     def _step(self) -> None:
-        self._left -= 1
+        late = self._loop.time() - self._timer.when() >= self._step_seconds
+        if late and self._late:
+            self._late -= 1
+        else:
+            self._left -= 1
         if self._left:
-            self._timer = self._loop.call_later(self._step_seconds, self._step)
+            self._wait()
         else:
             # In the next round of the loop: what has been read in this one comes first.
             self._limit.reschedule(self._loop.time())

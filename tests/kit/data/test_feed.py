@@ -242,6 +242,41 @@ async def test_it_waits_while_valkey_is_away(
     assert said == ["feed waits for valkey", "feed goes on"]
 
 
+async def test_one_call_that_failed_costs_no_event(
+    start: Start, shared: Settings, valkey: Valkey, until: Until
+) -> None:
+    """Others leave Valkey alone for a second then. It may be there again at once, and what is not told now is lost."""
+    process = await start(shared)
+    async with process.feed.subscribe() as entries:
+        hearing = asyncio.create_task(take(entries, 1))
+        await until(lambda: process.metric("feed_reading") == 1)
+        valkey.pause()
+        assert not await process.feed.publish("lost")
+        valkey.resume()
+        assert await process.feed.publish("told")
+        assert "told" in data(await hearing) or "told" in data(await take(entries, 1))
+
+
+async def test_an_event_is_tried_again_and_told_once(
+    start: Start, shared: Settings, valkey: Valkey, until: Until
+) -> None:
+    """Valkey may have got the first attempt, and executes it when it is back."""
+    process = await start(shared)
+    async with process.feed.subscribe() as entries:
+        hearing = asyncio.create_task(take(entries, 2))
+        await until(lambda: process.metric("feed_reading") == 1)
+        valkey.pause()
+        telling = asyncio.create_task(process.feed.publish("one", "note", seconds=20))
+        late = {"operation": "feed_add", "outcome": "timeout"}
+        await until(lambda: (process.registry.get_sample_value("valkey_calls_total", late) or 0) >= 2)
+        valkey.resume()
+        assert await telling
+        assert await process.feed.publish("two")
+        assert [(entry.data, entry.event) for entry in await hearing] == [("one", "note"), ("two", None)]
+    assert process.metric("feed_events_total", outcome="lost") == 0
+    assert process.metric("feed_events_total", outcome="published") == 2
+
+
 async def test_valkey_may_come_after_the_start(start: Start, shared: Settings, valkey: Valkey, until: Until) -> None:
     valkey.stop()
     process = await start(shared)

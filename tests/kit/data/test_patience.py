@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from keel.data.patience import Patience
+from keel.data.patience import LATE_STEPS, STEPS, Patience
 
 pytestmark = pytest.mark.anyio
 BLOCKED_SECONDS = 0.5
@@ -34,21 +34,28 @@ async def test_who_does_not_answer_is_given_up() -> None:
     assert SECONDS <= time.monotonic() - began < 2 * SECONDS
 
 
-async def test_busy_moments_do_not_add_up_without_end() -> None:
-    """A loop that is busy all the time is late for each fifth, and no more."""
-    rounds = 0
+async def test_who_is_busy_for_ever_gives_up_as_well() -> None:
+    seconds, rounds = 0.05, 0
 
     async def busy() -> None:
         nonlocal rounds
         while True:
             rounds += 1
-            time.sleep(SECONDS / 2)  # noqa: ASYNC251
+            time.sleep(seconds)  # noqa: ASYNC251
             await asyncio.sleep(0)
 
     with pytest.raises(TimeoutError):
-        async with Patience(SECONDS):
+        async with Patience(seconds):
             await busy()
-    assert 3 <= rounds <= 15
+    assert LATE_STEPS < rounds <= 3 * (STEPS + LATE_STEPS)
+
+
+async def test_an_answer_in_many_parts_is_waited_for() -> None:
+    """Each part needs a round of the loop, and each round is longer than a step."""
+    async with Patience(SECONDS):
+        for _ in range(2 * STEPS):
+            time.sleep(SECONDS / 2)  # noqa: ASYNC251
+            await asyncio.sleep(0)
 
 
 async def test_what_ends_in_time_leaves_nothing() -> None:
