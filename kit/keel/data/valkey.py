@@ -31,6 +31,7 @@ SENTINEL = "it is a Sentinel, which stores no data: set APP_VALKEY_URL to the pr
 SHARDS = "its cluster has several shards: set APP_VALKEY_URL to a server that has all keys. See docs/caches.md"
 REDIRECTIONS = ("MOVED ", "ASK ")  # from one node of a cluster to another
 CHECK = "check"
+QUIET_SECONDS = 60.0  # after the log has told of a refusal, of the same one
 BREAK_SECONDS = 1.0  # a server that does not answer costs one time-out in this time, whatever the load
 SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
@@ -56,7 +57,8 @@ class Valkey:
         )
         self._seconds = settings.valkey_timeout_seconds
         self._breaker = CircuitBreaker(BREAK_SECONDS)
-        self._refusal = ""
+        self._refusals: dict[str, float] = {}
+        """When each cause was last logged."""
         self._unfit = ""  # SENTINEL or SHARDS, if it is that
         self._tracer = get_tracer("keel.data.valkey")
         self._calls = Counter("valkey_calls", "Calls by outcome.", ["operation", "outcome"], registry=registry)
@@ -163,9 +165,13 @@ class Valkey:
 
     def _refused(self, cause: str) -> ValkeyUnavailableError:
         self._answered()
-        if cause != self._refusal:  # a server that is out of memory refuses every write: log it once
+        # A server that is out of memory refuses every write, a script in other words: each is logged at times.
+        now = perf_counter()
+        if now - self._refusals.get(cause, -QUIET_SECONDS) >= QUIET_SECONDS:
             log.warning("valkey refuses", cause=cause)
-        self._refusal = cause
+            self._refusals = {each: at for each, at in self._refusals.items() if now - at < QUIET_SECONDS} | {
+                cause: now
+            }
         return ValkeyUnavailableError(cause)
 
     def _failed(self, cause: str) -> ValkeyUnavailableError:

@@ -114,6 +114,20 @@ async def test_a_refusal_is_no_absence(
     assert len([line for line in log_lines() if line["message"] == "valkey refuses"]) == 1
 
 
+async def test_refusals_by_turns_are_each_logged_once(client: Valkey, valkey: Server, log_lines: Logs) -> None:
+    """As of a full server, which refuses a script with other words than a command."""
+    valkey.execute("LPUSH", "key", "a list")
+    valkey.execute("SET", "word", "seven")
+    for _ in range(3):
+        for operation, says in (
+            (lambda server: server.get("key"), "WRONGTYPE"),
+            (lambda server: server.incr("word"), "not an integer"),
+        ):
+            with pytest.raises(ValkeyUnavailableError, match=says):
+                await client.call("ask", operation)
+    assert len([line for line in log_lines() if line["message"] == "valkey refuses"]) == 2
+
+
 async def test_a_mistake_stays_a_mistake(client: Valkey) -> None:
     with pytest.raises(ZeroDivisionError):
         await client.call("mistake", lambda _: 1 // 0)  # type: ignore[arg-type, return-value]
