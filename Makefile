@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PATHS := app kit bench delivery dev grafana k8s offline requirements tests toolkit charts
 
-.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e nightly bench bench-serve bench-tasks overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal new new-tests contract
+.PHONY: help up down doctor load dashboards images image test quick lint unit chart rules grafana judges e2e nightly faults bench bench-serve bench-tasks overload proof profile docs format lock clean tools dev supply sbom scan licences deploy diff rollback deploy-tests attack workflows sign verify pin version release-notes package outputs summary rehearsal new new-tests contract
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -117,6 +117,10 @@ nightly: $(VENV) ## The same with what takes too long for every change: canaries
 	@$(RUN) -m delivery tools
 	$(PYTEST) --numprocesses=2 tests/e2e
 
+faults: $(VENV) ## What goes wrong, each RUNS=3 times under load, and what it costs (build/report/faults.json; 1 h; SOAK_SECONDS=3600 soaks on)
+	@$(RUN) -m delivery tools
+	RUNS="$${RUNS:-3}" $(PYTEST) tests/e2e/faults
+
 workflows: $(VENV) ## What actionlint and zizmor say of the pipelines, and whether they and the locks are covered
 	@$(RUN) -m delivery tools actionlint
 	$(PYTEST) tests/workflows
@@ -186,7 +190,7 @@ bench-tasks: build/bench-venv/.made ## Measure the queue of tasks beside procras
 overload: $(VENV) ## Raise the load on the running cluster past its limit, and say what is answered, refused and lost (10 minutes)
 	@$(RUN) -m bench.overload
 
-proof: $(VENV) ## Write the tables of docs/proof.md from the reports of the last runs
+proof: $(VENV) ## Write the tables and the picture of docs/proof.md from the reports of the last runs
 	@$(RUN) -m tests.proof
 
 profile: build/bench-venv/.made ## Measure what each part of the service costs, in time and memory

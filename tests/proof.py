@@ -1,11 +1,13 @@
-"""`make proof`: the tables of docs/proof.md, written from what the last runs have left in build/report.
+"""`make proof`: the tables of docs/proof.md and its picture, from what the last runs have left in build/report.
 
 Each table stands between `<!-- NAME -->` and `<!-- /NAME -->`. One whose report is not there stays as it is.
 """
 
 import json
 import re
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from toolkit.paths import BUILD, ROOT, shown
 
 PAGE = ROOT / "docs" / "proof.md"
 REPORTS = BUILD / "report"
+PICTURE = REPORTS / "faults.svg"
 CANDIDATES = {
     "bare": "FastAPI on uvicorn, with nothing",
     "ours": "this service, with everything",
@@ -33,6 +36,27 @@ def scenarios(report: Report) -> str:
         counts = f"{row['sent']:,} | {row['failed']:,}" if row["sent"] else " | "
         took = f"{row['seconds']:.0f} s" if row["seconds"] >= 1 else ""
         lines.append(f"| {row['name']} | {counts} | {took} | {row['note']} |")
+    return "\n".join(lines)
+
+
+def faults(report: Report) -> str:
+    """All runs of a scenario together: percentiles and recovery of the worst."""
+    lines = [
+        "| scenario | runs | sent | written | failed | lost | p50 ms | p99 ms | recovered after |",
+        "|---|---:|---:|---:|---|---:|---:|---:|---:|",
+    ]
+    for name in dict.fromkeys(row["scenario"] for row in report):
+        runs = [row for row in report if row["scenario"] == name]
+        kinds = Counter[str]()
+        for row in runs:
+            kinds.update(row["failed"])
+        failed = ", ".join(f"{count:,} x {kind}" for kind, count in kinds.items()) or "0"
+        sums = " | ".join(f"{sum(row[key] for row in runs):,}" for key in ("sent", "written"))
+        worst = {key: max(row[key] for row in runs) for key in ("p50", "p99", "recovery_seconds")}
+        times = f"{worst['p50'] * 1000:.0f} | {worst['p99'] * 1000:.0f}"
+        recovered = f"{worst['recovery_seconds']:.1f} s" if kinds else ""
+        lost = sum(row["lost"] for row in runs)
+        lines.append(f"| {name} | {len(runs)} | {sums} | {failed} | {lost} | {times} | {recovered} |")
     return "\n".join(lines)
 
 
@@ -62,6 +86,7 @@ def bench(report: Report) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "e2e": ("e2e.json", scenarios),
+    "faults": ("faults.json", faults),
     "delivery": ("delivery.json", scenarios),
     "alerts": ("observability.json", alerts),
     "bench": ("bench.json", bench),
@@ -96,6 +121,8 @@ def main() -> None:
         PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     except ValueError as error:
         sys.exit(str(error))
+    if PICTURE.exists():
+        shutil.copy(PICTURE, ROOT / "docs" / "images")
     for file in missing:
         print(f"{shown(REPORTS / file)} is not there: its table stays as it was")  # noqa: T201
 

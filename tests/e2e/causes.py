@@ -220,15 +220,17 @@ class Failover:
         psql --quiet --set=ON_ERROR_STOP=1 --host=/var/run/postgresql --username=links --file=/tmp/links.sql links
     """
 
-    def __init__(self, stack: up.Stack) -> None:
+    def __init__(self, stack: up.Stack, room: str = "") -> None:
+        """`room` is the size of the second's disk, which then is in memory, such as 300Mi."""
         self.stack = stack
         self.kubectl = [*stack.cluster.kubectl, "--namespace", "data"]
+        self.disk = {"medium": "Memory", "sizeLimit": room} if room else {}
 
     def start(self) -> None:
         """Start the second, empty."""
         first = json.loads(output([*self.kubectl, "get", "statefulset", "postgresql", "--output=json"]))
         spec = first["spec"]["template"]["spec"]
-        spec["volumes"].append({"name": "data", "emptyDir": {}})
+        spec["volumes"].append({"name": "data", "emptyDir": self.disk})
         metadata = {"name": self.NAME, "labels": {"app.kubernetes.io/name": self.NAME}}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "namespace": "data"}, "spec": spec}
         self.stack.cluster.apply(json.dumps(pod), LOG)
@@ -243,6 +245,17 @@ class Failover:
         """Give the second all data, and the name."""
         run([*self.kubectl, "exec", self.NAME, "--", "sh", "-euc", self.COPY], log=LOG)
         self._lead_to(self.NAME)
+
+    @contextmanager
+    def no_space(self) -> Iterator[None]:
+        """Something else has filled the second's disk."""
+        filling = "/var/lib/postgresql/data/filling"
+        inside = [*self.kubectl, "exec", self.NAME, "--", "sh", "-c"]
+        output([*inside, f"dd if=/dev/zero of={filling} bs=1M 2>/dev/null || true"])
+        try:
+            yield
+        finally:
+            output([*inside, f"rm {filling}"])
 
     def end(self) -> None:
         """As before. What was written to the second is gone."""

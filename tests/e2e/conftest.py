@@ -21,10 +21,10 @@ from k8s.__main__ import REGISTRY_PORT
 from k8s.kind.cluster import NODE_PORTS, free_ports
 from k8s.service import HOST
 from offline.image_build import Built, build_image
-from tests.e2e import database, lanes, machine
+from tests.e2e import lanes, machine
 from tests.e2e.cluster import wait_for
 from tests.e2e.delivery.variants import copy_source, crashing, next_version
-from tests.e2e.load import Load, Result, Write, assert_kept
+from tests.e2e.load import Load, Result, Write
 from tests.e2e.prometheus import query
 from tests.e2e.reports import Record, Reports, Spent, busy_seconds
 from tests.e2e.subject import SUBJECT
@@ -171,21 +171,14 @@ def load(stack: up.Stack, page: str) -> Callable[..., Load]:
 
 
 @pytest.fixture
-def traffic(stack: up.Stack, page: str, token: str) -> Callable[[], Load]:
-    """Makes a load of reads and, every 21st request, a write, which costs as much as ten reads. So these are fewer
-    than in a load of reads alone; the writes, than what a subject may write in a minute."""
+def traffic(stack: up.Stack, page: str, token: str) -> Callable[..., Load]:
+    """Makes a load of reads and, every 20th request, a write: fewer than what a subject may write in a minute."""
 
-    def make() -> Load:
-        write = Write(stack.service.url + SUBJECT.collection, token, every=21)
-        return Load(stack.service.url + page, stack.service.authority.certificate, rate=75, write=write)
+    def make(rate: float = 150) -> Load:
+        write = Write(stack.service.url + SUBJECT.collection, token, every=20)
+        return Load(stack.service.url + page, stack.service.authority.certificate, rate=rate, write=write)
 
     return make
-
-
-@pytest.fixture
-def kept(stack: up.Stack) -> Callable[[Load], None]:
-    """Asserts that the service has every write that it has acknowledged."""
-    return lambda load: assert_kept(load, lambda statement: database.sql(stack, statement))
 
 
 @pytest.fixture

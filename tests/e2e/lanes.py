@@ -23,8 +23,13 @@ LAST = [
     "test_dashboards",
     "test_alerts",
     "test_overload",
-    "test_outages",
+    "test_soak",
+    "test_cache",
+    "test_identity",
+    "test_limits",
+    "test_database",
     "test_admission",
+    "test_platform",
     "test_recovery",
 ]
 

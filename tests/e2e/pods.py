@@ -18,14 +18,10 @@ def pod_names(core: client.CoreV1Api) -> list[str]:
     return [pod.metadata.name for pod in pods if pod.metadata.deletion_timestamp is None]
 
 
-def generation(core: client.CoreV1Api) -> set[tuple[str, int]]:
-    """What a rollout or a restart would change, and the autoscaler does not: pod template and restarts."""
+def restarts(core: client.CoreV1Api) -> dict[str, int]:
+    """Of each pod."""
     pods = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items
-    return {
-        (pod.metadata.labels["pod-template-hash"], status.restart_count)
-        for pod in pods
-        for status in pod.status.container_statuses or []
-    }
+    return {pod.metadata.name: sum(s.restart_count for s in pod.status.container_statuses or []) for pod in pods}
 
 
 def management(core: client.CoreV1Api, pod: str, path: str) -> str:
@@ -58,6 +54,20 @@ def kill(pod: client.V1Pod) -> None:
     (status,) = pod.status.container_statuses
     identity = status.container_id.rpartition("/")[2]
     script = f"for each in $(grep -ls {identity} /proc/[0-9]*/cgroup); do kill -9 $(echo $each | cut -d/ -f3); done"
+    run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log="e2e-kill")
+
+
+def starve(pod: client.V1Pod) -> None:
+    """Lower the memory that the container may have to what it has: the kernel then kills what asks for more."""
+    (status,) = pod.status.container_statuses
+    identity = status.container_id.rpartition("/")[2]
+    script = f"""
+        for group in $(find /sys/fs/cgroup -type d -name '*{identity}*'); do
+          if [ -f $group/memory.max ]; then cat $group/memory.current > $group/memory.max
+          elif [ -f $group/memory.limit_in_bytes ]; then cat $group/memory.usage_in_bytes > $group/memory.limit_in_bytes
+          fi || true  # what it has may be more by now
+        done
+    """
     run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log="e2e-kill")
 
 

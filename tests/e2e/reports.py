@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.e2e.faults import picture
+from tests.e2e.faults.record import Fault
 from toolkit.paths import BUILD
 
 FOLDER = BUILD / "report"
@@ -45,6 +47,7 @@ class Reports:
 
     scenarios: list[Record] = field(default_factory=list)
     delivered: list[Record] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     alerts: list[dict[str, object]] = field(default_factory=list)
     panels: list[dict[str, object]] = field(default_factory=list)
     times: list[Spent] = field(default_factory=list)
@@ -57,6 +60,7 @@ class Reports:
         """What another process has seen."""
         self.scenarios += [Record(**row) for row in plain["scenarios"]]
         self.delivered += [Record(**row) for row in plain["delivered"]]
+        self.faults += [Fault(**row) for row in plain["faults"]]
         self.alerts += plain["alerts"]
         self.panels += plain["panels"]
         self.times += [Spent(**row) for row in plain["times"]]
@@ -71,6 +75,10 @@ class Reports:
             if records:
                 _write(file, [{("pass" if k == "passed" else k): v for k, v in asdict(r).items()} for r in records])
                 tables.append(_scenarios(title, records))
+        if self.faults:
+            _write("faults.json", [asdict(fault) for fault in self.faults])
+            (FOLDER / "faults.svg").write_text(picture.svg(self.faults))
+            tables.append(_faults(self.faults))
         if self.alerts or self.panels:
             _write("observability.json", {"alerts": self.alerts, "panels": self.panels})
         if self.times:
@@ -103,6 +111,18 @@ def _scenarios(title: str, records: list[Record]) -> str:
             "ok" if r.passed else "FAILED",
             r.note,
         )
+    return _text(table)
+
+
+def _faults(faults: list[Fault]) -> str:
+    table = Table(title="Faults", title_justify="left")
+    numbers = ("run", "sent", "written", "failed", "lost", "p50 ms", "p99 ms", "recovered s")
+    for column in ("scenario", *numbers, ""):
+        table.add_column(column, justify="right" if column in numbers else "left")
+    for each in faults:
+        counts = [each.run, each.sent, each.written, sum(each.failed.values()), each.lost]
+        times = [f"{each.p50 * 1000:.0f}", f"{each.p99 * 1000:.0f}", f"{each.recovery_seconds:.1f}"]
+        table.add_row(each.scenario, *map(str, counts), *times, "ok" if each.passed else "FAILED")
     return _text(table)
 
 

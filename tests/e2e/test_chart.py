@@ -1,8 +1,7 @@
-"""The service's own release: tested by Helm, upgraded after `kubectl scale`, killed, migrated wrongly."""
+"""The service's own release: tested by Helm, upgraded after `kubectl scale`, migrated wrongly."""
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 from kubernetes import client
@@ -10,14 +9,12 @@ from kubernetes import client
 from k8s import up
 from k8s.service import NAMESPACE
 from tests.e2e.cluster import wait_for
-from tests.e2e.load import SETTLE_SECONDS, WRITE_FAILED, Load, assert_lost_nothing, note, under
-from tests.e2e.pods import FEWEST, PODS, deployment_is_settled, kill
+from tests.e2e.load import Load, assert_lost_nothing, note, under
+from tests.e2e.pods import FEWEST, PODS, deployment_is_settled
 from tests.e2e.release import ready_pods
 from toolkit.process import CommandFailed, log_file, output, run
 
 pytestmark = pytest.mark.timeout(420)
-# What a killed pod may cost a write that nobody has acknowledged.
-CUT = {f"{WRITE_FAILED}status {status} of the ingress" for status in (502, 503)}
 
 
 @pytest.fixture(autouse=True)
@@ -47,32 +44,6 @@ def test_upgrade_after_somebody_scaled_by_hand(
     report("helm upgrade after kubectl scale", running.result, seconds=took, note=note(running))
     assert_lost_nothing(running)
     assert min(ready) >= FEWEST, ready
-
-
-def test_killed_processes_cost_no_read_and_no_acknowledged_write(
-    core: client.CoreV1Api, traffic: Callable[[], Load], kept: Callable[[Load], None], report: Callable[..., None]
-) -> None:
-    """SIGKILL, one pod after the other: the ingress sends again what a dying process has not answered, and no POST."""
-    pods = core.list_namespaced_pod(NAMESPACE, label_selector=PODS).items
-    with under(traffic()) as running:
-        started = time.monotonic()
-        for pod in pods:
-            kill(pod)
-            wait_for("a restarted pod", partial(restarted, core, pod), seconds=60)
-            # Until the ingress has it back, there would be no other to send to.
-            running.go_on(SETTLE_SECONDS)
-        took = time.monotonic() - started
-    cut = [reason for _, reason in running.result.failures if reason in CUT]
-    told = f"{len(cut)} writes cut; {note(running)}"
-    report(f"SIGKILL of {len(pods)} processes, one by one", running.result, seconds=took, note=told, allowed=len(cut))
-    assert len(cut) == running.result.failed, running.result.reasons()
-    kept(running)
-
-
-def restarted(core: client.CoreV1Api, pod: client.V1Pod) -> bool:
-    (before,) = pod.status.container_statuses
-    (now,) = core.read_namespaced_pod(pod.metadata.name, NAMESPACE).status.container_statuses
-    return bool(now.restart_count > before.restart_count and now.ready)
 
 
 def test_failing_migration_says_why_and_changes_nothing(stack: up.Stack, core: client.CoreV1Api) -> None:

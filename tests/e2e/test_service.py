@@ -14,12 +14,11 @@ from kubernetes import client
 from k8s import up
 from k8s.service import HOST
 from tests.e2e.cluster import wait_for
-from tests.e2e.load import Load, assert_lost_nothing, under
-from tests.e2e.pods import STALE_SECONDS, generation, management, pod_names
+from tests.e2e.pods import STALE_SECONDS, pod_names
 from tests.e2e.prometheus import value
 from tests.e2e.subject import LINKS, SUBJECT
 from tests.e2e.web import Loopback
-from toolkit.process import output, run
+from toolkit.process import run
 
 pytestmark = pytest.mark.timeout(300)
 POD_NETWORK = ip_network("10.244.0.0/16")
@@ -147,59 +146,6 @@ def test_a_service_without_pods_is_unavailable_and_not_unknown(
         run([*stack.cluster.kubectl, "-n", "links", "delete", "service/nobody", "ingress/nobody"], log="e2e-nobody")
 
 
-@pytest.fixture
-def without_valkey(stack: up.Stack, apps: client.AppsV1Api) -> Iterator[None]:
-    scale = {"spec": {"replicas": 0}}
-    apps.patch_namespaced_deployment_scale("valkey", "data", scale)
-    wait_for("no Valkey", lambda: not apps.read_namespaced_deployment("valkey", "data").status.replicas)
-    try:
-        yield
-    finally:
-        apps.patch_namespaced_deployment_scale("valkey", "data", {"spec": {"replicas": 1}})
-        wait_for("Valkey again", lambda: apps.read_namespaced_deployment("valkey", "data").status.ready_replicas)
-
-
-@pytest.mark.usefixtures("without_valkey")
-def test_without_a_cache_nothing_fails(
-    core: client.CoreV1Api, load: Callable[..., Load], report: Callable[..., None]
-) -> None:
-    with under(load()) as running:
-        states = [management(core, pod, "readyz") for pod in pod_names(core)]
-    assert_lost_nothing(running)
-    assert all("degraded" in state for state in states), states
-    report("the cache is gone", running.result)
-
-
-def test_database_user_is_rotated_under_load(
-    stack: up.Stack, owner: httpx.Client, core: client.CoreV1Api, load: Callable[..., Load], report: Callable[..., None]
-) -> None:
-    """Another user in the mounted Secret reaches running pods: no restart, no failed request."""
-    before = generation(core)
-    sql(stack, "CREATE ROLE rotated LOGIN PASSWORD 'rotated' IN ROLE links")
-    url = "postgresql://rotated:rotated@postgresql.data.svc:5432/links"
-    started = time.monotonic()
-    with under(load()) as running:
-        core.patch_namespaced_secret("links-secrets", "links", {"stringData": {"app_database_url": url}})
-
-        def all_rotated() -> bool:
-            # What an administrator does to have done with the old user: its idle connections are ended.
-            sql(
-                stack,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE usename = 'links' AND application_name = 'shipshape' AND state = 'idle'",
-            )
-            made = owner.post("/api/v1/links", json={"url": "https://example.com/"})
-            assert made.status_code == 201, made.text
-            users = sql(stack, "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name = 'shipshape'")
-            return users.split() == ["rotated"]
-
-        wait_for("connections of the new user alone", all_rotated, seconds=180, every=2)
-    assert_lost_nothing(running)
-    assert generation(core) == before
-    stack.service.prepare()  # the user that the other tests know
-    report("the database's user is rotated", running.result, seconds=time.monotonic() - started)
-
-
 def test_no_replica_works_without_the_shared_limit(stack: up.Stack) -> None:
     wait_for(
         "shared rate limits",
@@ -209,8 +155,3 @@ def test_no_replica_works_without_the_shared_limit(stack: up.Stack) -> None:
         ),
         seconds=90,
     )
-
-
-def sql(stack: up.Stack, statement: str) -> str:
-    command = [*stack.cluster.kubectl, "-n", "data", "exec", "statefulset/postgresql", "--"]
-    return output([*command, "psql", "-h", "/var/run/postgresql", "-U", "links", "-At", "-c", statement, "links"])

@@ -238,7 +238,7 @@ def test_a_job_can_be_run_again() -> None:
     (page,) = (step for step in of("release.yml")["notes"]["steps"] if "gh release" in step.get("run", ""))
     assert page["run"].splitlines()[0].endswith("> /dev/null ||")
     names = [s.content["with"]["name"] for s in steps() if "/upload-artifact@" in s.content.get("uses", "")]
-    assert len(names) == 5
+    assert len(names) == 6
     assert [name for name in names if not name.endswith("-${{ github.run_attempt }}")] == []
 
 

@@ -1,0 +1,119 @@
+"""Tokens' keys, the certificate and the database's user change, and nobody notices."""
+
+import json
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from kubernetes import client
+
+from k8s import up
+from k8s.certificates import ensure_server
+from k8s.service import HOST, NAMESPACE
+from tests.e2e import causes, database
+from tests.e2e.cluster import wait_for
+from tests.e2e.faults import harm
+from tests.e2e.faults.conftest import Create, Fault
+from tests.e2e.web import trust_of
+from toolkit.process import output
+
+pytestmark = pytest.mark.timeout(600)
+CREATED = 201
+IN_USE_SECONDS = 60
+AWAY_SECONDS = 10
+
+
+@pytest.fixture
+def new_key(stack: up.Stack, tmp_path: Path) -> tuple[str, str]:
+    """A token of another key, and the key set that has it."""
+    key = tmp_path / "key.json"
+    token = output(["sh", "-c", stack.service.facts()["token"].replace(str(stack.service.dev_key), str(key))])
+    return token.strip(), output([sys.executable, "-m", "app", "token", "--jwks", "--key", str(key)])
+
+
+def test_the_key_set_is_away(
+    stack: up.Stack, create: Create, token: str, new_key: tuple[str, str], fault: Fault
+) -> None:
+    """Known keys go on, and those of nobody knows whom are refused at once."""
+    unknown, _ = new_key
+    with fault("the issuer's keys away", stays=True) as watch, causes.key_set(stack, None):
+        assert {create(token).status_code for _ in range(20)} == {CREATED}
+        started = time.monotonic()
+        assert {create(unknown).status_code for _ in range(20)} == {401}
+        assert (time.monotonic() - started) / 20 < 0.5
+        watch.load.go_on(AWAY_SECONDS)
+
+
+def test_the_keys_are_rotated(
+    stack: up.Stack, create: Create, token: str, new_key: tuple[str, str], fault: Fault
+) -> None:
+    """First both are there, as RFC 7517 has it in mind; then the new one alone."""
+    new, published = new_key
+    both = json.loads(output([sys.executable, "-m", "app", "token", "--jwks", "--key", str(stack.service.dev_key)]))
+    both["keys"] += json.loads(published)["keys"]
+
+    def both_taken() -> bool:
+        return {create(each).status_code for each in (new, token) for _ in range(9)} == {CREATED}
+
+    with fault("the issuer's keys rotated", stays=True), causes.key_set(stack, json.dumps(both)):
+        wait_for("both keys in every pod", both_taken, seconds=IN_USE_SECONDS)
+    with causes.key_set(stack, published):
+        wait_for("the new key alone", lambda: {create(token).status_code for _ in range(9)} == {401})
+        assert {create(new).status_code for _ in range(9)} == {CREATED}
+    wait_for("the old key in every pod", lambda: {create(token).status_code for _ in range(9)} == {CREATED})
+
+
+def test_the_certificate_is_rotated(stack: up.Stack, tmp_path: Path, fault: Fault) -> None:
+    authority = stack.service.authority
+    pair = ensure_server(tmp_path, HOST, [HOST], authority)
+    files = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authority.certificate}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": "links-tls", "namespace": NAMESPACE},
+        "stringData": {name: file.read_text() for name, file in files.items()},
+    }
+    new = pair.load()
+    assert new
+    try:
+        with fault("the certificate rotated", stays=True):
+            stack.cluster.apply(json.dumps(secret), harm.LOG)
+            wait_for("the new certificate", lambda: served(stack) == new, seconds=IN_USE_SECONDS)
+    finally:
+        stack.service.prepare()
+    wait_for("the first certificate", lambda: served(stack) != new, seconds=IN_USE_SECONDS)
+
+
+def served(stack: up.Stack) -> x509.Certificate:
+    """The certificate that the ingress shows, which the demo authority has issued."""
+    trust = trust_of(stack.service.authority.certificate)
+    with (
+        socket.create_connection(("127.0.0.1", stack.cluster.ports["https"]), timeout=10) as plain,
+        trust.wrap_socket(plain, server_hostname=HOST) as connection,
+    ):
+        return x509.load_der_x509_certificate(connection.getpeercert(binary_form=True))
+
+
+def test_the_database_s_user_is_rotated(stack: up.Stack, core: client.CoreV1Api, fault: Fault) -> None:
+    """Another user in the mounted Secret reaches running pods. The kubelet brings it once a minute."""
+    if not database.sql(stack, "SELECT 1 FROM pg_roles WHERE rolname = 'rotated'"):
+        database.sql(stack, "CREATE ROLE rotated LOGIN PASSWORD 'rotated' IN ROLE links")
+    url = "postgresql://rotated:rotated@postgresql.data.svc:5432/links"
+
+    def all_rotated() -> bool:
+        # What an administrator does to have done with the old user: its connections that nobody uses are ended.
+        unused = "state = 'idle' AND state_change < now() - interval '1 second'"
+        database.sql(stack, f"{harm.END_ALL} AND usename = 'links' AND {unused}")
+        users = database.sql(stack, f"SELECT DISTINCT usename FROM {harm.SESSIONS}")  # noqa: S608
+        return users.split() == ["rotated"]
+
+    try:
+        with fault("the database's user rotated", stays=True):
+            core.patch_namespaced_secret("links-secrets", NAMESPACE, {"stringData": {"app_database_url": url}})
+            wait_for("connections of the new user alone", all_rotated, seconds=180, every=2)
+    finally:
+        stack.service.prepare()  # the user that the other tests know

@@ -1,0 +1,70 @@
+"""Minutes of mixed load, or hours (SOAK_SECONDS): nothing grows that is not to grow.
+
+What a pod has when it has warmed up is compared with what it has in the end: memory, open files, threads, time series,
+and the database's connections.
+"""
+
+import os
+from dataclasses import dataclass
+from statistics import mean
+
+import pytest
+from kubernetes import client
+from prometheus_client.parser import text_string_to_metric_families
+
+from k8s import up
+from tests.e2e import database
+from tests.e2e.faults import harm
+from tests.e2e.faults.conftest import Fault
+from tests.e2e.pods import management, pod_names
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "0"))
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(SECONDS + 1500)]
+RUNS = 1
+ONE_SECONDS = 600  # one load
+LOOKS = 40  # at what there is, in each
+MEMORY = "process_resident_memory_bytes"
+FILES = "process_open_fds"
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Look:
+    """What all pods have together."""
+
+    memory: float  # MiB
+    files: float
+    series: int
+    connections: int
+
+
+# What noise makes of each from one quarter of the time to another.
+NOISE = Look(memory=6, files=20, series=12, connections=6)
+
+
+def look(stack: up.Stack, core: client.CoreV1Api, pods: list[str]) -> Look:
+    samples = [
+        sample
+        for pod in pods
+        for family in text_string_to_metric_families(management(core, pod, "metrics"))
+        for sample in family.samples
+    ]
+    total = {name: sum(each.value for each in samples if each.name == name) for name in (MEMORY, FILES)}
+    connections = database.sql(stack, f"SELECT count(*) FROM {harm.SESSIONS}")  # noqa: S608
+    return Look(total[MEMORY] / MIB, total[FILES], len(samples), int(connections))
+
+
+def test_nothing_grows(stack: up.Stack, core: client.CoreV1Api, fault: Fault) -> None:
+    looks: list[Look] = []
+    pods = pod_names(core)
+    for _ in range(max(1, round(SECONDS / ONE_SECONDS))):
+        with fault(f"{ONE_SECONDS // 60} minutes of mixed load", stays=True) as watch:
+            for _ in range(LOOKS):
+                watch.load.go_on(ONE_SECONDS / LOOKS)
+                looks.append(look(stack, core, pods))
+    assert set(pods) <= set(pod_names(core))
+    quarter = len(looks) // 4
+    for name in Look.__dataclass_fields__:
+        values = [getattr(each, name) for each in looks]
+        before, after = mean(values[quarter : 2 * quarter]), mean(values[-quarter:])
+        assert after - before <= getattr(NOISE, name), f"{name} grows: {values}"
