@@ -4,7 +4,7 @@ import json
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from kubernetes import client
 
@@ -108,27 +108,28 @@ def crowded(stack: up.Stack, seconds: float) -> Iterator[None]:
     kept = int(database.sql(stack, "SHOW superuser_reserved_connections"))
     clients = int(database.sql(stack, "SHOW max_connections")) - kept
     password = secrets.token_urlsafe(16)
-    database.sql(stack, f"CREATE ROLE crowd LOGIN PASSWORD '{password}'")
-    as_one = f"export PGPASSWORD={password} PGHOST=127.0.0.1 PGUSER=crowd PGDATABASE=links; "
-    stay = f"pgbench --no-vacuum --client={clients} --time={seconds:.0f} --file=/tmp/stay.sql"
-    inside = [*data(stack), "exec", "statefulset/postgresql", "--", "sh", "-c"]
-    database.sql(stack, END_ALL)
+    database.sql(stack, f"DROP ROLE IF EXISTS crowd; CREATE ROLE crowd LOGIN PASSWORD '{password}'")
+    psql = "psql --host=127.0.0.1 --username=crowd --dbname=links --quiet"
+    one = f"(until {psql} --command='SELECT pg_sleep({seconds})'; do sleep 0.2; done) &"
+    inside = [*data(stack), "exec", "statefulset/postgresql", "--", "env", f"PGPASSWORD={password}", "sh", "-c"]
     holder = subprocess.Popen(
-        [*inside, f"{as_one} echo 'SELECT pg_sleep(1)' > /tmp/stay.sql; exec {stay}"],
+        [*inside, f"for each in $(seq {clients}); do {one} done; wait"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
 
     def nobody_else() -> bool:
+        with suppress(CommandFailed):  # nobody else gets in, not even to end the others
+            database.sql(stack, END_ALL)
         try:
-            output([*inside, f"{as_one} exec psql --command='SELECT 1'"])
+            output([*inside, f"exec {psql} --command='SELECT 1'"])
         except CommandFailed as failure:
             return "connection slots" in str(failure) or "too many clients" in str(failure)
         return False
 
     wait_for("all connections in use", nobody_else, seconds=20, every=0.2)
     yield
-    holder.wait(seconds + 30)
+    holder.wait(seconds + 60)
     database.sql(stack, "DROP ROLE crowd")
 
 

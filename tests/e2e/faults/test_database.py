@@ -131,6 +131,7 @@ def test_others_have_its_connections(stack: up.Stack, fault: Fault) -> None:
         watch.over()
 
 
+@pytest.mark.nightly
 def test_its_table_is_locked(stack: up.Stack, fault: Fault) -> None:
     with fault("a table locked", may_fail=REFUSED, recovers=BACK_SECONDS, stays=True) as watch:
         with harm.locked(stack, SUBJECT.table):

@@ -47,6 +47,7 @@ def test_the_key_set_is_away(
         watch.load.go_on(AWAY_SECONDS)
 
 
+@pytest.mark.nightly
 def test_the_keys_are_rotated(
     stack: up.Stack, create: Create, token: str, new_key: tuple[str, str], fault: Fault
 ) -> None:
@@ -66,6 +67,7 @@ def test_the_keys_are_rotated(
     wait_for("the old key in every pod", lambda: {create(token).status_code for _ in range(9)} == {CREATED})
 
 
+@pytest.mark.nightly
 def test_the_certificate_is_rotated(stack: up.Stack, tmp_path: Path, fault: Fault) -> None:
     authority = stack.service.authority
     pair = ensure_server(tmp_path, HOST, [HOST], authority)

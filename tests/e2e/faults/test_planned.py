@@ -52,6 +52,7 @@ def versions(web: httpx.Client) -> set[str]:
     return {web.get("/").json()["version"] for _ in range(10)}
 
 
+@pytest.mark.nightly
 def test_graceful_deletion_of_each_pod(apps: client.AppsV1Api, core: client.CoreV1Api, fault: Fault) -> None:
     with fault("graceful deletion of each pod"):
         for name in pod_names(core):
