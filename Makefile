@@ -119,7 +119,7 @@ nightly: $(VENV) ## The same with what takes too long for every change: canaries
 
 faults: $(VENV) ## What goes wrong, each RUNS=3 times under load, and what it costs (build/report/faults.json; 1 h; SOAK_SECONDS=3600 soaks on)
 	@$(RUN) -m delivery tools
-	RUNS="$${RUNS:-3}" $(PYTEST) tests/e2e/faults
+	RUNS="$${RUNS:-3}" RATE="$${RATE:-150}" $(PYTEST) tests/e2e/faults
 
 workflows: $(VENV) ## What actionlint and zizmor say of the pipelines, and whether they and the locks are covered
 	@$(RUN) -m delivery tools actionlint

@@ -174,7 +174,7 @@ def load(stack: up.Stack, page: str) -> Callable[..., Load]:
 def traffic(stack: up.Stack, page: str, token: str) -> Callable[..., Load]:
     """Makes a load of reads and, every 20th request, a write: fewer than what a subject may write in a minute."""
 
-    def make(rate: float = 150) -> Load:
+    def make(rate: float) -> Load:
         write = Write(stack.service.url + SUBJECT.collection, token, every=20)
         return Load(stack.service.url + page, stack.service.authority.certificate, rate=rate, write=write)
 
