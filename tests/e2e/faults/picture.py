@@ -10,7 +10,8 @@ from xml.sax.saxutils import escape
 from tests.e2e.faults.record import Fault
 
 LABEL, STRIP, COUNTS, ROW, BAR = 380, 560, 250, 26, 18  # pixels
-INK, FAINT, SENT, FAILED, BAND = "#24292f", "#57606a", "#8ea7c6", "#cf222e", "#fff1c9"
+HIGHEST = 0.75 * BAR  # so that the band is seen above
+INK, FAINT, SENT, FAILED, BAND = "#24292f", "#57606a", "#8ea7c6", "#cf222e", "#ffe08a"
 FONT = "font-family='system-ui, sans-serif' font-size='12'"
 
 
@@ -48,7 +49,7 @@ def _strip(fault: Fault, top: int, second: float) -> Iterable[str]:
         # One failure among many is to be seen, too.
         for count, least, colour in ((sent, 0, SENT), (failed, 3, FAILED)):
             if count:
-                tall = max(BAR * count / most, least)
+                tall = max(HIGHEST * count / most, least)
                 place = f"x='{left:.1f}' y='{top + BAR - tall:.1f}' width='{width:.1f}' height='{tall:.1f}'"
                 yield f"<rect {place} fill='{colour}'/>"
     failed = sum(fault.failed.values())
