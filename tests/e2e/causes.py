@@ -23,7 +23,7 @@ from k8s.service import NAMESPACE, RELEASE
 from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load
-from tests.e2e.pods import PODS
+from tests.e2e.pods import PODS, in_network
 from tests.e2e.subject import SUBJECT
 from tests.e2e.web import Loopback
 from toolkit.paths import CHART
@@ -162,13 +162,9 @@ def stopped(stack: up.Stack, namespace: str, workload: str) -> Iterator[None]:
 @contextmanager
 def cut_off(pod: client.V1Pod, port: int) -> Iterator[None]:
     """Whatever a pod sends to a port is dropped, in the pod's own network, also on connections that are open."""
-    (status,) = pod.status.container_statuses
-    identity = status.container_id.rpartition("/")[2]
-    process = f"$(grep -ls {identity} /proc/[0-9]*/cgroup | head -n 1 | cut -d/ -f3)"
 
     def rule(action: str) -> None:
-        script = f"nsenter --target {process} --net iptables --{action} OUTPUT -p tcp --dport {port} -j DROP"
-        run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log=LOG)
+        in_network(pod, f"iptables --{action} OUTPUT -p tcp --dport {port} -j DROP")
 
     rule("insert")
     try:
@@ -300,14 +296,6 @@ def locked_table(world: World) -> Iterator[None]:
         ended = ["exec", "statefulset/postgresql", "--", "psql", "--username=links", "--command", END_HOLDERS]
         output([*world.stack.cluster.kubectl, "--namespace", "data", *ended])
         holder.wait(30)
-
-
-def signal_pod(pod: client.V1Pod, signal: str) -> None:
-    """Send a signal to all processes of a pod's container, from its node."""
-    (status,) = pod.status.container_statuses
-    identity = status.container_id.rpartition("/")[2]
-    all_of_it = f"$(grep -ls {identity} /proc/[0-9]*/cgroup | cut -d/ -f3)"
-    run(["docker", "exec", pod.spec.node_name, "sh", "-c", f"kill -{signal} {all_of_it}"], log=LOG)
 
 
 @contextmanager

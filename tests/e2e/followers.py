@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -227,8 +227,6 @@ class Followers:
 
 
 async def _main(crowd: Crowd) -> None:
-    with suppress(PermissionError):  # a thousand clients have processors of their own: these wait for nobody here
-        os.nice(-10)
     running = asyncio.create_task(crowd.run())
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, running.cancel)

@@ -9,6 +9,7 @@ Bounded in count and time, and from a process of its own, so that nothing the te
 import argparse
 import asyncio
 import json
+import math
 import os
 import signal
 import ssl
@@ -63,9 +64,9 @@ class Result:
         """Requests a second that were really sent."""
         return self.sent / self.seconds if self.seconds else 0.0
 
-    def quantile(self, q: float) -> float:
-        """A latency in seconds; 0 if nothing was answered."""
-        ordered = sorted(took for _, took in self.answers)
+    def quantile(self, q: float, since: float = 0.0, until: float = math.inf) -> float:
+        """A latency in seconds, of the requests sent in that time of the load; 0 if nothing was answered."""
+        ordered = sorted(took for at, took in self.answers if since <= at < until)
         return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else 0.0
 
     def reasons(self) -> str:

@@ -49,26 +49,47 @@ def deployment_is_settled(apps: client.AppsV1Api, core: client.CoreV1Api) -> boo
     )
 
 
+def signal(pod: client.V1Pod, name: str) -> None:
+    """Send a signal to all processes of a pod's container."""
+    on_node(pod, f"kill -{name} {_processes(pod)}")
+
+
 def kill(pod: client.V1Pod) -> None:
     """End the container's processes as the kernel does when memory is out: without a word."""
+    signal(pod, "KILL")
+
+
+def in_network(pod: client.V1Pod, command: str) -> None:
+    """Run a command of the node in the network that the pod has."""
+    on_node(pod, f"nsenter --target $(echo {_processes(pod)} | cut -d' ' -f1) --net {command}")
+
+
+def on_node(pod: client.V1Pod, script: str) -> None:
+    """Run a script on the node that a pod is on."""
+    run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log="e2e-nodes")
+
+
+def _identity(pod: client.V1Pod) -> str:
+    """Of the container."""
     (status,) = pod.status.container_statuses
-    identity = status.container_id.rpartition("/")[2]
-    script = f"for each in $(grep -ls {identity} /proc/[0-9]*/cgroup); do kill -9 $(echo $each | cut -d/ -f3); done"
-    run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log="e2e-kill")
+    return str(status.container_id.rpartition("/")[2])
+
+
+def _processes(pod: client.V1Pod) -> str:
+    """For a script on its node: the ids of the container's processes."""
+    return f"$(grep -ls {_identity(pod)} /proc/[0-9]*/cgroup | cut -d/ -f3)"
 
 
 def starve(pod: client.V1Pod) -> None:
     """Lower the memory that the container may have to what it has: the kernel then kills what asks for more."""
-    (status,) = pod.status.container_statuses
-    identity = status.container_id.rpartition("/")[2]
     script = f"""
-        for group in $(find /sys/fs/cgroup -type d -name '*{identity}*'); do
+        for group in $(find /sys/fs/cgroup -type d -name '*{_identity(pod)}*'); do
           if [ -f $group/memory.max ]; then cat $group/memory.current > $group/memory.max
           elif [ -f $group/memory.limit_in_bytes ]; then cat $group/memory.usage_in_bytes > $group/memory.limit_in_bytes
           fi || true  # what it has may be more by now
         done
     """
-    run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log="e2e-kill")
+    on_node(pod, script)
 
 
 def drain_each_worker(stack: up.Stack, namespace: str, *deployments: str) -> None:

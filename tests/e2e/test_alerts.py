@@ -23,7 +23,7 @@ from offline.image_build import Built
 from tests.e2e import causes, receiver
 from tests.e2e.causes import World
 from tests.e2e.cluster import wait_for
-from tests.e2e.pods import PODS
+from tests.e2e.pods import PODS, signal
 from tests.e2e.prometheus import query
 from tests.rules import runbooks
 from toolkit.paths import CHART, PLATFORM, ROOT
@@ -130,7 +130,7 @@ def a_hung_pod(world: World) -> Iterator[None]:
     """Of three pods one hangs, and another is gone with no room for a new one."""
     gone, hung, *_ = world.pods()
     with causes.no_room(world, gone):
-        causes.signal_pod(hung, "STOP")
+        signal(hung, "STOP")
         yield
 
 

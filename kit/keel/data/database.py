@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from keel.data.async_engine import AsyncConnection, AsyncEngine
 from keel.data.database_admission import Admission
-from keel.data.database_engine import connecting, create_engine
+from keel.data.database_engine import FollowedUrl, connecting, create_engine
 from keel.data.database_metrics import DatabaseMetrics
 from keel.data.database_pool import ServerFullError
 from keel.data.database_tracing import trace_statements
@@ -87,7 +87,8 @@ class Database:
 
     def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
-        self.engine = create_engine(settings)
+        url = None if settings.dialect.is_file else FollowedUrl.of(settings)
+        self.engine = create_engine(settings, url=url, first=False)
         self.dialect = settings.dialect
         self._metrics = DatabaseMetrics(self.engine, registry)
         if tracing.is_on(settings):
@@ -106,7 +107,7 @@ class Database:
         self._schema = Schema(settings.product, self.dialect, registry)
         self._package = settings.product.package
         # The health check has a pool of its own: requests that exhaust the other must not fail the check.
-        self._check_engine = create_engine(settings, pool_size=1, max_overflow=0)
+        self._check_engine = create_engine(settings, url=url, pool_size=1, max_overflow=0)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:

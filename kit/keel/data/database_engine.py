@@ -1,12 +1,13 @@
 """Creates the SQLAlchemy engine: pool, time-outs, and reconnecting after a failover or a change of the password."""
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.engine import Dialect as SqlDialect
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from keel.data import keepalive
 from keel.data.async_engine import AsyncEngine, create_async_engine
@@ -16,11 +17,16 @@ from keel.settings import Settings
 from keel.settings.connection_urls import parse_database_url
 from keel.watched_file import WatchedFile
 
+MADE_WITH = "keel.made_with"  # key of a connection's URL in what SQLAlchemy keeps of it
 
-def create_engine(settings: Settings, *, migrates: bool = False, **options: Any) -> AsyncEngine:
+
+def create_engine(
+    settings: Settings, *, migrates: bool = False, url: "FollowedUrl | None" = None, first: bool = True, **options: Any
+) -> AsyncEngine:
     """An engine with the pool and the time-outs of `settings`; `options` go to SQLAlchemy.
 
-    One that `migrates` has no pool, and a time-out for connecting alone.
+    One that `migrates` has no pool, and a time-out for connecting alone. Engines may share what they know of the `url`;
+    all but the `first` then leave it to that one to try another URL.
     """
     dialect = settings.dialect
     options["hide_parameters"] = True  # errors are logged
@@ -42,8 +48,8 @@ def create_engine(settings: Settings, *, migrates: bool = False, **options: Any)
     arguments = dialect.connect_args(connecting(settings, migrates=migrates))
     engine = create_async_engine(settings.database, connect_args=arguments, **options)
     _Connections(dialect).watch(engine)
-    if file := settings.secret_file("database_url"):
-        _follow(engine, WatchedFile(file, lambda text: _same_kind(text, dialect), settings.database))
+    if url := url or FollowedUrl.of(settings):
+        url.follow(engine, first=first)
     return engine
 
 
@@ -58,15 +64,46 @@ def connecting(settings: Settings, *, migrates: bool = False) -> Connecting:
     )
 
 
-def _follow(engine: AsyncEngine, url: WatchedFile[URL]) -> None:
-    """Open new connections with the address and password that the URL's file has at that moment."""
+class FollowedUrl:
+    """The URL that a secret file names at the moment; each new connection is made with it.
 
-    def connect(dialect: SqlDialect, _record: object, _args: object, parameters: dict[str, Any]) -> None:
+    Connections that were made with another one are replaced when they are next used, as soon as one with the new URL
+    has succeeded: what is in the file before the server knows of it costs nobody a connection that works.
+    """
+
+    def __init__(self, file: Path, settings: Settings) -> None:
+        dialect = settings.dialect
+        self._file = WatchedFile(file, lambda text: _same_kind(text, dialect), settings.database)
+        self._succeeded: URL | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "FollowedUrl | None":
+        """That of the database; None if no file names it."""
+        file = settings.secret_file("database_url")
+        return cls(file, settings) if file else None
+
+    def follow(self, engine: AsyncEngine, *, first: bool) -> None:
+        """From now on. An engine that is the `first` tries a new URL at once; others wait until it has succeeded."""
+
+        def replace_if_of_another(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+            now = self._file.current()
+            if record.info[MADE_WITH] != now and (first or self._succeeded == now):
+                raise DisconnectionError
+
+        event.listen(engine.sync_engine, "do_connect", self._connect)
+        event.listen(engine.sync_engine, "connect", self._connected)
+        event.listen(engine.sync_engine, "checkout", replace_if_of_another)
+
+    def _connect(
+        self, dialect: SqlDialect, record: ConnectionPoolEntry, _args: object, parameters: dict[str, Any]
+    ) -> None:
+        url = record.info[MADE_WITH] = self._file.current()
         for name in ("host", "port", "user", "password", "database", "ssl"):
             parameters.pop(name, None)
-        parameters.update(dialect.create_connect_args(url.current())[1])
+        parameters.update(dialect.create_connect_args(url)[1])
 
-    event.listen(engine.sync_engine, "do_connect", connect)
+    def _connected(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        self._succeeded = record.info[MADE_WITH]
 
 
 def _same_kind(text: str, before: Dialect) -> URL:

@@ -4,17 +4,20 @@ is well.
 A module says with a RUNS of its own that its scenarios run so often whatever was asked for.
 """
 
+import math
 import os
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 import httpx
 import pytest
 from kubernetes import client
 
 from k8s import up
+from k8s.service import NAMESPACE, RELEASE
 from keel.data.shared_cache import MARK_SECONDS
 from tests.e2e import database
 from tests.e2e.cluster import wait_for
@@ -26,9 +29,21 @@ from tests.e2e.reports import busy_seconds
 from tests.e2e.subject import SUBJECT
 from tests.e2e.web import Loopback
 
+
+def positive(name: str, otherwise: float) -> float:
+    """A number of the environment. Ends the run with a sentence if it is none, or not above 0."""
+    text = os.environ.get(name, str(otherwise))
+    with suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    sys.exit(f"{name} must be a number above 0, not {text!r}")
+
+
+RUNS = math.ceil(positive("RUNS", 1))
+SOAK_SECONDS = positive("SOAK_SECONDS", 600)
 # Requests a second, with a write in each twenty. With every change half of what `make faults` sends: that is as much as
 # two cores carry beside a rollout.
-RATE = float(os.environ.get("RATE", "75"))
+RATE = positive("RATE", 75)
 CALM_SECONDS = 2.0
 CALM_CORES = 1.2  # busy at most, before a scenario begins
 Fault = Callable[..., AbstractContextManager[Watch]]
@@ -37,8 +52,7 @@ Create = Callable[..., httpx.Response]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "run" in metafunc.fixturenames:
-        runs = getattr(metafunc.module, "RUNS", int(os.environ.get("RUNS", "1")))
-        metafunc.parametrize("run", range(1, runs + 1))
+        metafunc.parametrize("run", range(1, getattr(metafunc.module, "RUNS", RUNS) + 1))
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +71,23 @@ def calm() -> bool:
     before = busy_seconds()
     time.sleep(CALM_SECONDS)
     return busy_seconds() - before <= CALM_CORES * CALM_SECONDS
+
+
+@pytest.fixture
+def at_least(stack: up.Stack) -> Iterator[Callable[[int], None]]:
+    """Has the autoscaler want so many pods at least, and remove others without a wait; as before afterwards."""
+    del stack  # it is there
+    scaler = client.AutoscalingV2Api()
+    before = scaler.read_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE).spec
+
+    def patch(least: int, most: int, calm_seconds: int) -> None:
+        behavior = {"scaleDown": {"stabilizationWindowSeconds": calm_seconds}}
+        spec = {"minReplicas": least, "maxReplicas": most, "behavior": behavior}
+        scaler.patch_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE, {"spec": spec})
+
+    yield lambda count: patch(count, max(count, before.max_replicas), 0)
+    window = before.behavior.scale_down.stabilization_window_seconds
+    patch(before.min_replicas, before.max_replicas, window)
 
 
 @pytest.fixture
@@ -110,9 +141,11 @@ def fault(run: int, stack: up.Stack, core: client.CoreV1Api, traffic: Callable[.
         passed = False
         try:
             with under(watched.load):
-                watched.began = time.monotonic()
-                yield watched
-                watched.ended = watched.ended or time.monotonic()
+                watched.begin()
+                try:
+                    yield watched
+                finally:
+                    watched.ended = watched.ended or time.monotonic()
             watched.lost = lost(watched.load, stored)
             watched.judge(may_fail, recovers)
             after = restarts(core)
@@ -122,7 +155,6 @@ def fault(run: int, stack: up.Stack, core: client.CoreV1Api, traffic: Callable[.
                 watched.troubles.append("all pods were replaced")
             passed = not watched.troubles
         finally:
-            watched.ended = watched.ended or time.monotonic()
             REPORTS.faults.append(watched.record(scenario, run, passed=passed))
         assert watched.troubles == []
 

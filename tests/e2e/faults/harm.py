@@ -11,6 +11,7 @@ from kubernetes import client
 from k8s import up
 from tests.e2e import database
 from tests.e2e.cluster import wait_for
+from tests.e2e.pods import in_network
 from toolkit.process import CommandFailed, output, run
 
 LOG = "e2e-harm"
@@ -177,15 +178,10 @@ def lead(stack: up.Stack, service: str, pods: str) -> None:
 @contextmanager
 def loss(pod: client.V1Pod, share: float) -> Iterator[None]:
     """That share of the packets that a pod is sent and sends is dropped."""
-    (status,) = pod.status.container_statuses
-    identity = status.container_id.rpartition("/")[2]
-    process = f"$(grep -ls {identity} /proc/[0-9]*/cgroup | head -n 1 | cut -d/ -f3)"
 
     def rules(action: str) -> None:
-        match = f"-m statistic --mode random --probability {share} -j DROP"
         for chain in ("INPUT", "OUTPUT"):
-            script = f"nsenter --target {process} --net iptables --{action} {chain} {match}"
-            run(["docker", "exec", pod.spec.node_name, "sh", "-c", script], log=LOG)
+            in_network(pod, f"iptables --{action} {chain} -m statistic --mode random --probability {share} -j DROP")
 
     rules("insert")
     try:

@@ -1,6 +1,6 @@
 """What is around the service fails: names, the control plane, the metrics that it is scaled by."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -77,44 +77,31 @@ def test_the_control_plane_is_gone(stack: up.Stack, fault: Fault) -> None:
         watch.over()
 
 
-def test_the_metrics_pipeline_is_gone(stack: up.Stack, apps: client.AppsV1Api, fault: Fault) -> None:
+def test_the_metrics_pipeline_is_gone(
+    stack: up.Stack, apps: client.AppsV1Api, at_least: Callable[[int], None], fault: Fault
+) -> None:
     """The autoscaler wants fewer pods as soon as it knows how busy they are: without knowing, it removes none."""
-    scaler = client.AutoscalingV2Api()
 
     def replicas() -> int:
         return int(apps.read_namespaced_deployment(RELEASE, NAMESPACE).status.ready_replicas or 0)
 
-    def at_least(count: int) -> None:
-        calm = {"scaleDown": {"stabilizationWindowSeconds": 0}}
-        scaler.patch_namespaced_horizontal_pod_autoscaler(
-            RELEASE, NAMESPACE, {"spec": {"minReplicas": count, "behavior": calm}}
-        )
-
     def blind() -> bool:
-        status = scaler.read_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE).status
+        status = client.AutoscalingV2Api().read_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE).status
         return any(each.type == "ScalingActive" and each.status == "False" for each in status.conditions)
 
-    before = scaler.read_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE).spec
     at_least(SCALED)
     wait_for(f"{SCALED} pods", lambda: replicas() >= SCALED, seconds=120)
     most = replicas()
-    try:
-        with fault("metrics pipeline gone", stays=True) as watch:
-            with ExitStack() as afterwards:
-                for name, deployment in (("monitoring", "prometheus-adapter"), ("kube-system", "metrics-server")):
-                    afterwards.enter_context(causes.stopped(stack, name, f"deployment/{deployment}"))
-                wait_for("an autoscaler that knows nothing", blind, seconds=120)
-                at_least(FEWEST)
-                watch.load.go_on(AWAY_SECONDS)
-                assert replicas() == most
-            watch.over()
-            wait_for("fewer pods, once it knows", lambda: replicas() < most, seconds=180)
-    finally:
-        window = before.behavior.scale_down.stabilization_window_seconds
-        behavior = {"scaleDown": {"stabilizationWindowSeconds": window}}
-        scaler.patch_namespaced_horizontal_pod_autoscaler(
-            RELEASE, NAMESPACE, {"spec": {"minReplicas": before.min_replicas, "behavior": behavior}}
-        )
+    with fault("metrics pipeline gone", stays=True) as watch:
+        with ExitStack() as afterwards:
+            for name, deployment in (("monitoring", "prometheus-adapter"), ("kube-system", "metrics-server")):
+                afterwards.enter_context(causes.stopped(stack, name, f"deployment/{deployment}"))
+            wait_for("an autoscaler that knows nothing", blind, seconds=120)
+            at_least(FEWEST)
+            watch.load.go_on(AWAY_SECONDS)
+            assert replicas() == most
+        watch.over()
+        wait_for("fewer pods, once it knows", lambda: replicas() < most, seconds=180)
 
 
 @pytest.fixture

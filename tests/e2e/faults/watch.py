@@ -43,9 +43,8 @@ class Watch:
 
     def quantile(self, q: float, *, before: bool) -> float:
         """Of the seconds that requests took before it was done, or meanwhile; 0 where none was answered."""
-        since, until = (0.0, self.began) if before else (self.began, self.ended)
-        ordered = sorted(took for at, took in self.result.answers if since <= self.result.begin + at < until)
-        return ordered[int(q * len(ordered))] if ordered else 0.0
+        began, ended = self.began - self.result.begin, self.ended - self.result.begin
+        return self.result.quantile(q, 0.0, began) if before else self.result.quantile(q, began, ended)
 
     @property
     def recovery(self) -> float:

@@ -138,6 +138,36 @@ async def test_a_new_password_is_read_from_the_file(postgresql_settings: Setting
         await database.close()
 
 
+async def test_connections_of_a_former_user_are_replaced_once_the_new_one_gets_in(
+    postgresql: PostgreSQL, postgresql_settings: Settings, role: Role
+) -> None:
+    """While the server does not know what the file says, those that there are go on."""
+    await migrate.migrate(postgresql_settings)
+    await asyncio.to_thread(role.change_password, "first")
+    given = {"secrets_dir": role.directory, "database_url": role.change_file("first")}
+    database = Database(Settings(**postgresql_settings.model_dump() | given))
+
+    async def user() -> str:
+        row = await database.write(text("SELECT CURRENT_USER"))
+        assert row
+        return str(row[0])
+
+    try:
+        assert [await user() for _ in range(5)] == ["app"] * 5
+        early = role.url.set(username="later", password="secret")
+        role.write_file(early.render_as_string(hide_password=False))
+        with pytest.raises(Exception, match='password authentication failed for user "later"'):
+            await database.check()
+        assert [await user() for _ in range(5)] == ["app"] * 5
+        postgresql.execute("CREATE ROLE later LOGIN PASSWORD 'secret' IN ROLE app")
+        assert [await user() for _ in range(5)] == ["app"] * 5
+        await database.check()
+        assert [await user() for _ in range(5)] == ["later"] * 5
+    finally:
+        await database.close()
+        postgresql.execute("DROP ROLE IF EXISTS later")
+
+
 async def test_the_environment_wins_over_the_file(
     postgresql_settings: Settings, role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
