@@ -1,9 +1,14 @@
 """Ports of 127.0.0.1: one that the environment names, one that is free, one that is taken."""
 
 import os
+import secrets
 import socket
 
 from toolkit.process import Failure
+
+# Below those that systems give to clients: one of theirs would take it before its server starts (Linux from 32768,
+# ip_local_port_range(7); others from 49152, RFC 6335, section 6).
+FREE = range(20_000, 32_768)
 
 
 def from_environment(name: str, usual: int) -> int:
@@ -15,10 +20,20 @@ def from_environment(name: str, usual: int) -> int:
 
 
 def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
+    """A port that nobody uses now, and that no other caller gets while this process lives.
+
+    Its UDP port is kept as a sign of that: all processes see it, and the system takes it away with its owner.
+    """
+    while True:
+        port = secrets.choice(FREE)
+        with socket.socket(type=socket.SOCK_DGRAM) as sign:
+            try:
+                sign.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            if not is_taken(port):
+                sign.detach()  # stays open
+                return port
 
 
 def is_taken(port: int) -> bool:

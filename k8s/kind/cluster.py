@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +17,7 @@ from offline.registry import INTERNAL
 from toolkit import containers, project
 from toolkit.containers import Container
 from toolkit.paths import BUILD, shown
-from toolkit.ports import is_taken
+from toolkit.ports import free_port, is_taken
 from toolkit.process import Failure, output, run
 from toolkit.progress import Progress
 
@@ -282,8 +281,4 @@ def _is_ready(node: dict[str, Any]) -> bool:
 
 def free_ports() -> dict[str, int]:
     """Ports of 127.0.0.1 that are free now, for a cluster beside others."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in NODE_PORTS]
-    ports = {name: s.getsockname()[1] for name, s in zip(NODE_PORTS, sockets, strict=True)}
-    for s in sockets:
-        s.close()
-    return ports
+    return {name: free_port() for name in NODE_PORTS}

@@ -2,13 +2,13 @@
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from toolkit.paths import ROOT
+from toolkit.ports import free_port
 
 # The same imports, and FastAPI alone behind them.
 BARE = """
@@ -50,18 +50,13 @@ def seconds_to_ready(directory: Path, *arguments: str, port: int, **variables: s
         process.communicate(timeout=30)
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
-        return first.getsockname()[1], second.getsockname()[1]
-
-
 def test_ready_soon(tmp_path: Path) -> None:
     """At most 1.5 times as late as a bare application with the same imports.
 
     The quickest of each counts, as that is the one which nothing else on the machine has held up: turns are taken until
     it shows, ten at most.
     """
-    public, management = free_ports()
+    public, management = free_port(), free_port()
     variables = {
         "APP_PORT": str(public),
         "APP_MANAGEMENT_PORT": str(management),

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from tests.new.checks import MakeService
 from toolkit.paths import BUILD
+from toolkit.ports import free_port
 
 MINUTES = 3
 # What a machine is told of its network: indexes, proxies, authorities.
@@ -26,13 +26,6 @@ async def greeting(name: Name, writer: Writer) -> dict[str, str]:
     """A greeting from whoever asks. Needs the scope items:write."""
     return {"greeting": f"{writer.subject} greets {name}"}
 '''
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-    return port
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ GIVEN = {
     "PLATFORM",
     "PLATFORMS",
     "ISSUER",
+    "RUNS",
     "VERSION",
     "WAIT",
 }

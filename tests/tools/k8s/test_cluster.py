@@ -13,7 +13,6 @@ import yaml
 from k8s.kind import cluster as cluster_module
 from k8s.kind import host
 from k8s.kind.cluster import CERTS_D, NODE_PORTS, Cluster, free_ports
-from toolkit.ports import is_taken
 from toolkit.process import CommandFailed, Failure
 from toolkit.progress import Progress
 
@@ -88,13 +87,6 @@ def test_containerd_leaves_scores_alone_where_it_may_not_lower_them(
     monkeypatch.setattr(host, "may_lower_oom_score", lambda: may)
     [patch] = cluster.config()["containerdConfigPatches"]
     assert ("restrict_oom_score_adj = true" in patch) is not may
-
-
-def test_free_ports_are_free_and_different() -> None:
-    ports = free_ports()
-    assert set(ports) == set(NODE_PORTS)
-    assert len(set(ports.values())) == len(ports)
-    assert not any(is_taken(p) for p in ports.values())
 
 
 # What is there.
