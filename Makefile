@@ -187,7 +187,7 @@ bench-serve: $(VENV) build/bench-venv/.made ## Measure an application under keel
 bench-tasks: build/bench-venv/.made ## Measure the queue of tasks beside procrastinate, on PostgreSQL (1 minute)
 	@PYTHONPATH=. build/bench-venv/bin/python -m bench.queues
 
-overload: $(VENV) ## Raise the load on the running cluster past its limit, and say what is answered, refused and lost (10 minutes)
+overload: $(VENV) ## Raise the load on the running cluster past its limit, and say what is answered, refused and lost (15 minutes)
 	@$(RUN) -m bench.overload
 
 proof: $(VENV) ## Write the tables and the picture of docs/proof.md from the reports of the last runs

@@ -1,8 +1,8 @@
-"""`make overload`: what the running local cluster answers under a load that grows past its limit (10 minutes).
+"""`make overload`: what the running local cluster answers under a load that grows past its limit (15 minutes).
 
 First the load is raised step by step, with a rolling restart in the middle of each. Then the service gets so little
-CPU that the machine's is enough for three times the load that it can answer, and that is sent for a minute. Prints a
-table in Markdown, and writes build/report/overload.json.
+CPU that the machine's is enough for three times the load that it can answer, and that is sent for a minute; and then
+for ten times. Prints a table in Markdown, and writes build/report/overload.json.
 """
 
 import argparse
@@ -33,21 +33,39 @@ STEPS = (100, 200, 300, 400, 500, 600, 800)
 STEP_SECONDS = 30
 ENOUGH = 0.99  # the share of a load that is answered, for the service to be able to answer it
 SOON = 1.0  # seconds within which 99 of 100 answers come then: what only queues up cannot be answered for long
-FIRST, GROWTH, LAST = 100, 1.2, 1200  # requests a second
+GROWTH, LAST = 1.2, 1200  # requests a second
 LOOK_SECONDS = 8
-TIMES = 3
 OVERLOAD_SECONDS = 60
 RECOVERY_SECONDS = 10
-# Two pods of a twelfth of a core each are past their limit while the ingress and the generator, which share the
-# machine's cores with them, are not. The number in flight follows the chart's rule: a second's worth.
-SMALL = {
-    "autoscaling.enabled": "false",
-    "replicas": "2",
-    "resources.requests.cpu": "80m",
-    "resources.limits.cpu": "80m",
-    "probes.startup.failureThreshold": "150",
-    "traefik.inFlight.amount": "250",
-}
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a service that is past its limit while the ingress and the generator, which share the machine's cores with it,
+    are not. The number in flight follows the chart's rule: a second's worth."""
+
+    pods: int
+    cpu: str
+    """Of each, as Kubernetes writes it."""
+    in_flight: int
+    first: int
+    """The load at which the search for its capacity begins, in requests a second."""
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Of the chart."""
+        return {
+            "autoscaling.enabled": "false",
+            "replicas": str(self.pods),
+            "resources.requests.cpu": self.cpu,
+            "resources.limits.cpu": self.cpu,
+            "probes.startup.failureThreshold": "150",
+            "traefik.inFlight.amount": str(self.in_flight),
+        }
+
+
+# By how many times their capacity is sent.
+SIZES = {3: Size(pods=2, cpu="80m", in_flight=250, first=100), 10: Size(pods=1, cpu="50m", in_flight=75, first=30)}
 
 
 @dataclass(frozen=True)
@@ -76,7 +94,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Overload:
-    """What three times the load did: `answered` is the share of what the service can answer at most."""
+    """What too much of a load did: `answered` is the share of what the service can answer at most."""
 
     capacity: int
     during: Outcome
@@ -95,38 +113,37 @@ def can_answer(outcome: Outcome) -> bool:
     return len(outcome.served) >= ENOUGH * outcome.sent and quantile(outcome.served, 0.99) <= SOON
 
 
-def capacity(sender: Sender, note: Callable[[Outcome], None] = lambda _: None) -> int:
+def capacity(sender: Sender, first: int) -> int:
     """The most requests a second that are nearly all answered, and soon; found by raising the load until they are not.
 
     Raises:
         Failure: the first load is already too much.
     """
-    sender(FIRST, LOOK_SECONDS).send()  # what is done once, such as opening connections to the database, is not judged
-    rate, most = FIRST, 0
+    sender(first, LOOK_SECONDS).send()  # what is done once, such as opening connections to the database, is not judged
+    rate, most = first, 0
     while rate <= LAST:
         outcome = sender(rate, LOOK_SECONDS).send()
-        note(outcome)
         if not can_answer(outcome):
             break
         most, rate = rate, int(rate * GROWTH)
     if not most:
         late = f"p99 {quantile(outcome.served, 0.99):.1f} s" if outcome.served else "none answered"
-        raise Failure(f"The service cannot answer {FIRST} requests a second: {outcome.reasons()}, {late}.")
+        raise Failure(f"The service cannot answer {first} requests a second: {outcome.reasons()}, {late}.")
     return most
 
 
-def overload(sender: Sender, most: int) -> Overload:
-    """Send three times what the service can answer, and half of it right afterwards."""
-    during = sender(TIMES * most, OVERLOAD_SECONDS).send()
+def overload(sender: Sender, most: int, times: int) -> Overload:
+    """Send so many times what the service can answer, and half of it right afterwards."""
+    during = sender(times * most, OVERLOAD_SECONDS).send()
     return Overload(most, during, sender(most // 2, 2 * RECOVERY_SECONDS).send())
 
 
 @contextmanager
-def small(context: str, namespace: str, release: str) -> Iterator[None]:
-    """The release as SMALL says while the block runs."""
+def small(size: Size, context: str, namespace: str, release: str) -> Iterator[None]:
+    """The release of such a size while the block runs."""
     helm = ["helm", "--kube-context", context, "--namespace", namespace]
     wait = ["--force-conflicts", "--wait", "--timeout", "180s"]
-    options = [f"--set={name}={value}" for name, value in SMALL.items()]
+    options = [f"--set={name}={value}" for name, value in size.values.items()]
     run([*helm, "upgrade", release, str(CHART), "--reuse-values", *wait, *options], log="overload")
     try:
         yield
@@ -164,6 +181,17 @@ def step(sender: Sender, kubectl: list[str], rate: int) -> Outcome:
     return load.outcome
 
 
+def past_its_limit(sender: Sender, found: dict[str, str], times: int, size: Size, progress: Progress) -> Overload:
+    """So many times what a service of that size can answer, which is found out first."""
+    progress.say(f"{size.pods} pods of {size.cpu} of CPU each, for what follows.")
+    with small(size, found["context"], found["namespace"], found["release"]):
+        with progress.step("what they can answer", 9 * LOOK_SECONDS) as looking:
+            most = capacity(sender, size.first)
+            looking.detail = f"{most} requests a second"
+        with progress.step(f"{times} times as much", OVERLOAD_SECONDS):
+            return overload(sender, most, times)
+
+
 def table(rows: list[Row]) -> str:
     lines = [
         "| load | requests/s | sent | answered | refused | failed | p50 ms | p99 ms | p99 of refusals ms |",
@@ -199,25 +227,18 @@ def main(argv: list[str] | None = None) -> int:
                 with progress.step(f"{rate} requests a second, and a rolling restart", STEP_SECONDS):
                     rows.append(Row.of("with a rolling restart", step(sender, kubectl, rate)))
                 progress.say(table(rows[-1:]).splitlines()[-1])
-            progress.say("Two pods of a twelfth of a core each, for what follows.")
-            with small(found["context"], found["namespace"], found["release"]):
-                with progress.step("what they can answer", 9 * LOOK_SECONDS) as looking:
-                    most = capacity(sender)
-                    looking.detail = f"{most} requests a second"
-                with progress.step(f"{TIMES} times as much", OVERLOAD_SECONDS):
-                    result = overload(sender, most)
+            said = []
+            for times, size in SIZES.items():
+                result = past_its_limit(sender, found, times, size, progress)
+                rows += [Row.of(f"{times} times what they can answer", result.during)]
+                rows += [Row.of("right after that", result.after)]
+                said.append(f"Under {times} times the load they answered {result.answered:.0%} of what they can.")
     except (Failure, httpx.HTTPError, subprocess.SubprocessError) as error:
         print(error, file=sys.stderr)
         return 1
-    rows += [
-        Row.of(f"{TIMES} times what two small pods can answer", result.during),
-        Row.of("right after that", result.after),
-    ]
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-    share = f"{result.answered:.0%} of the {most} a second that it can"
-    print(f"{table(rows)}\n\nUnder {TIMES} times the load it answered {share}.")
-    print(f"Written to {shown(REPORT)}.")
+    print(table(rows), "", *said, f"Written to {shown(REPORT)}.", sep="\n")
     return 0
 
 

@@ -185,10 +185,10 @@ def load(path: Path = LOCK_FILE) -> Versions:
 
 
 def _promised(images: Iterable[Image], programs: Mapping[str, Program]) -> dict[str, str]:
-    """The versions that the images' names promise of the packages they are made of."""
+    """The versions that the images' names promise of the packages they are made of, such as 1.24.1 by v1.24.1-p1."""
     made_of = {e: p.name for p in programs.values() if p.debian for e in p.executables}
     found = {}
     for image in images:
         for name in {image.packages, *(made_of.get(e, "") for e in image.files)} - {""}:
-            found[name] = image.tag.removeprefix("v")
+            found[name] = image.tag.removeprefix("v").partition("-")[0]
     return found

@@ -11,6 +11,8 @@ from itertools import count
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from keel.patience import Patience
+
 
 class Admission:
     """Admits as many at once as the pool has `connections`, and no more than `writers` of these to write.
@@ -43,7 +45,7 @@ class Admission:
         turn = asyncio.get_running_loop().create_future()
         kind.waiting.append((next(self._numbers), turn))
         try:
-            async with asyncio.timeout(self._seconds):
+            async with Patience(self._seconds):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():  # it came in the same moment

@@ -1,9 +1,11 @@
-"""Valkey, which all processes share, behind a short time-out and a circuit breaker.
+"""Valkey, which all processes share, behind a short time-out. While it does not answer, nobody but a task asks it.
 
 Everything in it may be lost at any time. Callers must work without it.
 """
 
+import asyncio
 import contextlib
+import contextvars
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
@@ -13,8 +15,7 @@ from opentelemetry.trace import INVALID_SPAN, SpanKind, StatusCode, get_tracer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic import SecretStr
 
-from keel.data.circuit_breaker import CircuitBreaker
-from keel.data.patience import Patience
+from keel.patience import Patience
 from keel.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ SHARDS = "its cluster has several shards: set APP_VALKEY_URL to a server that ha
 REDIRECTIONS = ("MOVED ", "ASK ")  # from one node of a cluster to another
 CHECK = "check"
 QUIET_SECONDS = 60.0  # after the log has told of a refusal, of the same one
-BREAK_SECONDS = 1.0  # a server that does not answer costs one time-out in this time, whatever the load
+BREAK_SECONDS = 1.0  # between two attempts to reach a server that does not answer
 SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
 
 class ValkeyUnavailableError(Exception):
-    """Valkey did not answer in time, refused, or was not called because the circuit breaker is open."""
+    """Valkey did not answer in time, refused, or was not called because it did not answer a moment ago."""
 
 
 def from_settings(settings: Settings, registry: CollectorRegistry) -> "Valkey | None":
@@ -56,7 +57,8 @@ class Valkey:
             url.get_secret_value(), settings.secret_file("valkey_url"), settings.valkey_timeout_seconds
         )
         self._seconds = settings.valkey_timeout_seconds
-        self._breaker = CircuitBreaker(BREAK_SECONDS)
+        self._absent = ""  # why it is not called
+        self._trials: asyncio.Task[None] | None = None
         self._refusals: dict[str, float] = {}
         """When each cause was last logged."""
         self._unfit = ""  # SENTINEL or SHARDS, if it is that
@@ -73,7 +75,7 @@ class Valkey:
             "valkey_breaker_open",
             "1 while Valkey is not called, because it does not answer or cannot be used.",
             registry=registry,
-        ).set_function(lambda: self._breaker.open or bool(self._unfit))
+        ).set_function(lambda: bool(self._absent or self._unfit))
 
     async def call(
         self,
@@ -85,7 +87,7 @@ class Valkey:
         """Run `operation`, as in `call("cache_get", lambda client: client.get(key))`; returns its result.
 
         `name` is what metrics and traces call the operation; use few names. `bypass_breaker` calls the server even
-        while the circuit breaker is open: for what matters more than the wait for a time-out. `held_seconds` is how
+        while it does not answer: for what matters more than the wait for a time-out. `held_seconds` is how
         long the server may hold a command that waits for something to happen. That wait says nothing of the server,
         so it has no span, and is not in the histogram.
 
@@ -96,8 +98,7 @@ class Valkey:
         if self._unfit and name != CHECK:
             self._calls.labels(name, "skipped").inc()
             raise ValkeyUnavailableError(self._unfit)
-        trial = self._breaker.open
-        if not (self._breaker.allows() or bypass_breaker):
+        if self._absent and not bypass_breaker:
             self._calls.labels(name, "skipped").inc()
             raise ValkeyUnavailableError("it did not answer a moment ago")
         about = {"db.system.name": "valkey", "db.operation.name": name}
@@ -106,7 +107,7 @@ class Valkey:
         outcome = "aborted"
         try:
             async with Patience(self._seconds + held_seconds):
-                if trial:  # the idle connections are probably dead too
+                if self._absent:  # the idle connections are probably dead too
                     await self._drop_idle_connections()
                 answer = await operation(self._client)
             outcome = "ok"
@@ -133,7 +134,8 @@ class Valkey:
                 span.set_attribute("error.type", outcome)
                 span.set_status(StatusCode.ERROR)
             span.end()
-        self._answered()
+        if name != CHECK:  # of which the answer is judged first
+            self._answered()
         return answer
 
     async def check(self) -> None:
@@ -142,16 +144,20 @@ class Valkey:
         Raises:
             ValkeyUnavailableError: it does not. The message says why.
         """
-        role, shards = await self.call(CHECK, _describe)
+        role, shards = await self.call(CHECK, _describe, bypass_breaker=True)
         self._unfit = SENTINEL if role == "sentinel" else SHARDS if shards > 1 else ""
         if self._unfit:
             await self._drop_idle_connections()  # the next check resolves the name again
             raise self._refused(self._unfit)
         if role == "slave":
             raise self._failed(REPLICA)
+        self._answered()
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._trials:
+            self._trials.cancel()
+            await asyncio.wait([self._trials])
         with contextlib.suppress(OSError, self._errors.ValkeyError):
             await self._client.aclose()
 
@@ -159,9 +165,9 @@ class Valkey:
         await self._client.connection_pool.disconnect(inuse_connections=False)
 
     def _answered(self) -> None:
-        if self._breaker.open:
+        if self._absent:
             log.info("valkey answers again")
-        self._breaker.succeeded()
+        self._absent = ""
 
     def _refused(self, cause: str) -> ValkeyUnavailableError:
         self._answered()
@@ -175,10 +181,20 @@ class Valkey:
         return ValkeyUnavailableError(cause)
 
     def _failed(self, cause: str) -> ValkeyUnavailableError:
-        if not self._breaker.open:
+        if not self._absent:
             log.warning("valkey does not answer: continuing without it", cause=cause)
-        self._breaker.failed()
+        self._absent = cause
+        if self._trials is None or self._trials.done():
+            # In a context of its own: it is no part of the request that has noticed.
+            self._trials = asyncio.create_task(self._try(), context=contextvars.Context())
         return ValkeyUnavailableError(cause)
+
+    async def _try(self) -> None:
+        """Ask until it answers. So no caller waits for a time-out to find out whether it does."""
+        while self._absent:
+            await asyncio.sleep(BREAK_SECONDS)
+            with contextlib.suppress(ValkeyUnavailableError):
+                await self.check()
 
 
 async def _describe(client: "Client") -> tuple[str, int]:

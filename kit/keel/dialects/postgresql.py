@@ -2,6 +2,7 @@
 
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import sqlalchemy
@@ -11,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from keel.compat.asyncpg import socket_of
 from keel.dialects.base import Connecting, Dialect, Failure, Insert
+from keel.patience import Patience
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -93,7 +95,7 @@ class PostgreSQL(Dialect):
     def connect_args(self, wanted: Connecting) -> dict[str, Any]:
         """Time-outs of the client and the server."""
         arguments: dict[str, Any] = {
-            "timeout": wanted.connect_seconds,
+            "async_creator_fn": partial(_connect, wanted.connect_seconds),
             "server_settings": {"application_name": wanted.application},
         }
         if wanted.statement_seconds is not None:
@@ -163,6 +165,14 @@ class PostgreSQL(Dialect):
         if "unsupported startup parameter" in str(error):
             return "behind a pooler set APP_DATABASE_POOLER=transaction"
         return None
+
+
+async def _connect(seconds: float, **parameters: Any) -> Any:
+    """As asyncpg does it with a time-out, for which moments without processor time hardly count."""
+    import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  # memory that nobody with another database needs
+
+    async with Patience(seconds):
+        return await asyncpg.connect(**parameters, timeout=None)
 
 
 def _time_outs(wanted: Connecting) -> dict[str, str]:

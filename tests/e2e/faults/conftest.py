@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
 
 import httpx
 import pytest
@@ -73,21 +74,45 @@ def calm() -> bool:
     return busy_seconds() - before <= CALM_CORES * CALM_SECONDS
 
 
+# No pod is ever so busy: the autoscaler wants the fewest.
+NEVER = {
+    "type": "Resource",
+    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 10**6}},
+}
+
+
+class Autoscaler:
+    """What it is told. It then removes pods without its usual wait."""
+
+    def __init__(self) -> None:
+        self._api = client.AutoscalingV2Api()
+        before = self._api.read_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE).spec
+        self._before: dict[str, Any] = client.ApiClient().sanitize_for_serialization(before)
+
+    def at_least(self, count: int) -> None:
+        self._patch({"minReplicas": count})
+
+    def exactly(self, count: int) -> None:
+        """However busy they are."""
+        self._patch({"minReplicas": count, "metrics": [NEVER]})
+
+    def restore(self) -> None:
+        self._api.patch_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE, {"spec": self._before})
+
+    def _patch(self, spec: dict[str, Any]) -> None:
+        most = max(spec["minReplicas"], self._before["maxReplicas"])
+        at_once = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+        changed = {**spec, "maxReplicas": most, "behavior": at_once}
+        self._api.patch_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE, {"spec": changed})
+
+
 @pytest.fixture
-def at_least(stack: up.Stack) -> Iterator[Callable[[int], None]]:
-    """Has the autoscaler want so many pods at least, and remove others without a wait; as before afterwards."""
+def autoscaler(stack: up.Stack) -> Iterator[Autoscaler]:
+    """As before afterwards."""
     del stack  # it is there
-    scaler = client.AutoscalingV2Api()
-    before = scaler.read_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE).spec
-
-    def patch(least: int, most: int, calm_seconds: int) -> None:
-        behavior = {"scaleDown": {"stabilizationWindowSeconds": calm_seconds}}
-        spec = {"minReplicas": least, "maxReplicas": most, "behavior": behavior}
-        scaler.patch_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE, {"spec": spec})
-
-    yield lambda count: patch(count, max(count, before.max_replicas), 0)
-    window = before.behavior.scale_down.stabilization_window_seconds
-    patch(before.min_replicas, before.max_replicas, window)
+    found = Autoscaler()
+    yield found
+    found.restore()
 
 
 @pytest.fixture

@@ -1,65 +1,27 @@
 """What is done to PostgreSQL, Valkey and the control plane: each begins with its block and is mended when it ends."""
 
 import json
-import secrets
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from kubernetes import client
 
 from k8s import up
 from tests.e2e import database
 from tests.e2e.cluster import wait_for
+from tests.e2e.faults import servers
+from tests.e2e.faults.servers import DATA, LOG, data, lead
 from tests.e2e.pods import in_network
 from toolkit.process import CommandFailed, output, run
 
-LOG = "e2e-harm"
-DATA = "data"
 # The service's own sessions: what else asks the database has other names.
 SESSIONS = "pg_stat_activity WHERE application_name = 'shipshape'"
 END_ALL = f"SELECT pg_terminate_backend(pid) FROM {SESSIONS}"  # noqa: S608
-DETOUR = "detour"
 ARGUMENTS = ".spec.template.spec.containers[0].args"
 STATIC_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 MANIFESTS = "/etc/kubernetes/manifests"
 ASIDE = "/etc/kubernetes/aside"
-
-# Sends on what comes, after a while. One connection of the client is one to the server.
-PROXY = """
-import asyncio, os
-
-HOST, PORT, DELAY = os.environ["TO"], int(os.environ["PORT"]), float(os.environ["DELAY"])
-
-async def copy(reader, writer):
-    try:
-        while data := await reader.read(65536):
-            await asyncio.sleep(DELAY)
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
-
-async def serve(reader, writer):
-    try:
-        far_reader, far_writer = await asyncio.open_connection(HOST, PORT)
-    except OSError:
-        return writer.close()
-    await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
-
-async def main():
-    async with await asyncio.start_server(serve, "0.0.0.0", PORT) as server:
-        await server.serve_forever()
-
-asyncio.run(main())
-"""
-
-
-def data(stack: up.Stack) -> list[str]:
-    """kubectl, where PostgreSQL and Valkey are."""
-    return [*stack.cluster.kubectl, "--namespace", DATA]
 
 
 def valkey(stack: up.Stack, *command: str) -> str:
@@ -104,75 +66,19 @@ def few_connections(stack: up.Stack, most: int) -> Iterator[None]:
 
 
 @contextmanager
-def crowded(stack: up.Stack, seconds: float) -> Iterator[None]:
-    """Others have all connections for so long, but those that are kept for superusers: the service is one here."""
-    kept = int(database.sql(stack, "SHOW superuser_reserved_connections"))
-    clients = int(database.sql(stack, "SHOW max_connections")) - kept
-    password = secrets.token_urlsafe(16)
-    database.sql(stack, f"DROP ROLE IF EXISTS crowd; CREATE ROLE crowd LOGIN PASSWORD '{password}'")
-    psql = "psql --host=127.0.0.1 --username=crowd --dbname=links --quiet"
-    one = f"(until {psql} --command='SELECT pg_sleep({seconds})'; do sleep 0.2; done) &"
-    inside = [*data(stack), "exec", "statefulset/postgresql", "--", "env", f"PGPASSWORD={password}", "sh", "-c"]
-    holder = subprocess.Popen(
-        [*inside, f"for each in $(seq {clients}); do {one} done; wait"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def nobody_else() -> bool:
-        with suppress(CommandFailed):  # nobody else gets in, not even to end the others
-            database.sql(stack, END_ALL)
-        try:
-            output([*inside, f"exec {psql} --command='SELECT 1'"])
-        except CommandFailed as failure:
-            return "connection slots" in str(failure) or "too many clients" in str(failure)
-        return False
-
-    wait_for("all connections in use", nobody_else, seconds=20, every=0.2)
-    yield
-    holder.wait(seconds + 60)
-    database.sql(stack, "DROP ROLE crowd")
-
-
-@contextmanager
 def detour(stack: up.Stack, name: str, port: int, delay: float, reconnect: Callable[[], object]) -> Iterator[None]:
     """What is sent to a Service of the namespace and what it answers comes `delay` seconds later, on new connections:
     `reconnect` ends those there are, in both directions."""
     core = client.CoreV1Api()
     (server,) = core.list_namespaced_pod(DATA, label_selector=f"app.kubernetes.io/name={name}").items
-    labels = {"app.kubernetes.io/name": DETOUR}
-    environment = {"TO": server.status.pod_ip, "PORT": str(port), "DELAY": str(delay)}
-    container = {
-        "name": DETOUR,
-        "image": f"{stack.image.repository}@{stack.image.digest}",
-        "command": ["python3", "-c", PROXY],
-        "env": [{"name": key, "value": value} for key, value in environment.items()],
-        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    security = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": DETOUR, "namespace": DATA, "labels": labels},
-        "spec": {"containers": [container], "securityContext": security, "automountServiceAccountToken": False},
-    }
-    stack.cluster.apply(json.dumps(pod), LOG)
-    try:
-        run([*data(stack), "wait", f"pod/{DETOUR}", "--for=condition=Ready", "--timeout=60s"], log=LOG)
-        lead(stack, name, DETOUR)
-        reconnect()
-        yield
-    finally:
-        lead(stack, name, name)
-        reconnect()
-        run([*data(stack), "delete", "pod", DETOUR, "--grace-period=1"], log=LOG)
-
-
-def lead(stack: up.Stack, service: str, pods: str) -> None:
-    """Have a Service lead to the pods of that name."""
-    patch = json.dumps({"spec": {"selector": {"app.kubernetes.io/name": pods}}})
-    run([*data(stack), "patch", "service", service, "--type=merge", "--patch", patch], log=LOG)
+    with servers.proxy(stack, server.status.pod_ip, port, delay) as proxy:
+        try:
+            lead(stack, name, proxy)
+            reconnect()
+            yield
+        finally:
+            lead(stack, name, name)
+            reconnect()
 
 
 @contextmanager

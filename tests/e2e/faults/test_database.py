@@ -3,6 +3,7 @@
 These spend the service's error budget: they run late (lanes.py).
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -11,21 +12,24 @@ import pytest
 from kubernetes import client
 
 from k8s import up
-from k8s.service import NAMESPACE
+from k8s.service import NAMESPACE, RELEASE
+from offline.image_build import Built
 from tests.e2e import causes, database
 from tests.e2e.cluster import wait_for
-from tests.e2e.faults import harm
+from tests.e2e.faults import harm, servers
 from tests.e2e.faults.conftest import Create, Fault
+from tests.e2e.faults.servers import LOG
 from tests.e2e.faults.watch import REFUSED
 from tests.e2e.pods import management, pod_names
 from tests.e2e.subject import SUBJECT
+from toolkit.process import output, run
 
 pytestmark = pytest.mark.timeout(600)
 CREATED, UNAVAILABLE = 201, 503
 # Longer than the chart's probes take to give a pod up that does not answer them.
 AWAY_SECONDS = 30
 LOCKED_SECONDS = 20
-FEW_CONNECTIONS = 30
+FEW_CONNECTIONS = 70  # more than the service has, so that afterwards there is one for the test
 # Of a machine at full speed, until writes are taken again.
 BACK_SECONDS = 5
 
@@ -126,8 +130,8 @@ def test_others_have_its_connections(stack: up.Stack, fault: Fault) -> None:
         harm.few_connections(stack, FEW_CONNECTIONS),
         fault("database at its limit of connections", may_fail=REFUSED, recovers=BACK_SECONDS, stays=True) as watch,
     ):
-        with harm.crowded(stack, LOCKED_SECONDS):
-            pass  # they leave by themselves: nobody who would end them gets in
+        with servers.crowd(stack, FEW_CONNECTIONS, harm.END_ALL):
+            watch.load.go_on(LOCKED_SECONDS)
         watch.over()
 
 
@@ -176,3 +180,32 @@ def test_the_way_to_it_is_long_and_lossy(stack: up.Stack, core: client.CoreV1Api
         with harm.detour(stack, "postgresql", 5432, 0.2, reconnect), harm.loss(server, 0.05):
             watch.load.go_on(AWAY_SECONDS)
         watch.over()
+
+
+@pytest.mark.nightly
+def test_a_pooler_is_put_before_it(
+    stack: up.Stack, core: client.CoreV1Api, images: Callable[[str], Built], fault: Fault
+) -> None:
+    """A release with migrations goes through PgBouncer, and the one before does not."""
+    with servers.pooler(stack) as pooler:
+        url = f"--set-string=config.APP_DATABASE_URL={pooler.url}"
+        mode = "--set-string=config.APP_DATABASE_POOLER=transaction"
+
+        def all_through_it() -> bool:
+            return database.sql(stack, f"SELECT DISTINCT client_addr FROM {harm.SESSIONS}").split() == [pooler.address]  # noqa: S608
+
+        with fault("PgBouncer before the database, and away again"):
+            run(stack.service.upgrade_command(images("next"), url, mode), log=LOG)
+            wait_for("sessions of the pooler alone", all_through_it)
+            migrate_at_once(stack, pod_names(core))
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            assert database.sql(stack, locks).strip() == "0"
+            rollback = ["rollback", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "180s"]
+            run([*stack.cluster.helm, *rollback], log=LOG)
+
+
+def migrate_at_once(stack: up.Stack, pods: list[str]) -> None:
+    """In each pod: one does it, and the others wait for it, or else one of them fails."""
+    kubectl = [*stack.cluster.kubectl, "--namespace", NAMESPACE, "exec"]
+    with ThreadPoolExecutor(len(pods)) as people:
+        list(people.map(lambda pod: output([*kubectl, pod, "--", "python3", "-m", "app", "migrate"]), pods))

@@ -11,7 +11,7 @@ from k8s.service import NAMESPACE, RELEASE
 from offline.image_build import Built
 from tests.e2e.cluster import wait_for
 from tests.e2e.delivery.variants import NEXT, PRESENT
-from tests.e2e.faults.conftest import Fault
+from tests.e2e.faults.conftest import Autoscaler, Fault
 from tests.e2e.pods import FEWEST, deployment_is_settled, drain_each_worker, pod_names
 from tests.e2e.release import ready_pods
 from toolkit.process import run
@@ -63,7 +63,7 @@ def test_graceful_deletion_of_each_pod(apps: client.AppsV1Api, core: client.Core
 
 @pytest.mark.nightly
 def test_the_autoscaler_adds_two_pods_and_removes_them(
-    apps: client.AppsV1Api, at_least: Callable[[int], None], fault: Fault
+    apps: client.AppsV1Api, autoscaler: Autoscaler, fault: Fault
 ) -> None:
     def there(count: int) -> bool:
         status = apps.read_namespaced_deployment(RELEASE, NAMESPACE).status
@@ -71,9 +71,9 @@ def test_the_autoscaler_adds_two_pods_and_removes_them(
 
     before = apps.read_namespaced_deployment(RELEASE, NAMESPACE).status.replicas
     with fault("the autoscaler adds two pods, and removes them"):
-        at_least(before + 2)
+        autoscaler.exactly(before + 2)
         wait_for("two more", lambda: there(before + 2), seconds=180)
-        at_least(FEWEST)
+        autoscaler.exactly(FEWEST)
         wait_for("the fewest", lambda: there(FEWEST), seconds=180)
 
 

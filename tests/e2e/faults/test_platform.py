@@ -1,6 +1,6 @@
 """What is around the service fails: names, the control plane, the metrics that it is scaled by."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -11,7 +11,8 @@ from k8s.service import NAMESPACE, RELEASE
 from tests.e2e import causes
 from tests.e2e.cluster import wait_for
 from tests.e2e.faults import harm
-from tests.e2e.faults.conftest import RATE, Fault
+from tests.e2e.faults.conftest import RATE, Autoscaler, Fault
+from tests.e2e.faults.servers import LOG
 from tests.e2e.faults.watch import CUT, UNANSWERED
 from tests.e2e.load import WRITE_FAILED
 from tests.e2e.pods import FEWEST, kill, management, pod_names
@@ -78,7 +79,7 @@ def test_the_control_plane_is_gone(stack: up.Stack, fault: Fault) -> None:
 
 
 def test_the_metrics_pipeline_is_gone(
-    stack: up.Stack, apps: client.AppsV1Api, at_least: Callable[[int], None], fault: Fault
+    stack: up.Stack, apps: client.AppsV1Api, autoscaler: Autoscaler, fault: Fault
 ) -> None:
     """The autoscaler wants fewer pods as soon as it knows how busy they are: without knowing, it removes none."""
 
@@ -89,7 +90,7 @@ def test_the_metrics_pipeline_is_gone(
         status = client.AutoscalingV2Api().read_namespaced_horizontal_pod_autoscaler(RELEASE, NAMESPACE).status
         return any(each.type == "ScalingActive" and each.status == "False" for each in status.conditions)
 
-    at_least(SCALED)
+    autoscaler.at_least(SCALED)
     wait_for(f"{SCALED} pods", lambda: replicas() >= SCALED, seconds=120)
     most = replicas()
     with fault("metrics pipeline gone", stays=True) as watch:
@@ -97,7 +98,7 @@ def test_the_metrics_pipeline_is_gone(
             for name, deployment in (("monitoring", "prometheus-adapter"), ("kube-system", "metrics-server")):
                 afterwards.enter_context(causes.stopped(stack, name, f"deployment/{deployment}"))
             wait_for("an autoscaler that knows nothing", blind, seconds=120)
-            at_least(FEWEST)
+            autoscaler.at_least(FEWEST)
             watch.load.go_on(AWAY_SECONDS)
             assert replicas() == most
         watch.over()
@@ -113,7 +114,7 @@ def worker(stack: up.Stack, core: client.CoreV1Api) -> Iterator[str]:
     with suppress(CommandFailed):  # it is not paused where the test has come to its end
         output(["docker", "unpause", found])
     output(["docker", "start", found])
-    run([*stack.cluster.kubectl, "wait", f"node/{found}", "--for=condition=Ready", "--timeout=180s"], log=harm.LOG)
+    run([*stack.cluster.kubectl, "wait", f"node/{found}", "--for=condition=Ready", "--timeout=180s"], log=LOG)
     wait_for("Prometheus to reach it", lambda: bool(query(stack, f'up{{job="kubelet",node="{found}"}} == 1')))
 
 
@@ -135,17 +136,17 @@ def two_ingresses(stack: up.Stack) -> Iterator[list[str]]:
     scale = [*kubectl, "scale", "deployment/traefik"]
     status = [*kubectl, "rollout", "status", "deployment/traefik", "--timeout=120s"]
     for command in ([*scale, "--replicas=2"], status):
-        run(command, log=harm.LOG)
+        run(command, log=LOG)
     yield kubectl
     for command in ([*scale, "--replicas=1"], status):
-        run(command, log=harm.LOG)
+        run(command, log=LOG)
 
 
 def test_the_ingress_is_rolled(stack: up.Stack, fault: Fault) -> None:
     rollout = [*stack.cluster.kubectl, "--namespace", "ingress", "rollout"]
     with fault("the ingress controller rolled", stays=True):
-        run([*rollout, "restart", "deployment/traefik"], log=harm.LOG)
-        run([*rollout, "status", "deployment/traefik", "--timeout=120s"], log=harm.LOG)
+        run([*rollout, "restart", "deployment/traefik"], log=LOG)
+        run([*rollout, "status", "deployment/traefik", "--timeout=120s"], log=LOG)
 
 
 def test_one_ingress_is_killed(two_ingresses: list[str], core: client.CoreV1Api, fault: Fault) -> None:
@@ -155,4 +156,4 @@ def test_one_ingress_is_killed(two_ingresses: list[str], core: client.CoreV1Api,
     with fault("one of two ingress controllers killed", may_fail=BROKEN, recovers=10, stays=True) as watch:
         kill(pod)
         watch.over()
-        run([*two_ingresses, "rollout", "status", "deployment/traefik", "--timeout=120s"], log=harm.LOG)
+        run([*two_ingresses, "rollout", "status", "deployment/traefik", "--timeout=120s"], log=LOG)

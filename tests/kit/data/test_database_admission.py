@@ -1,6 +1,7 @@
 """Whose turn it is to have a connection."""
 
 import asyncio
+import time
 from collections.abc import Awaitable
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from keel.data.database_admission import Admission
 
 pytestmark = pytest.mark.anyio
+BUSY_SECONDS = 0.2
 LONG = 30.0
 
 
@@ -81,6 +83,17 @@ async def test_who_waits_for_too_long_is_told() -> None:
         await admission.enter(to_write=False)
     admission.leave(to_write=False)
     await admission.enter(to_write=True)
+
+
+async def test_nobody_is_sent_away_because_this_process_was_busy() -> None:
+    """The turn came in time, and nobody was there to take it."""
+    admission = Admission(connections=1, writers=1, seconds=BUSY_SECONDS / 2)
+    await admission.enter(to_write=True)
+    waiting = asyncio.create_task(admission.enter(to_write=True))
+    await asyncio.sleep(0)
+    time.sleep(BUSY_SECONDS)  # noqa: ASYNC251
+    asyncio.get_running_loop().call_later(0, lambda: admission.leave(to_write=True))
+    await waiting
 
 
 async def test_who_has_given_up_takes_no_turn() -> None:

@@ -21,6 +21,7 @@ Until = Callable[[Callable[[], object]], Awaitable[None]]
 Question = Callable[[Database], Awaitable[object]]
 
 STATEMENT_SECONDS = 0.2
+BUSY_SECONDS = 0.5
 
 
 async def write(database: Database) -> object:
@@ -76,6 +77,18 @@ async def test_a_server_that_falls_silent_is_not_waited_for(database: Database, 
     assert time.perf_counter() - started < STATEMENT_SECONDS + 1.5
     between.serve_new_ones()
     assert await asyncio.gather(*(question(database) for question in questions)) == [1, 1, 1]
+
+
+async def test_a_connection_is_not_given_up_while_this_process_is_busy(postgresql_settings: Settings) -> None:
+    """Pods beside which many others started refused writes: the server had answered, and nobody had read it."""
+    database = Database(postgresql_settings.model_copy(update={"database_connect_timeout_seconds": BUSY_SECONDS / 2}))
+    try:
+        asking = asyncio.create_task(read(database))
+        await asyncio.sleep(0)  # it connects
+        time.sleep(BUSY_SECONDS)  # noqa: ASYNC251
+        assert await asking == 1
+    finally:
+        await database.close()
 
 
 @pytest.mark.parametrize("question", [read, write])

@@ -159,6 +159,26 @@ async def test_one_that_does_not_answer_costs_one_time_out_and_then_nothing(
     assert [line["message"] for line in log_lines()] == ["valkey does not answer: continuing without it"]
 
 
+@pytest.mark.usefixtures("quick_trials")
+async def test_nobody_waits_to_find_out_whether_it_answers_again(
+    client: Valkey, valkey: Server, registry: CollectorRegistry
+) -> None:
+    """One request in each second did, for the whole time-out: of twenty a second that is the 95th percentile."""
+    valkey.pause()
+    with pytest.raises(ValkeyUnavailableError):
+        await get(client)
+    slowest = 0.0
+    while (calls(registry, "check", "timeout") or 0) < 3:
+        began = time.perf_counter()
+        with pytest.raises(ValkeyUnavailableError):
+            await get(client)
+        slowest = max(slowest, time.perf_counter() - began)
+        await asyncio.sleep(0)
+    assert slowest < SECONDS / 2
+    valkey.resume()
+    await recovered(client)
+
+
 async def test_who_insists_asks_nonetheless(client: Valkey, valkey: Server) -> None:
     valkey.pause()
     with pytest.raises(ValkeyUnavailableError):
@@ -194,7 +214,9 @@ async def test_recovers_from_a_restart(client: Valkey, valkey: Server) -> None:
 
 
 @pytest.mark.usefixtures("quick_trials")
-async def test_a_former_primary_is_left(client: Valkey, valkey: Server, registry: CollectorRegistry) -> None:
+async def test_a_former_primary_is_left(
+    client: Valkey, valkey: Server, registry: CollectorRegistry, log_lines: Logs
+) -> None:
     """It goes on answering, PING too, and refuses each write for as long as it lives."""
 
     async def of_connection() -> object:
@@ -216,6 +238,10 @@ async def test_a_former_primary_is_left(client: Valkey, valkey: Server, registry
         while await _refusal(client.check):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert await of_connection() != before
+    assert [line["message"] for line in log_lines()] == [
+        "valkey does not answer: continuing without it",
+        "valkey answers again",
+    ]
 
 
 async def _refusal(ask: Callable[[], Awaitable[object]]) -> str:

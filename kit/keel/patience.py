@@ -2,7 +2,7 @@
 
 While the event loop is busy, or the container has no processor time, an answer may lie in the socket unread.
 asyncio.timeout counts that as time without an answer: a pod that has five hundred clients to tell something, or starts
-beside others on a small node, would say that Valkey is away.
+beside others on a small node, would say that its database or Valkey is away.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from keel.data.patience import LATE_STEPS, STEPS, Patience
+from keel.patience import LATE_STEPS, STEPS, Patience
 
 pytestmark = pytest.mark.anyio
 BLOCKED_SECONDS = 0.5
