@@ -11,10 +11,9 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from k8s import components, dashboards, facts, up
+from k8s import components, facts, up
 from k8s.kind import host
-from k8s.load import command as load
-from k8s.load.open_loop import MAX_RATE
+from k8s.load import MAX_RATE, MAX_SECONDS
 from k8s.up import Stack
 from offline import sources
 from offline.images import COMPILERS
@@ -26,7 +25,6 @@ from toolkit.progress import Progress, spell
 from toolkit.reasons import explain
 
 REGISTRY_PORT = 5001
-MAX_LOAD_SECONDS = 3600.0
 
 
 def ports() -> tuple[dict[str, int], int]:
@@ -151,6 +149,10 @@ def between(least: float, most: float) -> Callable[[str], float]:
 
 def look(args: argparse.Namespace) -> int:
     """The commands that use a running cluster and change nothing about it."""
+    # What they import takes a second, which the other commands need not wait.
+    from k8s import dashboards  # noqa: PLC0415
+    from k8s.load import command as load  # noqa: PLC0415
+
     try:
         if args.command == "load":
             return load.command(args.facts, args.rate, args.seconds)
@@ -184,9 +186,7 @@ def main(argv: list[str] | None = None) -> int:
         "load", help="send a bounded load to the running cluster, so that there is something to see"
     )
     sending.add_argument("--rate", type=between(1, MAX_RATE), default=50.0, help="requests a second (default: 50)")
-    sending.add_argument(
-        "--seconds", type=between(1, MAX_LOAD_SECONDS), default=120.0, help="for how long (default: 120)"
-    )
+    sending.add_argument("--seconds", type=between(1, MAX_SECONDS), default=120.0, help="for how long (default: 120)")
     looking = commands.add_parser("dashboards", help="say where to look at what the running service does")
     for command in (sending, looking):
         command.add_argument("--facts", type=Path, default=facts.FILE, help="what `up` wrote (default: build/up.json)")

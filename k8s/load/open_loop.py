@@ -17,7 +17,6 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 LOOPBACK = "127.0.0.1"
 TIMEOUT = 10.0  # seconds; a request that takes longer has failed
-MAX_RATE = 1000.0
 
 
 class OpenLoop:

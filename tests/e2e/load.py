@@ -27,7 +27,8 @@ from typing import Any
 
 import aiohttp
 
-from k8s.load.open_loop import MAX_RATE, TIMEOUT, OpenLoop, session
+from k8s.load import MAX_RATE
+from k8s.load.open_loop import TIMEOUT, OpenLoop, session
 from tests.e2e.machine import slowness
 from tests.e2e.subject import SUBJECT
 

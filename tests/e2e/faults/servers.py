@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,81 +19,7 @@ DATA = "data"
 FILES = "/run/files"
 TMP = "/tmp"  # noqa: S108 - a pod's own
 POOLER = "docker.io/edoburu/pgbouncer:v1.24.1-p1"
-
-# Sends on what comes, after a while. One connection of the client is one to the server.
-PROXY = """
-import asyncio, os
-
-HOST, PORT, DELAY = os.environ["TO"], int(os.environ["PORT"]), float(os.environ["DELAY"])
-
-async def copy(reader, writer):
-    try:
-        while data := await reader.read(65536):
-            await asyncio.sleep(DELAY)
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
-
-async def serve(reader, writer):
-    try:
-        far_reader, far_writer = await asyncio.open_connection(HOST, PORT)
-    except OSError:
-        return writer.close()
-    await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
-
-async def main():
-    async with await asyncio.start_server(serve, "0.0.0.0", PORT) as server:
-        await server.serve_forever()
-
-asyncio.run(main())
-"""
-
-# Answers each GET with what is in a file, after a while that is in another.
-ISSUER = """
-import http.server, pathlib, time
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        time.sleep(float(pathlib.Path("/tmp/delay").read_text()))
-        body = pathlib.Path("/tmp/keys").read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/jwk-set+json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-pathlib.Path("/tmp/delay").write_text("0")
-pathlib.Path("/tmp/keys").write_text(pathlib.Path("FILES/keys").read_text())
-http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
-""".replace("FILES", FILES)
-
-# Takes all connections that the database has, also of those who have them, and listens when it has them.
-CROWD = """
-import asyncio, asyncpg, os
-
-URL, MOST, END_OTHERS = os.environ["URL"], int(os.environ["MOST"]), os.environ["END_OTHERS"]
-
-async def connect():
-    while True:
-        try:
-            return await asyncpg.connect(URL, timeout=5)
-        except (OSError, asyncpg.PostgresError):
-            await asyncio.sleep(0.1)
-
-async def main():
-    first = await connect()
-    others = asyncio.gather(*(connect() for _ in range(MOST - 1)))
-    while not others.done():
-        await first.execute(END_OTHERS)
-        await asyncio.sleep(0.1)
-    async with await asyncio.start_server(lambda *_: None, "0.0.0.0", 8080) as server:
-        await server.serve_forever()
-
-asyncio.run(main())
-"""
+PROGRAMS = Path(__file__).with_name("placed")
 
 
 def data(stack: up.Stack) -> list[str]:
@@ -109,7 +36,7 @@ def lead(stack: up.Stack, service: str, pods: str) -> None:
 @contextmanager
 def proxy(stack: up.Stack, host: str, port: int, delay: float) -> Iterator[str]:
     """A proxy through which all takes `delay` seconds longer, each way; the name of its Service."""
-    python = _python(stack, PROXY, {"TO": host, "PORT": str(port), "DELAY": str(delay)})
+    python = _python(stack, "proxy", {"TO": host, "PORT": str(port), "DELAY": str(delay)})
     with _placed(stack, "detour", port, python):
         yield "detour"
 
@@ -118,7 +45,7 @@ def proxy(stack: up.Stack, host: str, port: int, delay: float) -> Iterator[str]:
 def crowd(stack: up.Stack, most: int, end_others: str) -> Iterator[None]:
     """Somebody has all of the database's connections, of which there are `most`, those for superusers as well."""
     environment = {"URL": _database_url(stack, "postgresql"), "MOST": str(most), "END_OTHERS": end_others}
-    with _placed(stack, "crowd", 8080, _python(stack, CROWD, environment)):
+    with _placed(stack, "crowd", 8080, _python(stack, "crowd", environment)):
         yield
 
 
@@ -194,7 +121,7 @@ class Issuer:
 
 @contextmanager
 def issuer(stack: up.Stack, keys: str) -> Iterator[Issuer]:
-    with _placed(stack, Issuer.NAME, 8080, _python(stack, ISSUER), {"keys": keys}):
+    with _placed(stack, Issuer.NAME, 8080, _python(stack, "issuer"), {"keys": keys}):
         yield Issuer(stack)
 
 
@@ -203,8 +130,9 @@ def _database_url(stack: up.Stack, server: str) -> str:
     return f"postgresql://links:{password}@{server}.{DATA}.svc:5432/links"
 
 
-def _python(stack: up.Stack, script: str, environment: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
-    """A container that runs it, in the service's own image."""
+def _python(stack: up.Stack, program: str, environment: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """A container that runs one of PROGRAMS, in the service's own image."""
+    script = (PROGRAMS / f"{program}.py").read_text(encoding="utf-8")
     image = f"{stack.image.repository}@{stack.image.digest}"
     variables = [{"name": name, "value": value} for name, value in environment.items()]
     return {"image": image, "command": ["python3", "-c", script], "env": variables}

@@ -43,13 +43,14 @@ def test_sigkill_of_each_pod_s_process(core: client.CoreV1Api, fault: Fault) -> 
 @pytest.mark.nightly
 def test_a_pod_s_memory_runs_out(core: client.CoreV1Api, fault: Fault) -> None:
     pod = pods(core)[0]
+    (before,) = pod.status.container_statuses
 
     def out_of_memory() -> bool:
         (status,) = core.read_namespaced_pod(pod.metadata.name, NAMESPACE).status.container_statuses
-        ended = status.last_state.terminated
-        if ended is None:
+        if status.restart_count == before.restart_count:
             starve(pod)
-        return ended is not None and ended.reason == "OOMKilled"
+            return False
+        return bool(status.last_state.terminated.reason == "OOMKilled")
 
     with fault("a pod's memory runs out", may_fail=CUT):
         wait_for("the end of its process", out_of_memory, seconds=60)

@@ -17,8 +17,8 @@ import pytest
 from app.links.load import API, EXPIRED, POPULAR, LinkLoad
 from k8s.__main__ import main
 from k8s.certificates import ensure_authority
-from k8s.load import command
-from k8s.load.open_loop import MAX_RATE, OpenLoop, require_loopback, session
+from k8s.load import MAX_RATE, command
+from k8s.load.open_loop import OpenLoop, require_loopback, session
 from k8s.load.tally import Tally, rows
 from k8s.load.traffic import RefusedError, Traffic
 from keel.load import Mix
