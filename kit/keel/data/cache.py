@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Generic, TypeVar
 
 from keel.data.cache_metrics import CacheMetrics
@@ -63,7 +63,7 @@ class Cache(Generic[V]):
         self._counts = metrics.of(name, self._local.__len__)
         self._breaker = CircuitBreaker(RETRY_SECONDS, clock)
         self._failed_at = -math.inf
-        self._trials: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     async def get(self, key: str, load: Load[V]) -> V | None:
         """The answer for `key`: from the cache, or from `load`, which is called once however many callers wait.
@@ -81,11 +81,22 @@ class Cache(Generic[V]):
         return entry.value
 
     async def changed(self, key: str) -> None:
-        """Forget the answer for `key`. Call this after a commit that created, changed or deleted it."""
+        """Forget the answer for `key`. Call this after a commit that created, changed or deleted it.
+
+        Valkey is notified before this returns; where it did not answer a moment ago, that is tried in the background.
+        """
+        if self._shared is None:
+            self._local.forget(key)
+        elif self._shared.is_away:
+            self._local.forget(key)
+            self._in_background(self._notify(self._shared, key))
+        else:
+            await self._notify(self._shared, key)
+
+    async def _notify(self, shared: SharedCache[V], key: str) -> None:
         try:
-            if self._shared is not None:
-                notified = await self._shared.changed(key)
-                self._counts.changes["notified" if notified else "failed"] += 1
+            notified = await shared.changed(key)
+            self._counts.changes["notified" if notified else "failed"] += 1
         finally:
             # After Valkey was notified: until then a concurrent read may still get the old answer.
             self._local.forget(key)
@@ -156,6 +167,9 @@ class Cache(Generic[V]):
             with contextlib.suppress(DatabaseUnavailableError):
                 await self._ask(key, load, found)
 
-        trial = asyncio.create_task(ask())
-        self._trials.add(trial)
-        trial.add_done_callback(self._trials.discard)
+        self._in_background(ask())
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)  # the loop itself keeps no task alive
+        task.add_done_callback(self._background.discard)

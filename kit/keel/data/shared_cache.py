@@ -76,6 +76,11 @@ class SharedCache(Generic[V]):
         self._clock = clock
         self._time_of_day = time_of_day
 
+    @property
+    def is_away(self) -> bool:
+        """Valkey did not answer a moment ago."""
+        return self._valkey.is_away
+
     async def find(self, key: str) -> Found[V]:
         """What Valkey has for `key`. It does not raise if that is corrupt or Valkey is unavailable."""
         name = self._name(key)

@@ -75,7 +75,12 @@ class Valkey:
             "valkey_breaker_open",
             "1 while Valkey is not called, because it does not answer or cannot be used.",
             registry=registry,
-        ).set_function(lambda: bool(self._absent or self._unfit))
+        ).set_function(lambda: self.is_away)
+
+    @property
+    def is_away(self) -> bool:
+        """It is not called, because it did not answer a moment ago, or cannot be used."""
+        return bool(self._absent or self._unfit)
 
     async def call(
         self,

@@ -1,6 +1,7 @@
 """Two caches, as in two processes, before one Valkey and one "database"."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,12 +10,14 @@ from prometheus_client import CollectorRegistry
 from keel.data.cache import Cache
 from keel.data.cache_metrics import CacheMetrics
 from keel.data.database import DatabaseUnavailableError
-from keel.data.shared_cache import SharedCache
+from keel.data.shared_cache import CHANGED, SharedCache
 from keel.data.valkey import Valkey
+from keel.settings import Settings
 from tests.support.clock import Clock
 from tests.support.servers import Valkey as Server
 
 pytestmark = pytest.mark.anyio
+TIMEOUT_SECONDS = Settings.model_fields["valkey_timeout_seconds"].default
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 
@@ -230,6 +233,25 @@ async def test_a_change_that_valkey_was_not_told_is_counted_and_seen_when_valkey
     valkey.start()  # empty, as after 60 seconds
     clock.now += 5
     assert await other.get() == "new"
+
+
+async def test_nobody_waits_for_a_change_to_be_told_while_valkey_does_not_answer(
+    one: Process, other: Process, database: Database, shared: Valkey, valkey: Server, until: Until
+) -> None:
+    """Each write took as long as the time-out; connections to a Service without pods are seldom refused."""
+    database.rows["a"] = "old"
+    await other.get()
+    valkey.pause()
+    await one.get()
+    assert shared.is_away
+    database.rows["a"] = "new"
+    began = time.perf_counter()
+    await one.cache.changed("a")
+    assert time.perf_counter() - began < TIMEOUT_SECONDS / 2
+    assert await one.get() == "new"
+    valkey.resume()
+    await until(lambda: one.count("changes", "notified") == 1)
+    assert valkey.execute("GET", "things:1:a") == CHANGED.decode()
 
 
 async def test_something_else_in_valkey_is_passed_over(one: Process, database: Database, valkey: Server) -> None:
