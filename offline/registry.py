@@ -26,8 +26,14 @@ class Registry:
     def __init__(self, port: int) -> None:
         self.port = port
         self.host = f"127.0.0.1:{port}"
-        # One for all that is asked: each client reads the system's certificates, for longer than the answer takes.
-        self._web = httpx.Client(base_url=f"http://{self.host}/v2", timeout=10)
+        # One for all that is asked: each client reads the system's certificates, for longer than the answer takes. It
+        # keeps no connections, which nobody would close.
+        self._web = httpx.Client(timeout=10, limits=httpx.Limits(max_keepalive_connections=0))
+
+    @property
+    def _api(self) -> str:
+        """https://distribution.github.io/distribution/spec/api/."""
+        return f"http://{self.host}/v2"
 
     def ensure(self, image: str, progress: Progress) -> None:
         """Start it unless it runs, and put it on the network of kind's nodes."""
@@ -67,13 +73,14 @@ class Registry:
 
     def digest(self, repository: str, tag: str) -> str | None:
         """The digest of a manifest, or None if there is none."""
-        answer = self._web.head(f"/{repository}/manifests/{tag}", headers={"Accept": MANIFESTS})
+        answer = self._web.head(f"{self._api}/{repository}/manifests/{tag}", headers={"Accept": MANIFESTS})
         return answer.headers["Docker-Content-Digest"] if answer.status_code == HTTPStatus.OK else None
 
     def config(self, repository: str, reference: str) -> dict[str, object]:
         """An image's configuration (https://github.com/opencontainers/image-spec/blob/main/config.md)."""
-        manifest = self._web.get(f"/{repository}/manifests/{reference}", headers={"Accept": MANIFESTS}).json()
-        blob: dict[str, object] = self._web.get(f"/{repository}/blobs/{manifest['config']['digest']}").json()
+        base = f"{self._api}/{repository}"
+        manifest = self._web.get(f"{base}/manifests/{reference}", headers={"Accept": MANIFESTS}).json()
+        blob: dict[str, object] = self._web.get(f"{base}/blobs/{manifest['config']['digest']}").json()
         return blob
 
     def _start(self, image: str) -> None:
@@ -88,7 +95,7 @@ class Registry:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:
-                if self._web.get("/", timeout=2).status_code == HTTPStatus.OK:
+                if self._web.get(f"{self._api}/", timeout=2).status_code == HTTPStatus.OK:
                     return
             except httpx.HTTPError:
                 pass  # not yet

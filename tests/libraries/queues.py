@@ -122,7 +122,6 @@ class Process:
         self.port = free_port()
         self.file = directory / f"{name}.log"
         self.address = f"http://127.0.0.1:{self.port}"
-        self._web = httpx.Client(base_url=self.address)  # one, as each reads the system's certificates
         variables = {**environment, "APP_MANAGEMENT_PORT": str(self.port)}
         with self.file.open("wb") as log:
             self.process = subprocess.Popen(
@@ -136,7 +135,7 @@ class Process:
     def ready(self) -> bool:
         assert self.process.poll() is None, self.log
         try:
-            return self._web.get("/metrics").status_code == 200
+            return httpx.get(f"{self.address}/metrics").status_code == 200
         except httpx.TransportError:
             return False
 
