@@ -117,7 +117,7 @@ nightly: $(VENV) ## The same with what takes too long for every change: canaries
 	@$(RUN) -m delivery tools
 	$(PYTEST) --numprocesses=2 tests/e2e
 
-faults: $(VENV) ## What goes wrong, each RUNS=3 times under load, and what it costs (build/report/faults.json; 1 to 2 h; SOAK_SECONDS=3600 soaks on)
+faults: $(VENV) ## What goes wrong, each RUNS=3 times under load, and what it costs (build/report/faults.json; 1 h a run; SOAK_SECONDS=3600 soaks on)
 	@$(RUN) -m delivery tools
 	RUNS="$${RUNS:-3}" RATE="$${RATE:-150}" $(PYTEST) tests/e2e/faults
 

@@ -298,7 +298,7 @@ class ValkeyStore:
         found = await self._valkey.call(
             "feed_add",
             lambda client: client.execute_command(*command),  # type: ignore[no-untyped-call]
-            bypass_breaker=True,  # an event that is not told now may be lost
+            even_if_away=True,  # an event that is not told now may be lost
         )
         return Entry(found.decode(), data, event)
 

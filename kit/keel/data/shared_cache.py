@@ -130,7 +130,7 @@ class SharedCache(Generic[V]):
             await self._valkey.call(
                 "cache_change",
                 lambda client: client.set(name, CHANGED, px=int(MARK_SECONDS * 1000)),
-                bypass_breaker=True,
+                even_if_away=True,
             )
         except ValkeyUnavailableError:
             return False

@@ -86,12 +86,12 @@ class Valkey:
         self,
         name: str,
         operation: "Callable[[Client], Awaitable[T]]",
-        bypass_breaker: bool = False,
+        even_if_away: bool = False,
         held_seconds: float = 0,
     ) -> T:
         """Run `operation`, as in `call("cache_get", lambda client: client.get(key))`; returns its result.
 
-        `name` is what metrics and traces call the operation; use few names. `bypass_breaker` calls the server even
+        `name` is what metrics and traces call the operation; use few names. `even_if_away` calls the server even
         while it does not answer: for what matters more than the wait for a time-out. `held_seconds` is how
         long the server may hold a command that waits for something to happen. That wait says nothing of the server,
         so it has no span, and is not in the histogram.
@@ -103,7 +103,7 @@ class Valkey:
         if self._unfit and name != CHECK:
             self._calls.labels(name, "skipped").inc()
             raise ValkeyUnavailableError(self._unfit)
-        if self._absent and not bypass_breaker:
+        if self._absent and not even_if_away:
             self._calls.labels(name, "skipped").inc()
             raise ValkeyUnavailableError("it did not answer a moment ago")
         about = {"db.system.name": "valkey", "db.operation.name": name}
@@ -149,7 +149,7 @@ class Valkey:
         Raises:
             ValkeyUnavailableError: it does not. The message says why.
         """
-        role, shards = await self.call(CHECK, _describe, bypass_breaker=True)
+        role, shards = await self.call(CHECK, _describe, even_if_away=True)
         self._unfit = SENTINEL if role == "sentinel" else SHARDS if shards > 1 else ""
         if self._unfit:
             await self._drop_idle_connections()  # the next check resolves the name again
@@ -191,10 +191,10 @@ class Valkey:
         self._absent = cause
         if self._trials is None or self._trials.done():
             # In a context of its own: it is no part of the request that has noticed.
-            self._trials = asyncio.create_task(self._try(), context=contextvars.Context())
+            self._trials = asyncio.create_task(self._recover(), context=contextvars.Context())
         return ValkeyUnavailableError(cause)
 
-    async def _try(self) -> None:
+    async def _recover(self) -> None:
         """Ask until it answers. So no caller waits for a time-out to find out whether it does."""
         while self._absent:
             await asyncio.sleep(BREAK_SECONDS)

@@ -115,7 +115,7 @@ class Issuer:
             lead(self.stack, self.NAME, self.NAME)
 
     def _put(self, name: str, text: str) -> None:
-        write = f"import sys, pathlib; pathlib.Path('/tmp/{name}').write_text(sys.stdin.read())"
+        write = f"import sys, pathlib; pathlib.Path('{TMP}/{name}').write_text(sys.stdin.read())"
         output([*data(self.stack), "exec", "--stdin", self.NAME, "--", "python3", "-c", write], stdin=text)
 
 

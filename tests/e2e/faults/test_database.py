@@ -194,14 +194,17 @@ def test_a_pooler_is_put_before_it(
         def all_through_it() -> bool:
             return database.sql(stack, f"SELECT DISTINCT client_addr FROM {harm.SESSIONS}").split() == [pooler.address]  # noqa: S608
 
-        with fault("PgBouncer before the database, and away again"):
-            run(stack.service.upgrade_command(images("next"), url, mode), log=LOG)
-            wait_for("sessions of the pooler alone", all_through_it)
-            migrate_at_once(stack, pod_names(core))
-            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-            assert database.sql(stack, locks).strip() == "0"
-            rollback = ["rollback", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "180s"]
-            run([*stack.cluster.helm, *rollback], log=LOG)
+        try:
+            with fault("PgBouncer before the database, and away again"):
+                run(stack.service.upgrade_command(images("next"), url, mode), log=LOG)
+                wait_for("sessions of the pooler alone", all_through_it)
+                migrate_at_once(stack, pod_names(core))
+                locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+                assert database.sql(stack, locks).strip() == "0"
+                rollback = ["rollback", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "180s"]
+                run([*stack.cluster.helm, *rollback], log=LOG)
+        finally:  # whatever it failed at: the pooler goes now
+            run(stack.service.upgrade_command(stack.image), log=LOG)
 
 
 def migrate_at_once(stack: up.Stack, pods: list[str]) -> None:

@@ -184,7 +184,7 @@ async def test_who_insists_asks_nonetheless(client: Valkey, valkey: Server) -> N
     with pytest.raises(ValkeyUnavailableError):
         await get(client)
     valkey.resume()
-    assert await client.call("put", lambda server: server.set("key", "new"), bypass_breaker=True)
+    assert await client.call("put", lambda server: server.set("key", "new"), even_if_away=True)
     assert await get(client) == b"new"  # which has told that it answers
 
 
