@@ -66,7 +66,8 @@ docs: $(VENV) ## Write what is generated: tables of settings, metrics, values an
 	$(RUN) -m app values > k8s/environments/domains.yaml
 
 unit: $(VENV) ## Unit and integration tests of the kit, the app and the tools
-	$(PYTEST) tests/kit tests/app tests/tools tests/harness --cov --cov-report=term:skip-covered --cov-fail-under=97
+	$(PYTEST) -p tests.support.coverage tests/kit tests/app
+	$(PYTEST) tests/tools tests/harness
 
 chart: $(VENV) tools ## Tests of the chart, by rendering it
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/chart
@@ -225,7 +226,7 @@ lock: $(VENV) ## Resolve the dependencies anew, with hashes
 	done
 
 clean: ## Remove what was made in the checkout, but not the cluster (`make down` does) and not the cache
-	rm -rf build/log build/report .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf build/log build/report .pytest_cache .mypy_cache .ruff_cache
 
 # Made anew when the lock changes. A half-made one is not taken for a whole one: the last step makes the mark.
 $(VENV): $(VENV)/.made

@@ -103,10 +103,10 @@ class PostgreSQL:
     def url(self, database: str) -> str:
         return f"postgresql://links:{self.password}@127.0.0.1:{self.port}/{database}"
 
-    def execute(self, statement: str) -> str:
-        """What one statement gives, without headings."""
+    def execute(self, *statements: str) -> str:
+        """What they give, one after the other and without headings."""
         options = ["--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
-        return self.run("psql", *options, self.url("postgres"), f"--command={statement}")
+        return self.run("psql", *options, self.url("postgres"), *(f"--command={each}" for each in statements))
 
     @staticmethod
     def _as_user(command: list[str]) -> list[str]:

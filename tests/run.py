@@ -26,7 +26,7 @@ from toolkit.process import Failure
 from toolkit.progress import Progress, spell
 
 PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
-COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--cov-fail-under=97"]
+COVERAGE = ["-p", "tests.support.coverage"]
 LANES = ["--numprocesses=2"]
 BESIDE_LOG = LOGS / "beside.log"
 FIRST: dict[str, list[str]] = {

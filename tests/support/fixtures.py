@@ -67,6 +67,40 @@ class Subject:
         return self.service.product.name
 
 
+class Migrations:
+    """Brings the tables of a service to a test's empty database.
+
+    The first test's are made by the migrations, and those of all others are copies: to copy is much quicker.
+    """
+
+    def __init__(self, server: Callable[[], PostgreSQL]) -> None:
+        self._server = server
+        self._files: dict[str, bytes] = {}
+        self._templates: dict[str, str] = {}
+
+    async def bring(self, settings: Settings) -> None:
+        if settings.dialect.is_file:
+            await self._to_a_file(settings, Path(str(settings.database.database)))
+        else:
+            await self._to_a_server(settings, self._server())
+
+    async def _to_a_file(self, settings: Settings, file: Path) -> None:
+        name = settings.product.name
+        if name not in self._files:
+            await migrate.migrate(settings)
+            self._files[name] = file.read_bytes()  # noqa: ASYNC240 - nothing else runs
+        file.write_bytes(self._files[name])  # noqa: ASYNC240
+
+    async def _to_a_server(self, settings: Settings, server: PostgreSQL) -> None:
+        name, database = settings.product.name, settings.database.database
+        if template := self._templates.get(name):
+            server.execute(f"DROP DATABASE {database}", f"CREATE DATABASE {database} TEMPLATE {template}")
+        else:
+            await migrate.migrate(settings)
+            template = self._templates[name] = f"template_{len(self._templates)}_of_tests"
+            server.execute(f"CREATE DATABASE {template} TEMPLATE {database}")
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Not uvloop, whose loops hang in close() over what a failed test has left open."""
@@ -168,12 +202,12 @@ def log_lines(settings: Settings) -> Logs:
 
 @pytest.fixture
 async def service(
-    request: pytest.FixtureRequest, subject: Subject, settings: Settings, log_lines: Logs, migrated: dict[str, bytes]
+    request: pytest.FixtureRequest, subject: Subject, settings: Settings, log_lines: Logs, migrations: Migrations
 ) -> AsyncIterator[Apps]:
     """The application, migrated and started: on SQLite, or on what a test of both databases is at."""
     del log_lines
     chosen: Settings = request.getfixturevalue("either") if "either" in request.fixturenames else settings
-    await prepare(chosen, migrated)
+    await migrations.bring(chosen)
     service = subject.service.build(chosen)
     async with service.public.router.lifespan_context(service.public):
         service.health.started = True
@@ -273,10 +307,10 @@ def postgresql_settings(
 
 @pytest.fixture
 async def postgresql_client(
-    subject: Subject, postgresql_settings: Settings, mint: Callable[..., str]
+    subject: Subject, postgresql_settings: Settings, mint: Callable[..., str], migrations: Migrations
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client, with a token that may write, of the service on an empty PostgreSQL."""
-    await migrate.migrate(postgresql_settings)
+    await migrations.bring(postgresql_settings)
     service = subject.service.build(postgresql_settings)
     headers = {"Authorization": f"Bearer {mint()}"}
     transport = httpx.ASGITransport(service.public)
@@ -294,21 +328,8 @@ def either(request: pytest.FixtureRequest) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def migrated() -> dict[str, bytes]:
-    """SQLite's file as the first test's migration left it, by service: to copy it is much quicker than to make it."""
-    return {}
-
-
-async def prepare(settings: Settings, migrated: dict[str, bytes]) -> None:
-    if not settings.dialect.is_file:
-        await migrate.migrate(settings)
-        return
-    file = Path(str(settings.database.database))
-    name = settings.product.name
-    if name not in migrated:
-        await migrate.migrate(settings)
-        migrated[name] = file.read_bytes()  # noqa: ASYNC240 - nothing else runs
-    file.write_bytes(migrated[name])  # noqa: ASYNC240
+def migrations(request: pytest.FixtureRequest) -> Migrations:
+    return Migrations(lambda: request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture
@@ -317,10 +338,8 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-async def database(
-    either: Settings, registry: CollectorRegistry, migrated: dict[str, bytes]
-) -> AsyncIterator[Database]:
-    await prepare(either, migrated)
+async def database(either: Settings, registry: CollectorRegistry, migrations: Migrations) -> AsyncIterator[Database]:
+    await migrations.bring(either)
     database = Database(either, registry)
     yield database
     await database.close()

@@ -29,13 +29,17 @@ def protocol(spread: float = 0) -> type[Any] | None:
     """uvicorn's protocol of a connection that has become a WebSocket; None if its library is not installed.
 
     `spread` is over how many seconds connections close when the server drains, so that not all clients come back at
-    once.
+    once. It is half of the time that a drain has: to read why, and to notice it, must fit into the other half.
     """
     # Not imported before it is asked for: a service without WebSockets need not wait for its library.
     from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol  # noqa: PLC0415
 
     found: Any = AutoWebSocketsProtocol
-    chosen = {"spread": spread, "notice": min(NOTICE_SECONDS, spread / 2)}
+    chosen = {
+        "spread": spread,
+        "linger": min(LINGER_SECONDS, spread / 3) if spread else LINGER_SECONDS,
+        "notice": min(NOTICE_SECONDS, spread / 2),
+    }
     return None if found is None else type("WebSocketProtocol", (_Connection, found), chosen)
 
 
@@ -47,6 +51,7 @@ class _Connection:
     """
 
     spread: float
+    linger: float
     notice: float
     app: ASGIApp
     initial_response: object = None
@@ -99,7 +104,7 @@ class _Connection:
             self.transport = _Lingering(transport)  # type: ignore[assignment]
             super().shutdown()  # type: ignore[misc]
             self.transport = transport
-            self.close_timer = self.loop.call_later(LINGER_SECONDS, transport.close)
+            self.close_timer = self.loop.call_later(self.linger, transport.close)
 
     def data_received(self, data: bytes) -> None:
         if not self._refused:

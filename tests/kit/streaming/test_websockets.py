@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from keel.http.websocket_access import take_token_from_subprotocol
+from keel.http.websockets import protocol
 from tests.kit.streaming.conftest import Serve, Site
 
 pytestmark = pytest.mark.anyio
@@ -313,3 +314,11 @@ async def test_without_the_extension_a_refusal_is_a_403(serve: Serve) -> None:
     }
     await site.apps.public(scope, receive, send)
     assert sent == [{"type": "websocket.close"}]
+
+
+@pytest.mark.parametrize("drain", [1, 6, 8, 30, 300])
+def test_all_ends_before_the_drain_does(drain: float) -> None:
+    """Even that of a handler which does not notice, whose client was the last to be told and does not answer."""
+    chosen = protocol(drain / 2)
+    assert chosen
+    assert 0 < chosen.spread + chosen.linger + chosen.notice < drain
