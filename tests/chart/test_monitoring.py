@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from keel.contract.metric_profiles import PROFILES
+
 from .helm import pod, refusal, render
 
 KINDS = {"serviceMonitor": ("ServiceMonitor", "endpoints"), "podMonitor": ("PodMonitor", "podMetricsEndpoints")}
@@ -136,6 +138,18 @@ def test_a_profile_is_brought_into_the_normal_form(monitor: str, profile: str) -
     named = {each.get("replacement") for each in relabelings(monitor, profile=profile)}
     assert {"http_requests_in_flight", "http_probes_total"} <= named
     assert relabelings(monitor, profile="own") == []
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_contract_looks_for_the_same_names(profile: str) -> None:
+    """That of the kit, which tries an image without the chart."""
+    names, found = PROFILES[profile], relabelings("serviceMonitor", profile=profile)
+    wanted = {"status": names.status, "route": names.route, "method": names.method}
+    brought = {each["targetLabel"]: each["sourceLabels"][1] for each in found if each.get("targetLabel") in wanted}
+    assert {label: brought.get(label, label) for label in wanted} == wanted
+    normal = PROFILES["own"].histogram
+    renamed = [each["regex"] for each in found if each.get("replacement") == f"{normal}$1"]
+    assert renamed == ([] if names.histogram == normal else [f"{names.histogram}(_bucket|_count|_sum)"])
 
 
 @BOTH

@@ -14,6 +14,8 @@ from delivery.deploy.rollout import Pod, State
 from delivery.deploy.values import Objectives
 from grafana import queries
 from grafana.dashboards import files
+from keel.contract.metric_profiles import PROFILES as CONTRACT
+from keel.contract.metric_profiles import labels_of, recognized
 from tests.chart.helm import render
 from tests.grafana.prometheus import Json, Prometheus
 from tests.libraries.conftest import FAILING, IDLE, MISTAKEN, SERVING, Scene, Subject
@@ -176,6 +178,15 @@ def test_statuses_and_routes_are_told_apart(subject: Subject, scene: Scene) -> N
     assert "/items/{item}" in by_route
     assert "/metrics" not in by_route
     scene.eventually(lambda: [0.0] < shown(scene, subject, "Slowest 1 %") < [1.0])
+
+
+@each([subject for subject in FAILING if subject.profile in CONTRACT and not subject.library.endswith("_pushed")])
+def test_the_contract_knows_the_library(subject: Subject, scene: Scene) -> None:
+    app = scene.apps[subject.library, subject.asked]
+    series = labels_of(app.client.get("/metrics", follow_redirects=True).text)
+    assert recognized(series) == subject.profile
+    lacks = "http_request_duration_seconds_bucket has no status" if subject.library == "instrumentator" else ""
+    assert CONTRACT[subject.profile].missing(series) == lacks
 
 
 def scaling(subject: Subject) -> str:

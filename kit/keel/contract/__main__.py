@@ -11,6 +11,7 @@ from typing import Any
 
 from keel.contract import points
 from keel.contract.container import ContractError, Pod, in_bytes
+from keel.contract.metric_profiles import chosen
 from keel.contract.points import Result
 
 NOT_KEPT, FAILED = 1, 2
@@ -58,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         "--away", action="append", default=[], metavar="NAME=VALUE", help="a dependency that leads nowhere"
     )
     parser.add_argument(
-        "--values", type=Path, help="the chart's values: config, env, command, args, ports, probes, resources, drain"
+        "--values",
+        type=Path,
+        help="the chart's values: config, env, command, args, ports, probes, metrics, resources, drain",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="likewise, as JUnit's XML")
@@ -84,6 +87,10 @@ def _with_values(pod: Pod, file: Path) -> Pod:
         raise ContractError(f"{file} holds no values: write them as YAML, by name.")
     ports, limits = values.get("ports", {}), values.get("resources", {}).get("limits", {})
     named = {each["name"]: str(each["value"]) for each in values.get("env", []) if "value" in each}
+    try:
+        profile, names = chosen(values)
+    except ValueError as error:
+        raise ContractError(str(error)) from error
     memory = f"{in_bytes(str(limits['memory']))}" if "memory" in limits else pod.memory
     return replace(
         pod,
@@ -93,6 +100,8 @@ def _with_values(pod: Pod, file: Path) -> Pod:
         readiness=_path(values, "readiness", pod.readiness),
         liveness=_path(values, "liveness", pod.liveness),
         metrics=values.get("serviceMonitor", {}).get("path", pod.metrics),
+        metric_profile=profile,
+        metric_names=names,
         environment={
             **{key: str(value) for key, value in values.get("config", {}).items()},
             **named,

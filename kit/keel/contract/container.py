@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
+from keel.contract.metric_profiles import OWN, PROFILES, MetricNames
+
 USER = 10001  # as any other: a cluster may choose
 MARGIN_SECONDS = 5  # what the chart gives a pod on top of its drain, before SIGKILL
 LOG_LINES = 20  # of an image that does not start
@@ -33,6 +35,8 @@ class Pod:
     readiness: str = "/readyz"
     liveness: str = "/livez"
     metrics: str = "/metrics"
+    metric_profile: str = OWN
+    metric_names: MetricNames = PROFILES[OWN]
     environment: Mapping[str, str] = field(default_factory=dict)
     command: Sequence[str] = ()
     arguments: Sequence[str] = ()

@@ -1,7 +1,6 @@
 """The points of the contract. Each is tried by doing it, and says what was seen, why it matters, and what to change."""
 
 import json
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -9,12 +8,12 @@ from dataclasses import dataclass, replace
 from http.client import HTTPException
 
 from keel.contract.container import LOG_LINES, Container, ContractError, Pod, in_bytes, run, wait
+from keel.contract.metric_profiles import INSTRUMENTATOR, INSTRUMENTATOR_LINE, OWN, labels_of, recognized
 from keel.contract.visitors import Visitors
 
 START_SECONDS = 60
 REST_SHARE = 0.8  # of the limit of memory, at rest
 STRANGERS = 40  # paths and methods that nobody expects
-HISTOGRAM = "http_request_duration_seconds_bucket"
 SERVE = "Serve it by `python -m keel.serve module:app`"
 
 
@@ -99,13 +98,26 @@ def management_is_apart(trial: Trial) -> Result:
 
 
 def histogram(trial: Trial) -> Result:
-    """It has the histogram that alerts and dashboards read."""
-    trial.container.status(trial.pod.public, trial.path)
-    found = _labels(trial, HISTOGRAM)
-    missing = {"method", "route", "status"} - found
-    seen = f"labels {', '.join(sorted(found))}" if found else f"no {HISTOGRAM}"
+    """It has the histogram that alerts and dashboards read, under the names of its profile."""
+    pod = trial.pod
+    trial.container.status(pod.public, trial.path)
+    series = labels_of(_metrics(trial))
+    missing = pod.metric_names.missing(series)
+    seen = missing or f"{pod.metric_names.bucket} has {', '.join(pod.metric_names.labels)}"
     why = "Availability and latency are judged by it; without a status every error counts as good."
-    return Result("has the histogram", not missing, seen, why, f"Give it the labels method, route, status. {SERVE}.")
+    return Result("has the histogram", not missing, seen, why, _histogram_change(pod, recognized(series)))
+
+
+def _histogram_change(pod: Pod, library: str) -> str:
+    profile = f"Set metrics.profile to {library}" if library not in ("", pod.metric_profile) else ""
+    if INSTRUMENTATOR in (library, pod.metric_profile):
+        line = f"write `{INSTRUMENTATOR_LINE}`, so that it has a status"
+        return f"{profile}, and {line}." if profile else f"{line[0].upper()}{line[1:]}."
+    if profile:
+        return f"{profile}: its names are those."
+    names = pod.metric_names
+    given = f"Give {names.histogram} the labels {', '.join(names.labels)}."
+    return f"{given} {SERVE}." if pod.metric_profile == OWN else given
 
 
 def bounded_series(trial: Trial) -> Result:
@@ -271,16 +283,12 @@ def judge(pod: Pod, path: str, variables_away: dict[str, str]) -> Iterator[Resul
     yield away(pod, variables_away)
 
 
-def _labels(trial: Trial, name: str) -> set[str]:
-    body = trial.container.try_to_ask(trial.pod.management, trial.pod.metrics).body
-    return {
-        label for line in body.splitlines() if line.startswith(f"{name}{{") for label in re.findall(r"(\w+)=\"", line)
-    }
+def _metrics(trial: Trial) -> str:
+    return trial.container.try_to_ask(trial.pod.management, trial.pod.metrics).body
 
 
 def _series(trial: Trial) -> int:
-    body = trial.container.try_to_ask(trial.pod.management, trial.pod.metrics).body
-    return sum(1 for line in body.splitlines() if line and not line.startswith("#"))
+    return sum(1 for line in _metrics(trial).splitlines() if line and not line.startswith("#"))
 
 
 def _is_object(line: str) -> bool:
