@@ -10,6 +10,7 @@ from delivery.image import reachable
 from k8s import up
 from keel.contract.__main__ import main
 from offline.image_build import Built, build_image
+from tests.e2e import shape_images
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -82,6 +83,29 @@ def test_a_plain_application_and_the_same_after_the_advice(
     report("contract: a plain application, and served by the kit", note=f"{before}, then {now} of {len(after)} points")
     assert [point for point, each in after.items() if each is not True] == []
     assert code == 0
+
+
+@pytest.mark.nightly
+def test_images_with_one_port(
+    stack: up.Stack, tried: Tried, tmp_path: Path, report: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As others have them, and by the values with which the chart runs them."""
+    images = shape_images.build(stack.registry, tmp_path)
+    for name in ("workers", "template"):
+        code, kept = tried(images[name]["1"], f"--values={shape_images.FOLDER / name / 'values.yaml'}", *AWAY)
+        assert {point for point, each in kept.items() if each is False} == {
+            *("logs JSON, an object a line", "logs no secrets", "has safe headers"),
+            *("is not ready while it ends", "asks kept connections to leave"),
+        }, name
+        assert code == 1
+        good = sum(each is True for each in kept.values())
+        report(f"contract: {name}, an image of others with one port", note=f"{good} of {len(kept)} points")
+    said = capsys.readouterr().out
+    assert "http_request_duration_seconds_bucket has method, handler, status" in said
+    # Without the values: what to set is said, and nothing of it is taken for good.
+    code, kept = tried(images["workers"]["1"], "--management-port=8000")
+    assert kept["has the histogram"] is False
+    assert "Set metrics.profile to instrumentator" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

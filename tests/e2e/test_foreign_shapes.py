@@ -2,35 +2,32 @@
 they get what the chart promises. All three at once, as each test waits for most of its time.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import httpx
 import pytest
 from kubernetes import client
 
-from delivery.image import reachable
 from k8s import up
 from k8s.service import GATEWAY_HOST
-from offline.image_build import Built, build_image
-from tests.e2e import database
+from offline.image_build import Built
+from tests.e2e import database, shape_images
 from tests.e2e.cluster import wait_for
 from tests.e2e.load import Load, assert_lost_nothing, note
 from tests.e2e.pods import kill
 from tests.e2e.prometheus import query
 from tests.e2e.release import ROLLOUT_SECONDS, apply
+from tests.e2e.shape_images import FOLDER
 from tests.e2e.web import Loopback, trust_of
-from toolkit.paths import CHART, ROOT
+from toolkit.paths import CHART
 from toolkit.process import output, run
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(420)]
-SHAPES = Path(__file__).with_name("shapes")
 LOG = "e2e-shapes"
 # Each, with a path of it that fails, and those that are not for users.
 FAILING = {"workers": "/fail", "template": "/api/v1/utils/fail", "shell": "/fail"}
@@ -54,7 +51,7 @@ class Shape:
     def upgrade(self, version: str) -> None:
         """Install it, or upgrade it to a version of its image."""
         image = self.images[version]
-        values = (SHAPES / self.name / "values.yaml", SHAPES / "trial.yaml")
+        values = (FOLDER / self.name / "values.yaml", FOLDER / "trial.yaml")
         run(
             [
                 *(*self.stack.cluster.helm, "upgrade", "--install", self.name, str(CHART), "--namespace", self.name),
@@ -101,16 +98,8 @@ def with_database(stack: up.Stack, namespace: str) -> Iterator[None]:
 def shapes(stack: up.Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Shape]]:
     """All of them, installed."""
     context = tmp_path_factory.mktemp("shapes")
-    shutil.copytree(SHAPES, context, dirs_exist_ok=True)
-    shutil.copy(ROOT / "requirements" / "shapes.txt", context)
-
-    def built(target: str, version: str, *options: str) -> Built:
-        options = (f"--target={target}", f"--build-arg=VERSION={version}", *options)
-        return build_image(stack.registry, context, tag=version, name=f"shape-{target}", options=options)
-
-    base = built("base", "0")
-    upon = f"--build-arg=BASE={reachable(f'{base.repository}@{base.digest}')}"
-    made = [Shape(stack, name, {version: built(name, version, upon) for version in ("1", "2")}) for name in FAILING]
+    images = shape_images.build(stack.registry, context, versions=("1", "2"))
+    made = [Shape(stack, name, images[name]) for name in FAILING]
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     for shape in made:
         apply(stack, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": shape.name, "labels": labels}})
