@@ -65,9 +65,9 @@ docs: $(VENV) ## Write what is generated: tables of settings, metrics, values an
 	$(RUN) -m grafana
 	$(RUN) -m app values > k8s/environments/domains.yaml
 
-unit: $(VENV) ## Unit and integration tests of the kit, the app and the tools
+unit: $(VENV) tools ## Unit and integration tests of the kit, the app and the tools
 	$(PYTEST) -p tests.support.coverage tests/kit tests/app
-	$(PYTEST) tests/tools tests/harness
+	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/tools tests/harness
 
 chart: $(VENV) tools ## Tests of the chart, by rendering it
 	PATH="$(CURDIR)/build/bin:$$PATH" $(PYTEST) tests/chart
@@ -118,9 +118,10 @@ nightly: $(VENV) ## The same with what takes too long for every change: canaries
 	@$(RUN) -m delivery tools
 	$(PYTEST) --numprocesses=2 tests/e2e
 
+# IMAGE=REPOSITORY@DIGEST VALUES=FILE [ASKED=/path] does to an image of yours, on this chart, what operations do.
 faults: $(VENV) ## What goes wrong, each RUNS=3 times under load, and what it costs (build/report/faults.json; 1 h a run; SOAK_SECONDS=3600 soaks on)
 	@$(RUN) -m delivery tools
-	RUNS="$${RUNS:-3}" RATE="$${RATE:-150}" $(PYTEST) tests/e2e/faults
+	RUNS="$${RUNS:-3}" RATE="$${RATE:-150}" $(PYTEST) tests/e2e/faults$(if $(value IMAGE),/test_any_image.py)
 
 workflows: $(VENV) ## What actionlint and zizmor say of the pipelines, and whether they and the locks are covered
 	@$(RUN) -m delivery tools actionlint

@@ -87,6 +87,7 @@ def bench(report: Report) -> str:
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "e2e": ("e2e.json", scenarios),
     "faults": ("faults.json", faults),
+    "others": ("others.json", faults),
     "delivery": ("delivery.json", scenarios),
     "alerts": ("observability.json", alerts),
     "bench": ("bench.json", bench),

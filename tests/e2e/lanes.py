@@ -22,6 +22,7 @@ FIRST = "test_second_run_replaces_nothing"
 LAST = [
     "test_dashboards",
     "test_alerts",
+    "test_any_image",
     "test_overload",
     "test_soak",
     "test_cache",

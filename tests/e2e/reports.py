@@ -48,6 +48,8 @@ class Reports:
     scenarios: list[Record] = field(default_factory=list)
     delivered: list[Record] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    others: list[Fault] = field(default_factory=list)
+    """What images of others, or on other charts, went through."""
     alerts: list[dict[str, object]] = field(default_factory=list)
     panels: list[dict[str, object]] = field(default_factory=list)
     times: list[Spent] = field(default_factory=list)
@@ -61,6 +63,7 @@ class Reports:
         self.scenarios += [Record(**row) for row in plain["scenarios"]]
         self.delivered += [Record(**row) for row in plain["delivered"]]
         self.faults += [Fault(**row) for row in plain["faults"]]
+        self.others += [Fault(**row) for row in plain["others"]]
         self.alerts += plain["alerts"]
         self.panels += plain["panels"]
         self.times += [Spent(**row) for row in plain["times"]]
@@ -78,7 +81,10 @@ class Reports:
         if self.faults:
             _write("faults.json", [asdict(fault) for fault in self.faults])
             (FOLDER / "faults.svg").write_text(picture.svg(self.faults))
-            tables.append(_faults(self.faults))
+            tables.append(_faults("Faults", self.faults))
+        if self.others:
+            _write("others.json", [asdict(fault) for fault in self.others])
+            tables.append(_faults("Images of others", self.others))
         if self.alerts or self.panels:
             _write("observability.json", {"alerts": self.alerts, "panels": self.panels})
         if self.times:
@@ -114,8 +120,8 @@ def _scenarios(title: str, records: list[Record]) -> str:
     return _text(table)
 
 
-def _faults(faults: list[Fault]) -> str:
-    table = Table(title="Faults", title_justify="left")
+def _faults(title: str, faults: list[Fault]) -> str:
+    table = Table(title=title, title_justify="left")
     numbers = ("run", "sent", "written", "failed", "lost", "p50 ms", "p99 ms", "recovered s")
     for column in ("scenario", *numbers, ""):
         table.add_column(column, justify="right" if column in numbers else "left")
