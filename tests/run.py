@@ -29,12 +29,12 @@ PYTEST = [sys.executable, "-m", "pytest", "--quiet", "--durations=5"]
 COVERAGE = ["-p", "tests.support.coverage"]
 LANES = ["--numprocesses=2"]
 BESIDE_LOG = LOGS / "beside.log"
+# What needs none of the tools in build/bin: with empty caches they are built meanwhile.
 FIRST: dict[str, list[str]] = {
     "Linters, formatter, types": ["make", "--no-print-directory", "lint"],
     "Pipelines, versions and locks": ["make", "--no-print-directory", "workflows"],
     "Unit and integration tests": [*PYTEST, "tests/kit", "tests/app", *COVERAGE],
     "Attempts of a stranger at the service": [*PYTEST, "tests/attack"],
-    "Tests of the cluster's tools, and of the tests' own": [*PYTEST, "tests/tools", "tests/harness"],
 }
 # What the tests beside, and the cluster, need.
 PROVIDE: dict[str, list[str]] = {
@@ -52,6 +52,7 @@ BESIDE: dict[str, list[str]] = {
     "Tests of the dashboards, and of others' metrics, with a real Prometheus": [
         *(*PYTEST, "tests/grafana", "tests/libraries"),
     ],
+    "Tests of the cluster's tools, and of the tests' own": [*PYTEST, "tests/tools", "tests/harness"],
 }
 # Of the steps that nobody has begun, the foreground takes the last, and the background the first.
 Steps = deque[tuple[str, list[str]]]
@@ -126,11 +127,12 @@ def beside(steps: Steps) -> Iterator[Beside]:
         others.end()
 
 
-def step(what: str, argv: list[str]) -> None:
-    """Run one step in the foreground; end the whole run with its exit status when it fails."""
+def step(what: str, argv: list[str], path: str | None = None) -> None:
+    """Run one step in the foreground, with our PATH or this one; end the whole run when it fails, with its exit status."""
     say(f"\n=== {what}")
     started = time.monotonic()
-    status = subprocess.run(argv, cwd=ROOT, check=False).returncode
+    environment = {**os.environ, **({"PATH": path} if path else {})}
+    status = subprocess.run(argv, cwd=ROOT, check=False, env=environment).returncode
     say(ended(what, status, started))
     if status:
         sys.exit(status)
@@ -188,7 +190,8 @@ def follow(others: Beside, log: IO[str], until: Callable[[], bool]) -> None:
 
 
 def main() -> None:
-    os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
+    without_tools = os.environ["PATH"]
+    os.environ["PATH"] = f"{TOOLS}{os.pathsep}{without_tools}"
     started = time.monotonic()
     try:
         provide_postgresql()
@@ -201,7 +204,7 @@ def main() -> None:
     steps = Steps(BESIDE.items())
     with beside(steps) as others, BESIDE_LOG.open(encoding="utf-8") as log:
         for what, argv in FIRST.items():
-            step(what, argv)
+            step(what, argv, without_tools)
         if not others.provided.is_set():
             follow(others, log, lambda: others.provided.is_set() or not others.is_alive())
         for what, argv in taken(steps.pop):

@@ -66,12 +66,14 @@ class Release:
         output([*self.stack.cluster.kubectl, "delete", "namespace", self.name, "--wait"])
 
     def pods(self) -> list[client.V1Pod]:
-        """Also those that end."""
-        return list(client.CoreV1Api().list_namespaced_pod(self.name).items)
+        """Those of the Deployment, and not of a Job; also those that end."""
+        found = client.CoreV1Api().list_namespaced_pod(self.name).items
+        return [
+            pod for pod in found if any(owner.kind == "ReplicaSet" for owner in pod.metadata.owner_references or [])
+        ]
 
     def deployment(self) -> client.V1Deployment:
-        (found,) = client.AppsV1Api().list_namespaced_deployment(self.name).items
-        return found
+        return client.AppsV1Api().read_namespaced_deployment(self.name, self.name)
 
     def settled(self) -> bool:
         found = self.deployment()
