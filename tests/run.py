@@ -128,7 +128,7 @@ def beside(steps: Steps) -> Iterator[Beside]:
 
 
 def step(what: str, argv: list[str], path: str | None = None) -> None:
-    """Run one step in the foreground, with our PATH or this one; end the whole run when it fails, with its exit status."""
+    """Run one step in the foreground, with our PATH or this one; end the whole run with its exit status if it fails."""
     say(f"\n=== {what}")
     started = time.monotonic()
     environment = {**os.environ, **({"PATH": path} if path else {})}
