@@ -58,7 +58,8 @@ class Release:
     def install(self) -> None:
         apply(self.stack, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}})
         argv = [*self.stack.cluster.helm, "install", self.name, str(self.chart), "--namespace", self.name]
-        run([*argv, *self.options, "--wait", f"--timeout={SETTLED_SECONDS}s"], log=LOG)
+        named = f"--set-string=fullnameOverride={self.name}"
+        run([*argv, named, *self.options, "--wait", f"--timeout={SETTLED_SECONDS}s"], log=LOG)
         wait_for("its pods", self.settled, seconds=SETTLED_SECONDS)
         wait_for("the route", partial(answers, self.url, self.stack), seconds=30)
 
@@ -134,7 +135,11 @@ class Releases:
         self.close()
         release = self._own() if kind == "yours" else self._podinfo(kind)
         self._now.append(release)
-        release.install()
+        try:
+            release.install()
+        except BaseException:
+            self.close()  # the next one tries again
+            raise
         return release
 
     def close(self) -> None:
