@@ -99,7 +99,8 @@ class Beside(threading.Thread):
         self.status = self.status or 1
         while self.is_alive():
             if self._process and self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):  # it has ended, and `_do` is about to learn it
+                    os.killpg(self._process.pid, signal.SIGTERM)
             self.join(timeout=0.2)
 
 

@@ -62,6 +62,11 @@ class Worker:
     pid: int
     port: int
 
+    def signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended: that may be a moment before its exit code is noted."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
 
 def run(settings: Settings, count: int, serve: Serve) -> int:
     """Serve with so many workers until a signal; returns the exit code. Call it before there is any thread.
@@ -185,7 +190,7 @@ class _Supervisor:
         self._stopping = True
         for worker in self._workers:
             if worker not in self._codes:
-                os.kill(worker.pid, number)
+                worker.signal(number)
 
     def _routes(self) -> list[Route]:
         return [

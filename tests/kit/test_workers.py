@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
+from keel.workers import Worker
 from tests.support.foreign import Foreign
 from tests.support.processes import until
 
@@ -177,6 +180,13 @@ def test_one_that_dies_ends_the_others_with_a_drain(serve: Callable[..., Foreign
     (line,) = foreign.logged("a worker ended by itself: ending the process")
     assert (line["labels.worker"], line["labels.exit_code"]) == (1, -signal.SIGKILL)
     assert not Path(f"/proc/{other}").exists()
+
+
+def test_one_that_has_just_ended_is_sent_no_signal() -> None:
+    """Workers that find the same mistake end in one moment. A failure here would hide the exit code of the first."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    Worker(0, ended.pid, 0).signal(signal.SIGTERM)
 
 
 def test_no_worker_outlives_the_first_process(serve: Callable[..., Foreign]) -> None:
