@@ -85,13 +85,14 @@ def _with_values(pod: Pod, file: Path) -> Pod:
         raise ContractError(f"{file} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise ContractError(f"{file} holds no values: write them as YAML, by name.")
-    ports, limits = values.get("ports", {}), values.get("resources", {}).get("limits", {})
-    named = {each["name"]: str(each["value"]) for each in values.get("env", []) if "value" in each}
+    ports, limits = _group(values, "ports"), _group(_group(values, "resources"), "limits")
+    named = {each["name"]: str(each["value"]) for each in values.get("env") or [] if "value" in each}
+    memory, tmp_size = limits.get("memory", pod.memory), _group(values, "tmp").get("sizeLimit", pod.tmp_size)
     try:
         profile, names = chosen(values)
+        in_bytes(str(memory)), in_bytes(str(tmp_size))
     except ValueError as error:
         raise ContractError(str(error)) from error
-    memory = f"{in_bytes(str(limits['memory']))}" if "memory" in limits else pod.memory
     return replace(
         pod,
         public=ports.get("http", pod.public),
@@ -99,24 +100,31 @@ def _with_values(pod: Pod, file: Path) -> Pod:
         startup=_path(values, "startup", pod.startup),
         readiness=_path(values, "readiness", pod.readiness),
         liveness=_path(values, "liveness", pod.liveness),
-        metrics=values.get("serviceMonitor", {}).get("path", pod.metrics),
+        metrics=_group(values, "serviceMonitor").get("path", pod.metrics),
         metric_profile=profile,
         metric_names=names,
         environment={
-            **{key: str(value) for key, value in values.get("config", {}).items()},
+            **{key: str(value) for key, value in _group(values, "config").items()},
             **named,
             **pod.environment,
         },
-        command=values.get("command", ()),
-        arguments=values.get("args", ()),
-        memory=memory,
-        drain_seconds=values.get("drain", {}).get("timeoutSeconds", pod.drain_seconds),
+        command=values.get("command") or (),
+        arguments=values.get("args") or (),
+        memory=str(memory),
+        tmp_size=str(tmp_size),
+        drain_seconds=_group(values, "drain").get("timeoutSeconds", pod.drain_seconds),
     )
+
+
+def _group(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """Values of one kind; none where they are missing, or null as Helm has it."""
+    found: dict[str, Any] = values.get(name) or {}
+    return found
 
 
 def _path(values: dict[str, Any], probe: str, default: str) -> str:
     """What a probe asks for; nothing where it is a command, a call of gRPC's or a connection."""
-    given = values.get("probes", {}).get(probe, {})
+    given = _group(_group(values, "probes"), probe)
     if any(given.get(way) is not None for way in ("exec", "grpc", "tcpSocket")):
         return ""
     path: str = (given.get("httpGet") or {}).get("path") or given.get("path", default)

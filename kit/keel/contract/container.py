@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import secrets
 import shutil
 import socket
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from typing import Any
 
 from keel.contract.metric_profiles import OWN, PROFILES, MetricNames
@@ -17,6 +19,11 @@ from keel.contract.metric_profiles import OWN, PROFILES, MetricNames
 USER = 10001  # as any other: a cluster may choose
 MARGIN_SECONDS = 5  # what the chart gives a pod on top of its drain, before SIGKILL
 LOG_LINES = 20  # of an image that does not start
+LOG_MIB = 10  # as many are kept at least, and twice as many at most: an image may log without end
+START_SECONDS = 300  # of `docker run`, which pulls the image where it is not there
+
+
+SIZE = re.compile(r"([0-9.]+)([kKmMgGtT]?)i?[bB]?")
 
 
 class ContractError(Exception):
@@ -40,7 +47,8 @@ class Pod:
     environment: Mapping[str, str] = field(default_factory=dict)
     command: Sequence[str] = ()
     arguments: Sequence[str] = ()
-    memory: str = "512m"
+    memory: str = "256Mi"
+    tmp_size: str = "64Mi"
     drain_seconds: int = 25
 
     @property
@@ -129,10 +137,27 @@ class Container:
         return bool(self.state()["Running"])
 
     def logs(self) -> str:
-        done = subprocess.run(
-            ["docker", "logs", self.identity], capture_output=True, text=True, check=False, timeout=60
-        )
+        done = _docker("logs", self.identity)
         return done.stdout + done.stderr
+
+    def end_of_log(self, lines: int = LOG_LINES) -> str:
+        return "\n".join(self.logs().splitlines()[-lines:])
+
+    def platform(self) -> str:
+        """What the image was built for, such as linux/arm64."""
+        return docker("image", "inspect", "--format={{.Os}}/{{.Architecture}}", self.pod.image)
+
+    def listens_on(self) -> list[int]:
+        """The ports that its processes listen on; none where they run on another machine, as with Docker Desktop.
+
+        The kernel's table (proc(5), /proc/PID/net/tcp) has addresses and ports in hexadecimal, and 0A for a listener.
+        """
+        ports = set()
+        for table in ("tcp", "tcp6"):
+            with contextlib.suppress(OSError):
+                lines = Path(f"/proc/{self.state()['Pid']}/net/{table}").read_text().splitlines()[1:]
+                ports |= {int(line.split()[1].rpartition(":")[2], 16) for line in lines if line.split()[3] == "0A"}
+        return sorted(ports)
 
     def memory(self) -> int:
         """Bytes that it holds, without the files that the kernel could drop."""
@@ -155,10 +180,20 @@ def docker(*arguments: str) -> str:
     Raises:
         ContractError: with what it said of its failure.
     """
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=300)
+    done = _docker(*arguments)
     if done.returncode:
         raise ContractError(f"docker {arguments[0]} failed: {done.stderr.strip()[-800:]}")
     return done.stdout.strip()
+
+
+def _docker(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(
+            ["docker", *arguments], capture_output=True, text=True, errors="replace", check=False, timeout=START_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        hint = " Pull the image first, if it is large." if arguments[0] == "run" else ""
+        raise ContractError(f"docker {arguments[0]} took longer than {START_SECONDS} s.{hint}") from None
 
 
 @contextlib.contextmanager
@@ -171,8 +206,10 @@ def run(pod: Pod) -> Iterator[Container]:
     if shutil.which("docker") is None:
         raise ContractError("This needs Docker: there is no docker on the PATH.")
     name = f"contract-{secrets.token_hex(4)}"
-    options = ["--detach", f"--name={name}", f"--user={USER}:{USER}", "--read-only", "--tmpfs=/tmp:mode=1777"]
-    options += ["--cap-drop=ALL", "--security-opt=no-new-privileges", f"--memory={pod.memory}", "--pids-limit=512"]
+    options = ["--detach", f"--name={name}", f"--user={USER}:{USER}", "--read-only"]
+    options += [f"--tmpfs=/tmp:mode=1777,size={in_bytes(pod.tmp_size)}", f"--memory={in_bytes(pod.memory)}"]
+    options += ["--cap-drop=ALL", "--security-opt=no-new-privileges", "--pids-limit=512"]
+    options += ["--log-driver=local", f"--log-opt=max-size={LOG_MIB}m", "--log-opt=max-file=2"]
     options += [f"--publish=127.0.0.1::{port}" for port in sorted({pod.public, pod.management})]
     options += [f"--env={key}={value}" for key, value in pod.variables.items()]
     options += [f"--entrypoint={pod.command[0]}"] if pod.command else []
@@ -206,7 +243,8 @@ def wait(condition: Callable[[], bool], seconds: float) -> bool:
 
 def in_bytes(text: str) -> int:
     """A size as Docker and Kubernetes write it, such as 74.1MiB, 512Mi or 512m. Raises ValueError."""
-    units = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-    number = text.strip().rstrip("BbiI")
-    unit = number[-1:].lower() if number[-1:].isalpha() else ""
-    return int(float(number.rstrip("kKmMgG")) * units[unit])
+    units = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+    found = SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"'{text}' is no size: write it as 256Mi.")
+    return int(float(found[1]) * units[found[2].lower()])

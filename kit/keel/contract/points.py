@@ -1,19 +1,23 @@
 """The points of the contract. Each is tried by doing it, and says what was seen, why it matters, and what to change."""
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 
-from keel.contract.container import LOG_LINES, Container, ContractError, Pod, in_bytes, run, wait
+from keel.contract.container import LOG_MIB, Container, ContractError, Pod, docker, in_bytes, run, wait
 from keel.contract.metric_profiles import INSTRUMENTATOR, INSTRUMENTATOR_LINE, OWN, labels_of, recognized
 from keel.contract.visitors import Visitors
 
 START_SECONDS = 60
+UNAVAILABLE = 503
 REST_SHARE = 0.8  # of the limit of memory, at rest
 STRANGERS = 40  # paths and methods that nobody expects
+LOG_BYTES = LOG_MIB * 1024**2 // 2  # of a log until it is ready, or given up
+READ_ONLY = re.compile(r"read-only file system|EROFS", re.IGNORECASE)
 SERVE = "Serve it by `python -m keel.serve module:app`"
 
 
@@ -49,7 +53,11 @@ Point = Callable[[Trial], Result]
 def ready(trial: Trial) -> Result:
     """It gets ready."""
     after = trial.started_after
-    seen = f"ready after {after:.1f} s" if after is not None else f"not ready within {START_SECONDS} s"
+    if after is None:
+        last = trial.container.end_of_log(1)
+        seen = f"not ready within {START_SECONDS} s; the last line of its log: {last[:200]!r}"
+    else:
+        seen = f"ready after {after:.1f} s"
     why = "A pod gets no requests before it is ready; a rollout waits for it."
     return Result(
         "gets ready", after is not None, seen, why, f"{_answer(trial.pod, trial.pod.readiness)}, with 200. {SERVE}."
@@ -156,6 +164,14 @@ def silent_secrets(trial: Trial) -> Result:
     return Result("logs no secrets", not shown, seen, why, "Log paths without their query, and no headers.")
 
 
+def files(trial: Trial) -> Result:
+    """It writes to no other place than /tmp, as far as it says so."""
+    refused = [line for line in trial.container.logs().splitlines() if READ_ONLY.search(line)]
+    seen = f"it was refused: {refused[0][:100]!r}" if refused else "its log names no file that could not be written"
+    why = "The file system of a pod is read-only, but for /tmp."
+    return Result("writes to /tmp alone", not refused, seen, why, "Write to /tmp, or give it a volume (persistence).")
+
+
 def memory(trial: Trial) -> Result:
     """It leaves room below its limit of memory at rest."""
     used, limit = trial.container.memory(), in_bytes(trial.pod.memory)
@@ -178,13 +194,12 @@ def headers(trial: Trial) -> Result:
 def drain(trial: Trial) -> list[Result]:
     """It ends well on SIGTERM, under requests."""
     container, pod = trial.container, trial.pod
+    path = pod.readiness or trial.path
     kept = _kept_alive(trial)
     with Visitors(container, trial.path) as visitors:
         wait(lambda: visitors.answered > 0, 5)
         container.signal()
-        unready = trial.started_after is not None and wait(
-            lambda: container.status(pod.management, pod.readiness or trial.path) in (503, 0), 1.5
-        )
+        told = _readiness_at_the_end(trial)
         leaves = kept()
         code = container.end(pod.grace_seconds)
     ended = "still running" if code is None else f"exit code {code}"
@@ -200,12 +215,11 @@ def drain(trial: Trial) -> list[Result]:
         ),
         Result(
             "is not ready while it ends",
-            unready,
-            f"{pod.readiness or trial.path} said so"
-            if unready
-            else f"{pod.readiness or trial.path} did not tell of it",
+            # With one port, that it is closed says so to a probe, too.
+            told == UNAVAILABLE or (told == 0 and pod.one_port),
+            _TOLD[told].format(path),
             "Whoever looks at readiness sends nothing more.",
-            f"Answer {pod.readiness or trial.path} with 503 from SIGTERM on. {SERVE}.",
+            f"Answer {path} with 503 from SIGTERM on. {SERVE}.",
         ),
         Result(
             "asks kept connections to leave",
@@ -217,6 +231,20 @@ def drain(trial: Trial) -> list[Result]:
     ]
 
 
+def _readiness_at_the_end(trial: Trial) -> int | None:
+    """What it says after SIGTERM: 503, or 0 for no answer any more; None if it goes on as before."""
+    if trial.started_after is None:
+        return None
+    found = [200]
+
+    def other() -> bool:
+        found.append(trial.container.status(trial.pod.management, trial.pod.readiness or trial.path))
+        return found[-1] in (UNAVAILABLE, 0)
+
+    return found[-1] if wait(other, 1.5) else None
+
+
+_TOLD = {UNAVAILABLE: "{} said so", 0: "its port was closed", None: "{} did not tell of it"}
 _SHELL = 'Start it with `exec` in a shell script, or with CMD ["uvicorn", ...]: a shell keeps the signal to itself.'
 
 
@@ -234,11 +262,10 @@ def away(pod: Pod, variables: dict[str, str]) -> Result:
         alive = wait(lambda: container.status(pod.management, path) == 200, START_SECONDS)
         # For as long as the chart's probe needs to be sure.
         stays = alive and not wait(lambda: container.status(pod.management, path) != 200, 5)
-        seen = (
-            f"{path} is 200 all the time"
-            if stays
-            else f"{path}: {container.status(pod.management, path) or 'no answer'}"
-        )
+        said = "200 all the time" if stays else container.status(pod.management, path) or "no answer"
+        seen = f"{path}: {said}"
+        if pod.readiness and pod.readiness != path:
+            seen += f"; {pod.readiness}: {container.status(pod.management, pod.readiness) or 'no answer'}"
     return Result(point, stays, seen, why, f"Let {path} ask nobody: that the process answers is enough.")
 
 
@@ -256,6 +283,7 @@ POINTS: list[Point] = [
     silent_secrets,
     memory,
     headers,
+    files,
 ]
 
 
@@ -263,7 +291,7 @@ def judge(pod: Pod, path: str, variables_away: dict[str, str]) -> Iterator[Resul
     """Try all points, and tell of each as it is known.
 
     Raises:
-        ContractError: the image does not start.
+        ContractError: the image does not start, answers nowhere, or logs without end.
     """
     canary = f"canary-{secrets.token_hex(8)}"
     with run(pod) as container:
@@ -272,15 +300,31 @@ def judge(pod: Pod, path: str, variables_away: dict[str, str]) -> Iterator[Resul
             lambda: container.status(pod.management, pod.readiness or path) == 200 or not container.running,
             START_SECONDS,
         )
-        if not container.running:
-            tail = "\n".join(container.logs().splitlines()[-LOG_LINES:])
-            code = container.state()["ExitCode"]
-            raise ContractError(f"{pod.image} ended at once, with exit code {code}. The end of its log:\n{tail}")
-        trial = Trial(container, path, canary, time.monotonic() - began if up else None)
+        after = time.monotonic() - began
+        if trouble := _trouble(container, path, ready=up):
+            raise ContractError(f"{pod.image} {trouble} The end of its log:\n{container.end_of_log()}")
+        trial = Trial(container, path, canary, after if up else None)
         for point in POINTS:
             yield point(trial)
         yield from drain(trial)
     yield away(pod, variables_away)
+
+
+def _trouble(container: Container, path: str, *, ready: bool) -> str:
+    """Why nothing can be tried with an image; empty if it can."""
+    pod = container.pod
+    if not container.running:
+        here, its = docker("version", "--format={{.Server.Os}}/{{.Server.Arch}}"), container.platform()
+        if here != its:
+            return f"is for {its}, and this machine runs {here}: build it for that, too."
+        return f"ended at once, with exit code {container.state()['ExitCode']}."
+    if len(container.logs()) > LOG_BYTES:
+        return f"logs without end: more than {LOG_BYTES // 1024**2} MiB until it was asked for anything."
+    if not ready and not any(container.status(port, path) for port in (pod.public, pod.management)):
+        ports = " and ".join(map(str, container.listens_on()))
+        elsewhere = f"it listens on {ports}: name that by --port or --values." if ports else "it listens on no port."
+        return f"answers on neither {pod.public} nor {pod.management} after {START_SECONDS} s; {elsewhere}"
+    return ""
 
 
 def _metrics(trial: Trial) -> str:

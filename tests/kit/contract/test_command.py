@@ -22,7 +22,14 @@ RESULTS = [
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("74.5MiB", 78118912), ("512Mi", 512 * 1024**2), ("512m", 512 * 1024**2), ("1Gi", 1024**3), ("123", 123)],
+    [
+        ("74.5MiB", 78118912),
+        ("512Mi", 512 * 1024**2),
+        ("512m", 512 * 1024**2),
+        ("1Gi", 1024**3),
+        ("1Ti", 1024**4),
+        ("123", 123),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert in_bytes(text) == size
@@ -59,11 +66,11 @@ def test_the_chart_s_values(judged: list[Pod], tmp_path: Path) -> None:
     values = tmp_path / "values.yaml"
     values.write_text(
         "ports: {http: 80, management: 81}\nconfig: {A: 1}\nenv: [{name: B, value: x}, {name: C, valueFrom: {}}]\n"
-        "args: [serve]\nresources: {limits: {memory: 256Mi}}\ndrain: {timeoutSeconds: 9}\n"
+        "args: [serve]\nresources: {limits: {memory: 128Mi}}\ndrain: {timeoutSeconds: 9}\n"
     )
     command.main(["app:1", f"--values={values}", "--env=A=2"])
     (pod,) = judged
-    assert (pod.public, pod.management, pod.arguments, pod.memory) == (80, 81, ["serve"], str(256 * 1024**2))
+    assert (pod.public, pod.management, pod.arguments, pod.memory) == (80, 81, ["serve"], "128Mi")
     assert pod.grace_seconds == 9 + 5
     assert pod.variables == {
         "APP_PORT": "80",
@@ -73,6 +80,16 @@ def test_the_chart_s_values(judged: list[Pod], tmp_path: Path) -> None:
         "A": "2",
         "B": "x",
     }
+
+
+def test_values_that_are_null_are_the_chart_s_own(judged: list[Pod], tmp_path: Path) -> None:
+    names = ("ports", "config", "env", "command", "args", "resources", "tmp", "probes", "serviceMonitor", "drain")
+    values = tmp_path / "values.yaml"
+    values.write_text("".join(f"{name}: null\n" for name in names))
+    command.main(["app:1", f"--values={values}"])
+    values.write_text("probes: {startup: null}\nresources: {limits: null}\n")
+    command.main(["app:1", f"--values={values}"])
+    assert judged == [Pod("app:1")] * 2
 
 
 @pytest.mark.parametrize("management", ["null", "8080"])
@@ -104,9 +121,12 @@ def test_without_values_the_paths_are_the_chart_s(judged: list[Pod], tmp_path: P
     [
         (["--env=A"], "'A' is no variable: write NAME=VALUE."),
         (["--values=/no/such/file"], "/no/such/file cannot be read"),
+        (["--values=SIZE"], "'much' is no size: write it as 256Mi."),
     ],
 )
-def test_mistakes(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes(arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "size.yaml").write_text("resources: {limits: {memory: much}}")
+    arguments = [each.replace("SIZE", f"{tmp_path}/size.yaml") for each in arguments]
     assert command.main(["app:1", *arguments]) == 2
     assert sentence in capsys.readouterr().err
 
