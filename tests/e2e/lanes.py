@@ -29,6 +29,7 @@ LAST = [
     "test_identity",
     "test_limits",
     "test_database",
+    "test_keda",
     "test_admission",
     "test_platform",
     "test_recovery",

@@ -1,7 +1,7 @@
 """Another release of the link shortener, in a namespace of its own, with a database and a route of its own."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +58,13 @@ class LinksRelease(Release):
 
 
 @contextmanager
-def released(stack: up.Stack, name: str, *, cache: int) -> Iterator[LinksRelease]:
-    """Installed while inside; its values are in tests/e2e/<name>-values.yaml, and `cache` is its database of Valkey."""
+def released(
+    stack: up.Stack, name: str, *, cache: int, more: Mapping[str, str] | None = None
+) -> Iterator[LinksRelease]:
+    """Installed while inside; its values are in tests/e2e/<name>-values.yaml, and `cache` is its database of Valkey.
+
+    Its Secret has `more` beside what every release needs.
+    """
     release = LinksRelease(stack, name, stack.image, values=ROOT / "tests" / "e2e" / f"{name}-values.yaml")
     log = f"e2e-{name}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -75,6 +80,7 @@ def released(stack: up.Stack, name: str, *, cache: int) -> Iterator[LinksRelease
             "app_valkey_url": f"valkey://:{password}@valkey.data.svc:6379/{cache}",
             # The issuer of the first service is good for this one.
             "jwks.json": stack.platform.secret(LINKS, f"{LINKS_RELEASE}-secrets", "jwks.json"),
+            **(more or {}),
         },
     }
     stack.cluster.apply(json.dumps(secret), log)
