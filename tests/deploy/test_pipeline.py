@@ -1,5 +1,7 @@
 """A whole deploy, with programs in Helm's and kubectl's place: what it does to a release, and how it goes back."""
 
+import json
+import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from delivery.deploy import environment
+from delivery.deploy import environment, records
+from delivery.deploy.bake import RUNBOOK
 from delivery.deploy.environment import Environment
 from delivery.deploy.exits import Exit, Stopped
 from delivery.deploy.pipeline import Pipeline
@@ -85,6 +88,12 @@ class World:
     def present(self) -> dict[str, Any]:
         """The values of the last revision."""
         found: dict[str, Any] = self.cluster.revisions[-1]["values"]
+        return found
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The revisions that the lock says went all the way."""
+        found: list[dict[str, Any]] = json.loads(self.cluster.state["lease"]["metadata"]["annotations"][records.KEY])
         return found
 
     def upgrades(self) -> list[str]:
@@ -167,6 +176,24 @@ class TestWorkload:
             world.deploy()
         world = make({"timeout": 301}, workers={"mail": worker})
         world.deploy()
+
+
+def test_one_that_cannot_be_judged_serves_and_ends_with_a_code_of_its_own(make: Callable[..., World]) -> None:
+    """Whether it serves well is not known: that is no reason to take it back, and no good end."""
+    world = make()
+    world.serves()
+    world.cluster.play(Script(unjudged=[NEW.digest]))
+    stopped = world.stopped(bake=1)
+    assert stopped.code == Exit.UNPROVEN
+    why = r"(\d+) of \1 requests have no status code in the label status"
+    sentence = (
+        f"The new version serves, and whether it serves well is not known: {why}[.] {RUNBOOK} says what to set[.]"
+    )
+    assert re.fullmatch(sentence, str(stopped))
+    assert len(world.cluster.revisions) == 2
+    assert world.present["image"]["digest"] == NEW.digest
+    assert world.records == [{"revision": 2, "updated": "at 2", "image": str(NEW), "proven": False}]
+    assert not world.pipeline.summary.proven
 
 
 CANARY = {"canary": {"steps": [10, 50], "seconds": 1}}
