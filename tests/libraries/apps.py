@@ -15,7 +15,7 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from prometheus_client import Histogram, make_asgi_app
+from prometheus_client import Gauge, Histogram, make_asgi_app
 from prometheus_fastapi_instrumentator import Instrumentator, metrics
 from starlette_exporter import PrometheusMiddleware, handle_metrics
 
@@ -26,7 +26,9 @@ def instrumentator(app: FastAPI) -> None:
 
 
 def instrumentator_latency(app: FastAPI) -> None:
-    Instrumentator().add(metrics.latency()).instrument(app).expose(app)
+    """With a histogram that has a status, and the gauge of requests in flight."""
+    counting = Instrumentator(should_instrument_requests_inprogress=True)
+    counting.add(metrics.latency()).instrument(app).expose(app)
 
 
 def starlette_exporter(app: FastAPI) -> None:
@@ -48,16 +50,18 @@ def opentelemetry_pushed(app: FastAPI) -> None:
 
 
 def custom(app: FastAPI) -> None:
-    """A histogram of one's own, in milliseconds, with labels of one's own."""
+    """A histogram of one's own, in milliseconds, with labels of one's own, and a gauge of requests in flight."""
     labels, bounds = ("verb", "endpoint", "code"), (50, 100, 500, 1000)
     latency = Histogram("api_latency_milliseconds", "How long answers took.", labels, buckets=bounds)
+    running = Gauge("api_requests_running", "Requests in flight.")
 
     @app.middleware("http")
     async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         began = time.perf_counter()
         code = 500
         try:
-            answer = await call_next(request)
+            with running.track_inprogress():
+                answer = await call_next(request)
             code = answer.status_code
             return answer
         finally:

@@ -28,6 +28,7 @@ CUSTOM = {
     "route": "endpoint",
     "method": "verb",
     "unit": "milliseconds",
+    "inFlight": "api_requests_running",
 }
 
 
