@@ -87,7 +87,7 @@ HEALTH = Section("", [
     ),
     stat(
         Text("Requests are judged", "Whether the metrics tell which requests fail. If not, nothing here is good news.",
-             "That they cannot be judged: no error is seen then, and no alert of an SLO can fire.",
+             "That they cannot be judged: no error is seen then, and no alert of an SLO sees them.",
              "The runbook of ServiceRequestsUnjudged says which line of the service's code to change."),
         f"count({COUNT}{{{q.SERVICE}, {q.UNTOLD}}}) * 0 + 2"
         f" or (sum({q.rate(COUNT, f'{q.SERVICE}, {TOLD}')}) > 0) * 0 + 1"

@@ -133,7 +133,8 @@ COUNT = "http_request_duration_seconds_count"
 
 def unjudged(reason: str) -> Firing:
     labels = {"namespace": "links", "job": "links", "reason": reason}
-    return Firing({"$value": "1", "$labels.reason": reason}, labels)
+    only_slow = {'eq $labels.reason "no bucket"': "yes" if reason == "no bucket" else ""}
+    return Firing({"$value": "1", "$labels.reason": reason, **only_slow}, labels)
 
 
 def progressing(yes: bool) -> Series:

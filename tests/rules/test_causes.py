@@ -6,7 +6,7 @@ import pytest
 
 from tests.rules.causes import CAUSES, COUNT, RESTARTS, WAITING, container, cron_job, of_worker, service, unjudged
 from tests.rules.rendered import BACKGROUND, EVERY_ALERT, Rule, alerts_of, groups, only
-from tests.rules.unit import Firing, Series, check
+from tests.rules.unit import Firing, Series, check, expected
 
 QUIET = [(alert, why) for alert, cause in CAUSES.items() for why in cause.quiet]
 
@@ -130,6 +130,10 @@ def test_why_requests_cannot_be_judged(reason: str, series: Series, tmp_path: Pa
     name = "ServiceRequestsUnjudged"
     alerts = [("9m30s", name, []), ("10m", name, [unjudged(reason)])]
     check(tmp_path, rules(name), {service("up"): "1x40", **series}, alerts=alerts)
+    blind = "Whether they succeed is not known, and no alert of an SLO sees them."
+    slow = "no alert of the latency SLO can fire; those of availability can."
+    told = expected(rules(name), name, unjudged(reason))["exp_annotations"]["description"]
+    assert told.endswith(slow if reason == "no bucket" else blind)
 
 
 @pytest.mark.parametrize("minutes", [6, 8])

@@ -13,6 +13,7 @@ from tests.rules.programs import run
 
 Series = Mapping[str, str]
 TEMPLATE = re.compile(r"{{ *(.+?) *}}")
+CHOICE = re.compile(r"{{ if (?P<condition>.+?) }}(?P<yes>.+?){{ else }}(?P<no>.+?){{ end }}")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Firing:
     """An alert that is expected: the labels that its series give it, and what its templates show, by their text."""
 
     shown: Mapping[str, str]
+    """By a template's condition, something where it is true and nothing where it is not."""
     labels: Mapping[str, str] = field(default_factory=dict)
     window: str = ""  # of a burn alert
     worker: str = ""  # of an alert about a worker's pods
@@ -35,6 +37,7 @@ def expected(rules: Sequence[rendered.Rule], alert: str, firing: Firing) -> dict
     )
 
     def fill(text: str) -> str:
+        text = CHOICE.sub(lambda match: match["yes" if firing.shown[match["condition"]] else "no"], text)
         return TEMPLATE.sub(lambda match: firing.shown[" ".join(match[1].split())], text)
 
     return {
