@@ -24,6 +24,11 @@ ANSWERS: dict[str, dict[str, str]] = {
 }
 
 
+def tree(folder: Path) -> list[Path]:
+    """The files of a service, without those of git."""
+    return [file for file in folder.rglob("*") if file.is_file() and ".git" not in file.relative_to(folder).parts]
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_new_service_passes_its_own_checks(name: str, make_service: MakeService) -> None:
     folder = make_service(name, **ANSWERS[name])
@@ -43,7 +48,7 @@ def test_the_chart_takes_its_values(name: str, make_service: MakeService) -> Non
 
 def test_no_word_in_it_is_of_the_first_service(make_service: MakeService) -> None:
     folder = make_service("bookings")
-    files = [file for file in folder.rglob("*") if file.is_file() and ".git" not in file.relative_to(folder).parts]
+    files = tree(folder)
     assert len(files) > 25
     found = [file for file in files if re.search(rb"links|shipshape", file.read_bytes(), re.IGNORECASE)]
     assert found == []
@@ -52,9 +57,49 @@ def test_no_word_in_it_is_of_the_first_service(make_service: MakeService) -> Non
 def test_it_names_no_place_of_this_machine(make_service: MakeService, tmp_path: Path) -> None:
     """But for where the template is, which an update asks."""
     folder = make_service("bookings")
-    for file in folder.rglob("*"):
-        if file.is_file() and file.name != new.ANSWERS and ".git" not in file.relative_to(folder).parts:
+    for file in tree(folder):
+        if file.name != new.ANSWERS:
             assert str(tmp_path).encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_each_target_that_it_names_is_there(name: str, make_service: MakeService) -> None:
+    folder = make_service(name, **ANSWERS[name])
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (folder / "Makefile").read_text()))
+    assert {"check", "lock", "run"} <= targets
+    for file in tree(folder):
+        if file.suffix != ".whl" and file.name != new.ANSWERS:  # that names `make new`, which has written it
+            named = set(re.findall(r"(?:`|run: |^ {4})make ([a-z-]+)", file.read_text(), re.M))
+            assert named <= targets, file
+
+
+def test_a_dependency_of_its_own_is_locked(make_service: MakeService) -> None:
+    """With hashes, in the versions that the kit is tested with, and without what the image has anyway."""
+    folder = make_service("bookings")
+    assert "-r /requirements/own.txt" in (folder / "Dockerfile").read_text()
+    locked = dict(re.findall(r"(?m)^([a-z]+)==(\S+)", (folder / "requirements" / "dev.txt").read_text()))
+    index = folder / "index"
+    index.mkdir()
+    for name, version in [("starlette", locked["starlette"]), ("httpx", locked["httpx"]), ("httpx", "999.0")]:
+        wheel(index, name, version)
+    wheel(index, "parcels", "1.2", "starlette", "httpx")
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "uv").symlink_to(Path(sys.executable).parent / "uv")
+    project = folder / "pyproject.toml"
+    project.write_text(project.read_text().replace("dependencies = []", 'dependencies = ["parcels==1.2"]'))
+    run(folder, "env", "UV_NO_INDEX=1", f"UV_FIND_LINKS={index}", "make", "--old-file=.venv", "lock")
+    lock = (folder / "requirements" / "own.txt").read_text()
+    assert re.findall(r"(?m)^[a-z]\S*", lock) == [f"httpx=={locked['httpx']}", "parcels==1.2"]
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}", lock)) >= 2
+
+
+def wheel(folder: Path, name: str, version: str, *needs: str) -> None:
+    """Write a package that holds nothing but what it says of itself."""
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {need}" for need in needs)]
+        archive.writestr(f"{name}-{version}.dist-info/METADATA", "\n".join(["Metadata-Version: 2.1", *lines, ""]))
+        archive.writestr(f"{name}-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{name}-{version}.dist-info/RECORD", "")
 
 
 def test_the_kit_is_locked_by_its_hash(make_service: MakeService) -> None:
