@@ -16,7 +16,7 @@ TARGET = re.compile(r'\b(?:FROM|INTO|UPDATE)\s+(?:ONLY\s+)?"?([A-Za-z_][A-Za-z0-
 
 @lru_cache(maxsize=256)
 def summary(statement: str) -> str:
-    """The operation and the tables of a statement, such as "SELECT links"."""
+    """The operation and the tables of a statement, such as "SELECT orders"."""
     words = statement.split(None, 1)
     tables = dict.fromkeys(match[1] for match in TARGET.finditer(statement))
     return " ".join([words[0].upper(), *tables]) if words else ""

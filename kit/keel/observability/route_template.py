@@ -12,7 +12,7 @@ UNMATCHED = "unmatched"
 
 
 def template(scope: Scope) -> str:
-    """The whole path template of the route that handled `scope`, such as /api/v1/links.
+    """The whole path template of the route that handled `scope`, such as /api/v1/orders/{number}.
 
     In a mounted application it is the template within that application.
     """
