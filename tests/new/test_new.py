@@ -70,6 +70,11 @@ def test_it_names_no_place_of_this_machine(make_service: MakeService, tmp_path: 
             assert str(tmp_path).encode() not in file.read_bytes(), file
 
 
+def test_its_image_has_no_licence_of_ours(make_service: MakeService) -> None:
+    """What licence a service has, its team says."""
+    assert not re.search("licenses=|Apache", (make_service("bookings") / "Dockerfile").read_text())
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 def test_each_target_that_it_names_is_there(name: str, make_service: MakeService) -> None:
     folder = make_service(name, **ANSWERS[name])
