@@ -1,6 +1,5 @@
 """The management port: probes, metrics, log level and faults on demand. Never expose it to users."""
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -111,8 +110,8 @@ async def _log_level(request: Request) -> Response:
 
 def _requested_level(body: bytes) -> str:
     try:
-        level = json.loads(body)["level"]
-    except (ValueError, RecursionError, TypeError, KeyError):
+        level = strict_json.loads(body)["level"]
+    except (ValueError, TypeError, KeyError):
         level = None
     if not isinstance(level, str) or level not in logs.LEVELS:
         raise Problem(422, f'Send JSON such as {{"level": "debug"}}; the levels are {", ".join(logs.LEVELS)}.')

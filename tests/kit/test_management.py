@@ -88,7 +88,11 @@ async def test_the_log_level_can_be_asked_for_and_changed(
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"debug", b'"debug"', b"[]", b"{}", b'{"level": "loud"}', b'{"level": ["debug"]}', b"[" * 900]
+    "body",
+    [
+        *(b"", b"debug", b'"debug"', b"[]", b"{}", b'{"level": "loud"}', b'{"level": ["debug"]}', b"[" * 900),
+        *(b'{"level": "error", "level": "debug"}', b'{"level": "debug", "seconds": NaN}'),  # not strict JSON
+    ],
 )
 async def test_no_other_level_is_taken(management: httpx.AsyncClient, body: bytes) -> None:
     answer = await management.put("/log-level", content=body)
