@@ -29,7 +29,7 @@ def not_json() -> Problem:
 
 
 class JsonBodyMiddleware:
-    """Raises a Problem when the route reads a body that is not strict JSON.
+    """Checks a JSON body while the route reads it: one that is not strict JSON is answered 400.
 
     It buffers the whole body, so it must be inside BodyLimitMiddleware. Only a route that sets STREAMED, as
     keel.http.uploads does, gets JSON unbuffered.
