@@ -8,6 +8,7 @@ import inspect
 import socket
 from collections.abc import Collection
 from importlib.metadata import version
+from pathlib import Path
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from starlette.responses import FileResponse
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
+import keel
 from keel.compat import asyncpg, prometheus_client, sqlalchemy
 from keel.compat import fastapi as of_fastapi
 from keel.compat import uvicorn as of_uvicorn
@@ -56,10 +58,20 @@ async def test_uvicorn() -> None:
     protocol = of_uvicorn.HttpToolsProtocol(config, ServerState(), {})
     protocol.on_message_begin()
     there("uvicorn", protocol, of_uvicorn.PROTOCOL)
+    websocket = of_uvicorn.websocket_protocol()(config, ServerState(), {})
+    there("uvicorn", websocket, set(of_uvicorn.WEBSOCKET) - {"scope"})
+    said = f"uvicorn {version('uvicorn')}: no scope of a WebSocket: see kit/keel/compat/uvicorn.py"
+    assert "self.scope: " in inspect.getsource(type(websocket)), said
     found = inspect.getsource(RequestResponseCycle)  # what it sets, it sets when it is made
     gone = [name for name in of_uvicorn.CYCLE if f"self.{name}" not in found]
     assert not gone, f"uvicorn {version('uvicorn')}: no {', '.join(gone)}: see kit/keel/compat/uvicorn.py"
     assert of_uvicorn.STATUS_LINE[200].startswith(b"HTTP/1.1 200 ")
+
+
+def test_nothing_else_of_the_kit_takes_what_uvicorn_keeps_to_itself() -> None:
+    kit = Path(keel.__file__).parent
+    found = [file.relative_to(kit) for file in kit.rglob("*.py") if "uvicorn.protocols" in file.read_text()]
+    assert found == [Path("compat/uvicorn.py")]
 
 
 async def test_fastapi_tells_the_whole_path_of_an_included_route() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from keel.compat.uvicorn import websocket_protocol
 from keel.observability import access_log, request_id, route_template, tracing
 from keel.observability.metrics import RequestMetrics
 
@@ -31,10 +32,7 @@ def protocol(spread: float = 0) -> type[Any] | None:
     `spread` is over how many seconds connections close when the server drains, so that not all clients come back at
     once. It is half of the time that a drain has: to read why, and to notice it, must fit into the other half.
     """
-    # Not imported before it is asked for: a service without WebSockets need not wait for its library.
-    from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol  # noqa: PLC0415
-
-    found: Any = AutoWebSocketsProtocol
+    found = websocket_protocol()
     chosen = {
         "spread": spread,
         "linger": min(LINGER_SECONDS, spread / 3) if spread else LINGER_SECONDS,
