@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toolkit.paths import ROOT
 
-PARTS = ("copier.yml", "template", "kit", "requirements", "Dockerfile")
+PARTS = ("copier.yml", "template", "kit", "requirements", "Dockerfile", "Makefile")
 
 
 def git(folder: Path, *arguments: str) -> str:
