@@ -14,8 +14,8 @@ The metrics at `/metrics` of the management port. The series of a counter end in
 end in `_bucket`, `_sum` and `_count`, and if the trace is sampled, an exemplar with its id. No label has a value that a
 client chooses. prometheus_client adds its own metrics, `process_…` and `python_…`. If a trace collector is configured,
 the counter `trace_spans_lost` has the spans that it did not accept, by `reason`. A service with WebSockets has the
-gauge `websockets_open` by `route`, and the counter `websocket_messages` by `route` and `direction` (`received` or
-`sent`).
+gauge `websockets_open` by `route`, and the counters `websocket_messages` by `route` and `direction` (`received` or
+`sent`) and `websockets_ended` by `route` and `code` (of the close; rare ones are `other`).
 
 | metric | type | labels | |
 |---|---|---|---|"""

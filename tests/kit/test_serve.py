@@ -132,6 +132,7 @@ def test_a_websocket_that_is_not_accepted(serve: Callable[..., Foreign], name: s
         pass
     assert raised.value.response.status_code == status
     until(lambda: bool(foreign.logged(f"GET /echo/{name} {status}")))
+    assert "labels.close_code" not in foreign.logged(f"GET /echo/{name} {status}")[0]
     assert f'duration_seconds_count{{method="GET",route="/echo/{{name}}",status="{status}"}} 1.0' in foreign.metrics()
 
 
@@ -142,7 +143,9 @@ def test_a_websocket_that_breaks(serve: Callable[..., Foreign]) -> None:
         with pytest.raises(ConnectionClosed):
             websocket.recv(timeout=30)
     until(lambda: bool(foreign.logged("GET /echo/you 101")))
-    assert foreign.logged("GET /echo/you 101")[0]["event.outcome"] == "failure"
+    (line,) = foreign.logged("GET /echo/you 101")
+    assert (line["event.outcome"], line["labels.close_code"]) == ("failure", 1006)
+    assert 'websockets_ended_total{code="1006",route="/echo/{name}"} 1.0' in foreign.metrics()
     assert 'websockets_open{route="/echo/{name}"} 0.0' in foreign.metrics()
 
 
@@ -159,6 +162,7 @@ def test_a_websocket_goes_on_until_the_port_closes(serve: Callable[..., Foreign]
         assert raised.value.rcvd
         assert raised.value.rcvd.code == 1012
     assert foreign.ended() == 0
+    assert [line["labels.close_code"] for line in foreign.logged("GET /echo/you 101")] == [1012]
 
 
 def test_an_event_stream_ends_in_the_drain(serve: Callable[..., Foreign]) -> None:

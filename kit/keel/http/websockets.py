@@ -6,6 +6,7 @@ checks besides.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Mapping
 from time import perf_counter
@@ -19,10 +20,14 @@ from keel.observability import access_log, request_id, route_template, tracing
 from keel.observability.metrics import RequestMetrics
 
 SWITCHING, FORBIDDEN, BROKEN = 101, 403, 500
-INTERNAL_ERROR = 1011  # RFC 6455, section 7.4.1
+NORMAL, BROKEN_OFF, INTERNAL_ERROR = 1000, 1006, 1011  # RFC 6455, section 7.4.1
+# The codes that are counted by themselves: a client may close with any other, and must not make series of its own.
+CLOSE_CODES = (NORMAL, 1001, 1002, 1005, BROKEN_OFF, 1007, 1008, 1009, INTERNAL_ERROR, 1012)
+OTHER = "other"
 NOTICE_SECONDS = 5.0  # for a handler to notice that the connection has ended, before it is cancelled
 GONE = "keel.gone"
 """Key in the scope of a connection that has ended while its handler has not."""
+HEAR_SECONDS = 1.0  # for the server to say why a connection has ended, after its handler has
 LINGER_SECONDS = 2  # for a client to read why its connection is closed, and to say that it has
 
 
@@ -155,6 +160,8 @@ class WebSocketRecordMiddleware:
         self.open = Gauge("websockets_open", "WebSockets that are open now.", ["route"], registry=registry)
         text = "Messages on WebSockets, by direction: received are the clients', sent the application's."
         self.messages = Counter("websocket_messages", text, ["route", "direction"], registry=registry)
+        text = "WebSockets that have ended, by the code of RFC 6455 with which they were closed."
+        self.ended = Counter("websockets_ended", text, ["route", "code"], registry=registry)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "websocket":
@@ -176,6 +183,8 @@ class WebSocketRecordMiddleware:
             record.failed = not record.disconnected and GONE not in scope
             raise
         finally:
+            if record.disconnected or GONE in scope:
+                await record.hear_why()
             record.end()
 
 
@@ -206,6 +215,8 @@ class _Record:
         self.failed = False
         """Whether the application raised while the client was there."""
         self.disconnected = False
+        self.close_code: int | None = None
+        """The first code of a close frame, of either side; None while it is open, and if it was refused."""
         self._header = header
         self._owner = owner
         self._receive = receive
@@ -218,7 +229,17 @@ class _Record:
             self._messages_received.inc()
         elif message["type"] == "websocket.disconnect":
             self.disconnected = True
+            self._closed(message)
         return message
+
+    async def hear_why(self) -> None:
+        """Take the code of a connection that has ended from what its handler has not received."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEAR_SECONDS):
+                while self.status == SWITCHING and self.close_code is None:
+                    message = await self._receive()
+                    if message["type"] == "websocket.disconnect":
+                        self._closed(message)
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
@@ -236,6 +257,7 @@ class _Record:
             if not self.status:
                 self._answer(FORBIDDEN)
             self.failed = message.get("code") == INTERNAL_ERROR
+            self._closed(message)
         try:
             await self._send(message)
         except OSError:  # the client has gone
@@ -245,6 +267,10 @@ class _Record:
     def end(self) -> None:
         if self.status == SWITCHING:
             self._owner.open.labels(self.route).dec()
+            if self.close_code is None:
+                self.close_code = BROKEN_OFF  # the handler has returned without a close frame
+            code = self.close_code if self.close_code in CLOSE_CODES else OTHER
+            self._owner.ended.labels(self.route, code).inc()
         elif not self.status:
             self.failed = True
             self._answer(BROKEN)
@@ -263,6 +289,12 @@ class _Record:
         self._messages_received, self._messages_sent = (
             self._owner.messages.labels(self.route, direction) for direction in ("received", "sent")
         )
+        for code in CLOSE_CODES:  # before the first one ends so: rate() needs two points
+            self._owner.ended.labels(self.route, code)
+
+    def _closed(self, message: Message) -> None:
+        if self.status == SWITCHING and self.close_code is None:
+            self.close_code = message.get("code") or NORMAL
 
 
 def _size(message: Message) -> int:

@@ -61,7 +61,7 @@ def write(record: Told) -> None:
             headers.get(b"user-agent", b"")[:MAX_CHARACTERS],
             client[0][:MAX_CHARACTERS],
         ),
-        _request(scope["state"], record.first_byte),
+        _request(scope["state"], record.first_byte, record.close_code),
         output.access.tail,
     )
     output.writer.write_soon(line)
@@ -101,10 +101,12 @@ def _client(host: bytes, user_agent: bytes, address: str) -> bytes:
     return b"".join([*texts, port])
 
 
-def _request(state: dict[str, Any], first_byte: float | None) -> bytes:
+def _request(state: dict[str, Any], first_byte: float | None, close_code: int | None) -> bytes:
     fields = b""
     if first_byte is not None:
         fields = b',"labels.first_byte_ms":%d' % (first_byte * 1000)
+    if close_code is not None:
+        fields += b',"labels.close_code":%d' % close_code
     if request_id := state.get("request_id"):
         fields += b',"http.request.id":"%b"' % request_id.encode()
     if trace := state.get("trace"):

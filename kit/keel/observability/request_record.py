@@ -47,6 +47,10 @@ class Told(Protocol):
     def scope(self) -> Mapping[str, Any]:
         """The ASGI scope, with its method and state."""
 
+    @property
+    def close_code(self) -> int | None:
+        """Of a WebSocket that has been accepted, the code with which it was closed."""
+
     route: str
     status: int
     seconds: float
@@ -64,6 +68,7 @@ class RequestRecord:
     as Starlette's background tasks do, is not part of the request: no client waits for it.
     """
 
+    close_code: int | None = None
     __slots__ = (
         "_begin",
         "_gone",

@@ -89,6 +89,8 @@ async def test_all_end_well_and_not_all_at_once(start: Start, open_files: None) 
         writer.close()
     assert await asyncio.to_thread(app.end) == (0, "")
     assert [line for line in app.log if line["log.level"] == "error"] == []
+    told = [line["labels.close_code"] for line in app.log if line.get("http.response.status_code") == 101]
+    assert told == [1012] * MANY
 
 
 async def test_a_websocket_is_closed_when_its_client_has_read_why(start: Start) -> None:

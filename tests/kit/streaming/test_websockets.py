@@ -46,6 +46,21 @@ async def closed(websocket: ClientConnection) -> tuple[int, str]:
     return raised.value.rcvd.code, raised.value.rcvd.reason
 
 
+def ends(site: Site, route: str) -> dict[str, float]:
+    """How many WebSockets of a route have ended, by the label `code`."""
+    return {
+        sample.labels["code"]: sample.value
+        for family in site.registry.collect()
+        for sample in family.samples
+        if sample.name == "websockets_ended_total" and sample.labels["route"] == route and sample.value
+    }
+
+
+def codes(site: Site, path: str) -> list[int]:
+    """Those of the log."""
+    return [line["labels.close_code"] for line in site.logged(f"GET {path} 101")]
+
+
 async def test_a_conversation(serve: Serve, until: Until) -> None:
     site = await serve()
     async with open_at(site, "/echo/you") as websocket:
@@ -58,6 +73,8 @@ async def test_a_conversation(serve: Serve, until: Until) -> None:
     assert (line["event.outcome"], line["http.route"]) == ("success", "/echo/{name}")
     assert (line["http.request.body.bytes"], line["http.response.body.bytes"]) == (15, 30)
     assert site.metric("websockets_open", route="/echo/{name}") == 0
+    assert site.metric("websockets_ended_total", route="/echo/{name}", code="1012") == 0  # there before the first one
+    assert (ends(site, "/echo/{name}"), line["labels.close_code"]) == ({"1000": 1}, 1000)
     for direction in ("received", "sent"):
         assert site.metric("websocket_messages_total", route="/echo/{name}", direction=direction) == 3
     handshake = {"method": "GET", "route": "/echo/{name}", "status": "101"}
@@ -84,6 +101,8 @@ async def test_what_is_refused(serve: Serve, path: str, status: int, detail: str
     site = await serve()
     found, problem = await refused(site, path)
     assert (found, problem["detail"]) == (status, detail)
+    assert site.logged(f"GET {path.partition('?')[0]} {status}")
+    assert not any("labels.close_code" in line for line in site.log_lines())
     assert site.errors == []
 
 
@@ -184,7 +203,7 @@ async def test_there_is_a_limit_of_their_own(serve: Serve, until: Until) -> None
         pass
 
 
-async def test_a_message_that_is_too_large(serve: Serve) -> None:
+async def test_a_message_that_is_too_large(serve: Serve, until: Until) -> None:
     """Others notice nothing. What counts is the size when it is not compressed."""
     site = await serve()
     async with open_at(site, "/echo/you") as other, open_at(site, "/echo/you", compression=None) as websocket:
@@ -195,6 +214,8 @@ async def test_a_message_that_is_too_large(serve: Serve) -> None:
     async with open_at(site, "/echo/you") as compressed:
         await compressed.send("x" * 10_000_000)
         assert (await closed(compressed))[0] == 1009
+    await until(lambda: ends(site, "/echo/{name}") == {"1009": 2, "1000": 1})
+    assert sorted(codes(site, "/echo/you")) == [1000, 1009, 1009]
     assert site.errors == []
 
 
@@ -217,7 +238,7 @@ async def test_who_sends_all_before_reading_learns_why_too(serve: Serve) -> None
     writer.close()
 
 
-async def test_one_that_is_idle(serve: Serve) -> None:
+async def test_one_that_is_idle(serve: Serve, until: Until) -> None:
     site = await serve(websocket_idle_seconds=0.4)
     async with open_at(site, "/echo/you") as websocket:
         for _ in range(3):  # each message gives it the whole time again
@@ -225,6 +246,8 @@ async def test_one_that_is_idle(serve: Serve) -> None:
             await websocket.send("hello")
             await websocket.recv()
         assert await closed(websocket) == (1001, "There was no message for 0.4 seconds.")
+    await until(lambda: codes(site, "/echo/you") == [1001])
+    assert ends(site, "/echo/{name}") == {"1001": 1}
     assert site.errors == []
 
 
@@ -245,6 +268,7 @@ async def test_a_handler_that_breaks(serve: Serve, until: Until) -> None:
     assert line["error.message"] == "hunter2"
     await until(lambda: site.logged("GET /echo/you 101"))
     assert site.logged("GET /echo/you 101")[0]["event.outcome"] == "failure"
+    assert (ends(site, "/echo/{name}"), codes(site, "/echo/you")) == ({"1011": 1}, [1011])
 
 
 @pytest.mark.parametrize(("path", "code", "reason"), [("/problem/409", 1008, "No."), ("/problem/500", 1011, "No.")])
@@ -260,10 +284,17 @@ async def test_a_refusal_of_the_routes_own(serve: Serve) -> None:
     assert (status, problem["detail"]) == (402, "Payment Required")
 
 
-async def test_a_code_of_the_routes_own(serve: Serve) -> None:
+async def test_a_code_of_the_routes_own(serve: Serve, until: Until) -> None:
+    """It is in the log. No client may make series of the metrics."""
     site = await serve()
     async with open_at(site, "/bye") as websocket:
         assert await closed(websocket) == (4000, "bye")
+    await until(lambda: codes(site, "/bye") == [4000])
+    assert ends(site, "/bye") == {"other": 1}
+    websocket = await open_at(site, "/echo/you")
+    await websocket.close(4001)
+    await until(lambda: codes(site, "/echo/you") == [4001])
+    assert ends(site, "/echo/{name}") == {"other": 1}
 
 
 async def test_a_response_of_the_routes_own(serve: Serve) -> None:
@@ -282,6 +313,7 @@ async def test_a_handler_that_does_not_listen_ends_with_its_client(serve: Serve,
         await site.client.post("/feed?data=first")
         assert await websocket.recv() == "first"
     await until(lambda: site.metric("feed_subscribers", feed="news") == 0)
+    await until(lambda: codes(site, "/watch") == [1000])
     assert site.errors == []
 
 
@@ -289,7 +321,7 @@ async def test_one_that_talks_to_who_has_gone(serve: Serve, until: Until) -> Non
     site = await serve()
     async with open_at(site, "/talk") as websocket:
         await websocket.recv()
-    await until(lambda: site.logged("GET /talk 101"))
+    await until(lambda: codes(site, "/talk") == [1000])
     assert site.errors == []
 
 
