@@ -671,14 +671,24 @@ def unnamed(name: str) -> str:
             )
             for schedule in ("0 3 * *", "0 3 * * * *", "@often", "")
         ),
-        (
-            of_cron_job("0 0 31 2 *"),
-            'cronJobs.night.schedule "0 0 31 2 *" is for a day that never comes: those months have 29 days at most',
-        ),
-        (
-            of_cron_job("0 0 31 04,6,09 *"),
-            'cronJobs.night.schedule "0 0 31 04,6,09 *" is for a day that never comes: '
-            "those months have 30 days at most",
+        *(
+            (
+                of_cron_job(schedule),
+                f'cronJobs.night.schedule "{schedule}" is for a day that never comes: '
+                f"those months have {longest} days at most",
+            )
+            for schedule, longest in (
+                ("0 0 31 2 *", 29),
+                ("0 0 31 FEB *", 29),
+                ("0 0 30,31 2 *", 29),
+                ("0 0 30-31 2 *", 29),
+                ("0 0 30/1 feb ?", 29),
+                ("0 0 31 2-2 *", 29),
+                ("0 0 31 04,6,09 *", 30),
+                ("0 0 31 Apr,jun *", 30),
+                ("0 0 31 2-6/2 *", 30),
+                ("0 0 31 9/2 *", 30),
+            )
         ),
         ({"cronJobs": {"night": ONCE}}, "at '/cronJobs/night': missing property 'schedule'"),
         (
@@ -697,7 +707,25 @@ def test_what_cannot_work_is_explained(values: Object, message: str) -> None:
     assert refusal(values) == [message]
 
 
-@pytest.mark.parametrize("schedule", ["0 0 29 2 *", "0 0 31 2,3 *", "0 0 31 2 1", "*/5 1-5 * JAN-MAR mon", "@monthly"])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "0 0 29 2 *",
+        "0 0 28-31 2 *",
+        "0 0 31,1 FEB *",
+        "0 0 1,31 FEB *",
+        "0 0 */31 2 *",
+        "0 0 31 1,2 *",
+        "0 0 31 2,3 *",
+        "0 0 31 FEB-MAR *",
+        "0 0 31 08-09 *",
+        "0 0 31 2/3 *",
+        "0 0 31 */2 *",
+        "0 0 31 2 1",
+        "*/5 1-5 * JAN-MAR mon",
+        "@monthly",
+    ],
+)
 def test_schedules_that_come(schedule: str) -> None:
     assert render(of_cron_job(schedule)).one("CronJob", f"{NAME}-night")["spec"]["schedule"] == schedule
 

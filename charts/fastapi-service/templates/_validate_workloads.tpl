@@ -139,16 +139,45 @@
 {{- else if not (regexMatch "^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[^ @]+( +[^ ]+){4})$" (trim $schedule)) }}
 {{ $where }}.schedule {{ $schedule | quote }} is no schedule: write minute, hour, day, month and day of the week, such as "0 3 * * *"
 {{- else if eq (len $fields) 5 }}
-{{- $day := index $fields 2 }}
-{{- $months := index $fields 3 }}
-{{- if and (regexMatch "^[0-9]+$" $day) (regexMatch "^[0-9]+(,[0-9]+)*$" $months) (has (index $fields 4) (list "*" "?")) }}
+{{- $days := index $fields 2 }}
+{{- $months := include "fastapi-service.monthNumbers" (index $fields 3) }}
+{{- $numbers := "^([0-9]{1,2}(-[0-9]{1,2})?(/[0-9]{1,2})?(,|$))+$" }}
+{{- if and (regexMatch $numbers $days) (regexMatch $numbers $months) (has (index $fields 4) (list "*" "?")) }}
+{{- $first := 99 }}
+{{- range splitList "," $days }}
+{{- $first = min $first (atoi (regexFind "^[0-9]+" .)) }}
+{{- end }}
 {{- $longest := 0 }}
 {{- range splitList "," $months }}
-{{- $longest = max $longest (get (dict "2" 29 "4" 30 "6" 30 "9" 30 "11" 30) (trimPrefix "0" .) | default 31) }}
+{{- $longest = max $longest (include "fastapi-service.longestMonth" .) }}
 {{- end }}
-{{- if gt (int (trimPrefix "0" $day)) (int $longest) }}
+{{- if gt $first $longest }}
 {{ $where }}.schedule {{ $schedule | quote }} is for a day that never comes: those months have {{ $longest }} days at most
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* Takes the field of months of a schedule; JAN becomes 1. */}}
+{{- define "fastapi-service.monthNumbers" -}}
+{{- $field := lower . }}
+{{- range $index, $name := list "jan" "feb" "mar" "apr" "may" "jun" "jul" "aug" "sep" "oct" "nov" "dec" }}
+{{- $field = replace $name (add1 $index | toString) $field }}
+{{- end }}
+{{- $field }}
+{{- end -}}
+
+{{/* Takes one item of that field: a month, a range such as 1-6, or either with a step, such as 1-6/2. Its longest month's days. */}}
+{{- define "fastapi-service.longestMonth" -}}
+{{- $range := splitList "-" (regexReplaceAll "/.*" . "") }}
+{{- $step := regexFind "[0-9]+$" (regexFind "/.*" .) | default "1" }}
+{{- $last := atoi (last $range) }}
+{{- if and (contains "/" .) (eq (len $range) 1) }}
+{{- $last = 12 }}
+{{- end }}
+{{- $longest := 0 }}
+{{- range untilStep (atoi (first $range)) (int (add1 $last)) (atoi $step) }}
+{{- $longest = max $longest (get (dict "2" 29 "4" 30 "6" 30 "9" 30 "11" 30) (toString .) | default 31) }}
+{{- end }}
+{{- $longest }}
 {{- end -}}
