@@ -150,7 +150,7 @@ class Service:
             own: the settings of domains by name; a missing one has its defaults.
 
         Raises:
-            ConfigurationError: APP_JWKS_FILE holds no usable keys.
+            ConfigurationError: APP_JWKS_FILE holds no usable keys, or a schedule could never run.
             ValueError: a route has limits that make no sense; the message names it.
         """
         product = self.product
@@ -341,7 +341,15 @@ def _websockets(
 
 
 def _worker(parts: Parts, features: Sequence[Feature]) -> "Worker | None":
-    """What runs the features' tasks; None if there are none, or if other processes run them."""
+    """What runs the features' tasks; None if there are none, or if other processes run them.
+
+    Raises:
+        ConfigurationError: with the mistakes of all schedules, also if other processes run them.
+    """
+    # Not where they are written: modules are imported then, and a mistake would end in a traceback.
+    schedules = [schedule for feature in features for schedule in feature.schedules]
+    if mistakes := [mistake for schedule in schedules if (mistake := schedule.mistake())]:
+        raise ConfigurationError(*mistakes)
     handlers = [(task, handler) for feature in features for task, handler in feature.tasks.items()]
     settings = parts.settings
     if not handlers or not settings.tasks_at_once:
@@ -351,7 +359,7 @@ def _worker(parts: Parts, features: Sequence[Feature]) -> "Worker | None":
     return Worker(
         parts.tasks,
         handlers,
-        [schedule for feature in features for schedule in feature.schedules],
+        schedules,
         parts.registry,
         at_once=settings.tasks_at_once,
         poll_seconds=settings.tasks_poll_seconds,

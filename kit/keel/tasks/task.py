@@ -60,27 +60,22 @@ class Schedule:
     zone: str = "UTC"
     """The time zone, such as Europe/Berlin. A time that daylight saving leaves out or repeats happens once."""
 
-    def __post_init__(self) -> None:
-        """Refuse what could never run.
-
-        Raises:
-            ValueError: with a sentence that says what is wrong.
-        """
+    def mistake(self) -> str | None:
+        """A sentence that says why it could never run; None if it can. A service with such a one does not start."""
         where = f"The schedule of the task {self.task.name}"
         try:
             self.task.payload()
-        except ValueError as error:
-            raise ValueError(f"{where}: its payload needs fields, and a schedule has none to give.") from error
+        except ValueError:
+            return f"{where}: its payload needs fields, and a schedule has none to give."
         try:
             zone = ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{where}: there is no time zone {self.zone}.") from error
+        except (ZoneInfoNotFoundError, ValueError):
+            return f"{where}: there is no time zone {self.zone}."
         try:
             times: Iterator[datetime] = CronSim(self.cron, datetime.now(zone))
         except CronSimError as error:
-            raise ValueError(f"{where}: {self.cron!r} is no cron expression: {error}.") from error
-        if next(times, None) is None:
-            raise ValueError(f"{where}: {self.cron!r} never comes.")
+            return f"{where}: {self.cron!r} is no cron expression: {error}."
+        return None if next(times, None) else f"{where}: {self.cron!r} never comes."
 
     def after(self, seconds: float) -> float:
         """The first time after `seconds`; both in seconds since 1970."""
