@@ -148,7 +148,13 @@ def test_work_after_a_response_has_no_limit_and_holds_nobody_up(serve: Callable[
     work(app, 1.5)
     assert app.get("/").status == 200
     until(lambda: app.logged("work is done"))
-    assert "http_requests_in_flight 0.0" in app.text("/metrics")
+    metrics = app.text("/metrics")
+    assert "http_requests_in_flight 0.0" in metrics
+    measured = re.search(r'duration_seconds_sum\{method="POST",route="/api/v1/work",status="202"\} (.+)', metrics)
+    assert measured
+    assert float(measured[1]) < 1  # the work takes longer
+    (line,) = (line for line in app.log if line["message"] == "POST /api/v1/work 202")
+    assert line["event.duration"] < 1e9
     assert not [line for line in app.log if line["log.level"] == "error"]
 
 
