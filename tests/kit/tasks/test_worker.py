@@ -71,6 +71,12 @@ class Bench:
         return self.registry.get_sample_value("task_attempts_total", {"task": "job", "outcome": outcome})
 
 
+def failures_told(log_lines: Logs) -> list[tuple[str, str, str]]:
+    """Level, task and error of each line of a task that has failed for good."""
+    told = (line for line in log_lines() if line["message"] == "task failed for good")
+    return [(line["log.level"], line["labels.task"], line["labels.error"]) for line in told]
+
+
 @pytest.fixture
 def bench(database: Database, log_lines: Logs) -> Bench:
     del log_lines
@@ -146,7 +152,7 @@ async def test_waits_double_up_to_an_hour() -> None:
     assert [task.retry_seconds(attempt) for attempt in (1, 2, 3, 10, 11, 5000)] == [5, 10, 20, 2560, 3600, 3600]
 
 
-async def test_a_task_that_takes_too_long_is_cancelled(bench: Bench) -> None:
+async def test_a_task_that_takes_too_long_is_cancelled(bench: Bench, log_lines: Logs) -> None:
     async def handler(_new: Empty, _run: Run) -> None:
         await asyncio.sleep(60)
 
@@ -154,18 +160,28 @@ async def test_a_task_that_takes_too_long_is_cancelled(bench: Bench) -> None:
     await bench.put(0, task=task)
     async with bench.working(handler, task=task):
         assert await bench.until_failed() == "not done within 0.05 s"
+    assert failures_told(log_lines) == [("error", "job", "not done within 0.05 s")]
+    assert (bench.outcomes("failed"), bench.outcomes("done")) == (1, 0)
 
 
-async def test_a_payload_that_no_longer_parses_fails_at_once_and_shows_no_values(bench: Bench) -> None:
-    async def handler(_new: NewMark, _run: Run) -> None:
-        raise AssertionError("it must not run")
+async def test_a_payload_that_no_longer_parses_fails_at_once_and_shows_no_values(bench: Bench, log_lines: Logs) -> None:
+    """A good task after it is done."""
+    done: list[int] = []
+
+    async def handler(new: NewMark, _run: Run) -> None:
+        done.append(new.number)
 
     await bench.put(1)
     await bench.database.write(update(TASKS).values(payload='{"number": "hunter2"}'))
-    async with bench.working(handler):
+    await bench.put(2)
+    async with bench.working(handler, at_once=1):
         error = await bench.until_failed()
+        await bench.until_left(1)
     assert error.startswith("its payload is not valid: number: ")
-    assert "hunter2" not in error
+    assert done == [2]
+    assert failures_told(log_lines) == [("error", "job", error)]
+    assert "hunter2" not in str(log_lines())
+    assert (bench.outcomes("failed"), bench.outcomes("retried"), bench.outcomes("done")) == (1, 0, 1)
 
 
 async def test_a_task_whose_process_always_dies_is_not_tried_for_ever(bench: Bench) -> None:
