@@ -57,6 +57,9 @@ def writes(release: LinksRelease, token: str) -> Callable[[], Load]:
 def test_no_task_is_lost_or_done_twice(
     release: LinksRelease, writes: Callable[[], Load], token: str, report: Callable[..., None]
 ) -> None:
+    def number(statement: str) -> int:
+        return int(release.row(statement)[0])
+
     began = time.monotonic()
     with writes() as planned:
         planned.go_on(1)
@@ -67,17 +70,20 @@ def test_no_task_is_lost_or_done_twice(
         import_links(release, token, "drain")
         drain_each_worker(release.stack, NAME, NAME, WORKER)
         import_links(release, token, "scale-in")
-        scale(release, 1)
-        scale(release, 2)
+        for component in ("worker", "app"):
+            scale(release, component, 1)
+            scale(release, component, 2)
         planned.go_on(1)
     took = time.monotonic() - began
-    report("tasks: upgrade, rollback, drains, scale-in of workers", planned.result, seconds=took, note=note(planned))
+    what = "tasks: upgrade, rollback, drains, scale-in of workers and API"
+    report(what, planned.result, seconds=took, note=note(planned))
     assert_lost_nothing(planned)
 
     began = time.monotonic()
     with writes() as harmed:
         harmed.go_on(1)
         import_links(release, token, "worker")
+        wait_for("a task that is being done", lambda: number("SELECT count(*) FROM tasks WHERE lease IS NOT NULL") > 0)
         kill(release.pod("worker"))
         import_links(release, token, "app")
         kill(release.pod("app"))
@@ -90,10 +96,7 @@ def test_no_task_is_lost_or_done_twice(
     others = [reason for _, reason in harmed.result.failures if not reason.startswith(UNAVAILABLE)]
     assert others == [], harmed.result.reasons()
 
-    def tasks_left() -> int:
-        return int(release.row("SELECT count(*) FROM tasks")[0])
-
-    wait_for("the end of all tasks", lambda: tasks_left() == 0, seconds=120 * slowness())
+    wait_for("the end of all tasks", lambda: number("SELECT count(*) FROM tasks") == 0, seconds=120 * slowness())
     made = {location.rpartition("/")[2] for load in (planned, harmed) for location in load.result.made}
     slugs = set(database.sql(release.stack, "SELECT slug FROM links", NAME).split())
     assert made <= slugs, f"{len(made - slugs)} of {len(made)} writes were acknowledged and lost"
@@ -142,10 +145,11 @@ def import_links(release: LinksRelease, token: str, key: str) -> None:
         wait_for("an import that is accepted", accepted)
 
 
-def scale(release: LinksRelease, replicas: int) -> None:
-    """Have so many pods of the worker, those that drain counted in."""
-    run([*release.kubectl, "scale", f"deployment/{WORKER}", f"--replicas={replicas}"], log="e2e-tasks")
-    wait_for(f"{replicas} workers", lambda: len(release.pods("worker")) == replicas)
+def scale(release: LinksRelease, component: str, replicas: int) -> None:
+    """Have so many pods of a component, those that drain counted in."""
+    deployment = {"app": NAME, "worker": WORKER}[component]
+    run([*release.kubectl, "scale", f"deployment/{deployment}", f"--replicas={replicas}"], log="e2e-tasks")
+    wait_for(f"{replicas} pods of {deployment}", lambda: len(release.pods(component)) == replicas)
     release.rolled_out(NAME, WORKER)
 
 
