@@ -132,7 +132,7 @@ def busy(idle: list[Answer], service: App, worker: App, prometheus: Prometheus) 
     assert idle
     # All that `use` does. An error counts from its first on, anything else from its second scrape on.
     rates = 'rate(http_request_duration_seconds_count{job="links", status=~"307|404|500"}[4s])'
-    done = 'rate(task_attempts_total{outcome="done"}[4s])'
+    done = 'rate(task_attempts_total{task="mark", outcome="done"}[4s])'
     seen = f"count(sum by (status) ({rates}) > 0) == 3 and on () sum({done}) > 0"
     headers = {"Authorization": f"Bearer {token(service)}"}
     with httpx.Client(base_url=f"http://{service.public}", headers=headers) as user:

@@ -37,8 +37,10 @@ class TaskMetrics:
             "tasks_oldest_seconds", "For how long the oldest due task has waited.", ["task"], registry=registry
         )
         self._names = sorted(names)
+        # Series that are there before the first attempt, as rate() needs two points.
         for name in self._names:
             self.running.labels(name)
+            self.duration.labels(name)
             for outcome in OUTCOMES:
                 self.outcomes.labels(name, outcome)
         self.stored({})
