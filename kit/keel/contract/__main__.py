@@ -90,7 +90,8 @@ def _with_values(pod: Pod, file: Path) -> Pod:
     memory, tmp_size = limits.get("memory", pod.memory), _group(values, "tmp").get("sizeLimit", pod.tmp_size)
     try:
         profile, names = chosen(values)
-        in_bytes(str(memory)), in_bytes(str(tmp_size))
+        for size in (memory, tmp_size):
+            in_bytes(str(size))
     except ValueError as error:
         raise ContractError(str(error)) from error
     return replace(

@@ -20,9 +20,7 @@ USER = 10001  # as any other: a cluster may choose
 MARGIN_SECONDS = 5  # what the chart gives a pod on top of its drain, before SIGKILL
 LOG_LINES = 20  # of an image that does not start
 LOG_MIB = 10  # as many are kept at least, and twice as many at most: an image may log without end
-START_SECONDS = 300  # of `docker run`, which pulls the image where it is not there
-
-
+DOCKER_SECONDS = 300  # of a command of Docker's: `docker run` pulls the image where it is not there
 SIZE = re.compile(r"([0-9.]+)([kKmMgGtT]?)i?[bB]?")
 
 
@@ -187,13 +185,14 @@ def docker(*arguments: str) -> str:
 
 
 def _docker(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = ["docker", *arguments]
     try:
         return subprocess.run(
-            ["docker", *arguments], capture_output=True, text=True, errors="replace", check=False, timeout=START_SECONDS
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=DOCKER_SECONDS
         )
     except subprocess.TimeoutExpired:
         hint = " Pull the image first, if it is large." if arguments[0] == "run" else ""
-        raise ContractError(f"docker {arguments[0]} took longer than {START_SECONDS} s.{hint}") from None
+        raise ContractError(f"docker {arguments[0]} took longer than {DOCKER_SECONDS} s.{hint}") from None
 
 
 @contextlib.contextmanager

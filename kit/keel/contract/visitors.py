@@ -7,6 +7,8 @@ from http.client import HTTPException
 from keel.contract.container import Container
 
 VISITORS = 4
+# One begins so long after the other: at any moment, some requests have been under way for longer than others.
+APART_SECONDS = 0.1
 # When a port closes, the kernel resets the connections that nobody has accepted yet. The chart keeps requests away by
 # then; here they come until the last moment.
 CLOSING_SECONDS = 0.2
@@ -19,7 +21,9 @@ class Visitors:
         self._container = container
         self._path = path
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._visit) for _ in range(VISITORS)]
+        self._threads = [
+            threading.Thread(target=self._visit, args=(number * APART_SECONDS,)) for number in range(VISITORS)
+        ]
         self._lock = threading.Lock()
         self._failed: list[float] = []
         self._refused: list[float] = []
@@ -41,7 +45,8 @@ class Visitors:
         closed = min(self._refused, default=time.monotonic())
         return sum(began < closed - CLOSING_SECONDS for began in self._failed)
 
-    def _visit(self) -> None:
+    def _visit(self, after: float) -> None:
+        self._stop.wait(after)
         while not self._stop.is_set():
             connection, began = self._container.connect(self._container.pod.public), time.monotonic()
             try:

@@ -53,16 +53,21 @@ boot.main(Service(PLAIN, [NIGHTLY]))
 """
 
 
-@pytest.mark.parametrize("command", ["work", "tasks"])
-def test_a_service_without_tasks_says_so(command: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SERVICE, command],
-        cwd=tmp_path,
+def ran(service: str, command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """A command of a service that is written as a program."""
+    return subprocess.run(
+        [sys.executable, "-c", service, command],
+        cwd=folder,
         env={"PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("command", ["work", "tasks"])
+def test_a_service_without_tasks_says_so(command: str, tmp_path: Path) -> None:
+    done = ran(SERVICE, command, tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "plain has no tasks: none of its domains has any.\n"
 
@@ -70,14 +75,7 @@ def test_a_service_without_tasks_says_so(command: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["serve", "work", "openapi"])
 def test_schedules_that_could_never_run_are_told_all_at_once(command: str, tmp_path: Path) -> None:
     """In sentences, with the exit code of a configuration that is wrong: no traceback."""
-    done = subprocess.run(
-        [sys.executable, "-c", NEVER, command],
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ran(NEVER, command, tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
         "The configuration is not valid:",
